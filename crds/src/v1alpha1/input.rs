@@ -1,0 +1,122 @@
+//! `spec.input`: what to read, and how it is cut into splits and records.
+
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::Bytes;
+
+/// Where the input is and what a record of it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Input {
+    /// Objects, prefixes (ending in `/`) or globs (`*`, `**`, `?`, `[a-z]`, `{a,b}`) under
+    /// `file://` or `s3://bucket/`. `file:` may be relative to the manifest in `mapreduce run`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024), inner(length(min = 1, max = 2048))))]
+    pub urls: Vec<String>,
+
+    /// What a record is.
+    #[serde(default)]
+    pub format: InputFormat,
+
+    /// How objects are compressed. `Auto` looks at the first bytes, then at the extension.
+    #[serde(default)]
+    pub compression: Compression,
+
+    /// Target size of a split: larger objects are cut on record boundaries, smaller ones are
+    /// packed together.
+    #[serde(default = "default_split_size")]
+    pub split_size: Bytes,
+
+    /// Whether a prefix includes what is below its folders.
+    #[serde(default = "yes")]
+    pub recursive: bool,
+
+    /// Whether names that begin with `_` or `.` below a prefix or a glob's fixed part are skipped.
+    #[serde(default = "yes")]
+    pub ignore_hidden: bool,
+
+    /// Whether a URL or glob that matches no object is no error.
+    #[serde(default)]
+    pub allow_empty: bool,
+}
+
+fn default_split_size() -> Bytes {
+    Bytes(128 << 20)
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a record is: a type, and its options under the type's own name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[cfg_attr(feature = "crd", x_kube(
+    validation = ("!has(self.lines) || self.type == 'Lines'", "lines goes with type: Lines"),
+    validation = ("!has(self.keyValue) || self.type == 'KeyValue'", "keyValue goes with type: KeyValue"),
+))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InputFormat {
+    /// The kind of record.
+    #[serde(rename = "type")]
+    pub kind: InputFormatType,
+
+    /// Options of `Lines`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<LinesFormat>,
+
+    /// Options of `KeyValue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_value: Option<KeyValueFormat>,
+}
+
+/// The kinds of record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum InputFormatType {
+    /// Byte offset → the line without its end.
+    #[default]
+    Lines,
+    /// A line's text before the first separator → the text after it.
+    KeyValue,
+}
+
+/// Options of `Lines`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinesFormat {
+    /// What ends a record; a newline unless said otherwise. Only with the default is a `\r`
+    /// before it dropped too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub delimiter: Option<String>,
+
+    /// A longer record is a bad record. 64Mi unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_record_bytes: Option<Bytes>,
+}
+
+/// Options of `KeyValue`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyValueFormat {
+    /// What stands between key and value; a TAB unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub separator: Option<String>,
+}
+
+/// How input objects are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Compression {
+    /// By the first bytes, then by the extension.
+    #[default]
+    Auto,
+    /// Not at all, whatever the bytes look like.
+    None,
+    /// gzip, of one or more members.
+    Gzip,
+}

@@ -1,0 +1,126 @@
+//! `MapReduceJobSpec`: the manifest's `spec`, and on a cluster the resource itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::input::Input;
+use super::output::Output;
+use super::phase::{Combine, Map, Reduce};
+use super::storage::{Shuffle, Storage};
+
+/// A MapReduce job: input, functions, output, and how it is run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::CustomResource, kube::KubeSchema))]
+#[cfg_attr(feature = "crd", kube(
+    group = "mapreduce.dev",
+    version = "v1alpha1",
+    kind = "MapReduceJob",
+    plural = "mapreducejobs",
+    singular = "mapreducejob",
+    shortname = "mrj",
+    category = "all",
+    namespaced,
+    status = "super::resource::MapReduceJobStatus",
+    derive = "PartialEq",
+    doc = "A MapReduce job over data in object storage.",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Maps", type_ = "string", json_path = ".status.maps.progress"),
+    printcolumn(name = "Reduces", type_ = "string", json_path = ".status.reduces.progress"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = ".status.reason"),
+    printcolumn(name = "Output", type_ = "string", priority = 1, json_path = ".spec.output.url"),
+    validation = ("self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                  "metadata.name must be a DNS label of at most 50 characters: pods are named after it"),
+))]
+#[cfg_attr(feature = "crd", x_kube(
+    validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.function))",
+                  "combine goes with a reduce function"),
+    validation = ("has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
+                  "managedBy can't be changed"),
+    validation = ("self.input == oldSelf.input && self.output == oldSelf.output",
+                  "input and output can't be changed: make a new job"),
+))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MapReduceJobSpec {
+    /// What to read.
+    pub input: Input,
+
+    /// The map phase; `identity` when absent.
+    #[serde(default)]
+    pub map: Map,
+
+    /// A function applied to map output before it is shuffled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combine: Option<Combine>,
+
+    /// The reduce phase; when absent the job is map-only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduce: Option<Reduce>,
+
+    /// Where the result goes.
+    pub output: Output,
+
+    /// Where intermediate data goes.
+    #[serde(default)]
+    pub shuffle: Shuffle,
+
+    /// How object stores are reached.
+    #[serde(default)]
+    pub storage: Storage,
+
+    /// How many more attempts a task gets after its first has failed.
+    #[serde(default = "default_retries")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 100)))]
+    pub retries: i32,
+
+    /// The job fails when it has been running for longer; time spent suspended doesn't count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
+    pub active_deadline_seconds: Option<i64>,
+
+    /// The job fails when a pod of it has been waiting to start for longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
+    pub pending_deadline_seconds: Option<i64>,
+
+    /// Ends the pods and starts none while true; what has finished stays finished.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// The resource and its pods are deleted this long after the job has finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 0)))]
+    pub ttl_seconds_after_finished: Option<i32>,
+
+    /// When intermediate data is removed.
+    #[serde(default)]
+    pub cleanup: Cleanup,
+
+    /// Who runs the job; a value other than `mapreduce.dev/operator` leaves it to somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63)))]
+    pub managed_by: Option<String>,
+}
+
+fn default_retries() -> i32 {
+    3
+}
+
+impl MapReduceJobSpec {
+    /// Whether the job has no reduce phase: a part per map task, in the order the map emitted.
+    pub fn is_map_only(&self) -> bool {
+        self.reduce.as_ref().is_none_or(|reduce| reduce.tasks == Some(0))
+    }
+}
+
+/// When intermediate data is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum Cleanup {
+    /// When the job has ended, either way, or is deleted.
+    #[default]
+    Always,
+    /// When the job has succeeded; a failed one keeps it for a look.
+    OnSuccess,
+    /// Never: it is the user's to remove.
+    Never,
+}

@@ -1,0 +1,41 @@
+//! `mapreduce.dev/v1alpha1`: the manifest that a user writes.
+//!
+//! ```text
+//! MapReduceJobSpec ─┬─ input   what to read and how to cut it into splits and records
+//!                   ├─ map     function, parallelism, pod settings
+//!                   ├─ combine function, applied to map output any number of times
+//!                   ├─ reduce  function, number of partitions, partitioner, pod settings
+//!                   ├─ output  where the parts go
+//!                   └─ storage, shuffle, retries, deadlines, cleanup …
+//! ```
+//!
+//! A field is here only when it works: one that is accepted and ignored is a defect.
+
+mod function;
+mod input;
+mod job;
+mod output;
+mod phase;
+#[cfg(feature = "crd")]
+mod resource;
+mod storage;
+
+pub use function::{Builtin, Function};
+pub use input::{Compression, Input, InputFormat, InputFormatType, KeyValueFormat, LinesFormat};
+#[cfg(feature = "crd")]
+pub use job::MapReduceJob;
+pub use job::{Cleanup, MapReduceJobSpec};
+pub use output::{IfExists, Output, OutputCompression, OutputFormat, OutputFormatType};
+pub use phase::{Combine, LocalObject, Map, Partitioner, PartitionerType, Reduce};
+#[cfg(feature = "crd")]
+pub use resource::{Condition, JobOutput, JobPhase, MapReduceJobStatus, PhaseCounts, crd};
+pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};
+
+/// The API group of the resource.
+pub const GROUP: &str = "mapreduce.dev";
+/// The `apiVersion` of a manifest.
+pub const API_VERSION: &str = "mapreduce.dev/v1alpha1";
+/// The `kind` of a manifest.
+pub const KIND: &str = "MapReduceJob";
+/// `spec.managedBy` of jobs that this operator runs; jobs with another value are left alone.
+pub const MANAGED_BY: &str = "mapreduce.dev/operator";

@@ -1,0 +1,78 @@
+//! `spec.output`: where the parts go and what they look like.
+
+use serde::{Deserialize, Serialize};
+
+use super::input::KeyValueFormat;
+
+/// Where the result goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Output {
+    /// A prefix: `part-00000` … and `_SUCCESS` are written under it.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2048)))]
+    pub url: String,
+
+    /// How pairs are written.
+    #[serde(default)]
+    pub format: OutputFormat,
+
+    /// How parts are compressed.
+    #[serde(default)]
+    pub compression: OutputCompression,
+
+    /// What to do when there is any object under the prefix: end with an error, or replace
+    /// them once the new result is ready.
+    #[serde(default)]
+    pub if_exists: IfExists,
+}
+
+/// How pairs are written: a type, and its options under the type's own name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[cfg_attr(feature = "crd", x_kube(
+    validation = ("!has(self.keyValue) || self.type == 'KeyValue'", "keyValue goes with type: KeyValue"),
+))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OutputFormat {
+    /// The kind of text or file.
+    #[serde(rename = "type")]
+    pub kind: OutputFormatType,
+
+    /// Options of `KeyValue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_value: Option<KeyValueFormat>,
+}
+
+/// The kinds of output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum OutputFormatType {
+    /// A line of key, separator, value.
+    #[default]
+    KeyValue,
+    /// A line of the value alone.
+    Lines,
+}
+
+/// How parts are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum OutputCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+}
+
+/// What to do when the output prefix holds something already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum IfExists {
+    /// End with an error that names what is there.
+    #[default]
+    Fail,
+    /// Remove it once the new result is ready to commit: a failed run leaves the old result.
+    Replace,
+}

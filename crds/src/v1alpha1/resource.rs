@@ -1,0 +1,158 @@
+//! What only the cluster sees: the status, and the CRD itself.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::CustomResourceExt as _;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::job::MapReduceJob;
+use crate::wire::Counters;
+
+/// What the operator has observed. Its size does not depend on the number of tasks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MapReduceJobStatus {
+    /// Where the job is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<JobPhase>,
+    /// Why the job is in this phase, in one word; the condition of the same reason says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Complete, Failed, Suspended and Planned, as a Job has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When the operator began to work on the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When the job succeeded or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+    /// Map tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maps: Option<PhaseCounts>,
+    /// Reduce tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduces: Option<PhaseCounts>,
+    /// Sums over the committed attempts of all tasks, once the job has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub counters: Option<Counters>,
+    /// What was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<JobOutput>,
+    /// Seconds that the job was active before its last suspension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_seconds_before_suspension: Option<i64>,
+}
+
+/// Where a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum JobPhase {
+    /// Seen, nothing started.
+    Pending,
+    /// The input is being listed and cut into splits.
+    Planning,
+    /// Map tasks run.
+    Mapping,
+    /// Reduce tasks run.
+    Reducing,
+    /// The output is committed.
+    Succeeded,
+    /// The job has ended without output.
+    Failed,
+}
+
+/// How many tasks of a phase are where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseCounts {
+    /// Tasks of the plan.
+    pub total: i32,
+    /// Pods that run now.
+    #[serde(default)]
+    pub active: i32,
+    /// Tasks that are done.
+    #[serde(default)]
+    pub succeeded: i32,
+    /// Attempts that failed by a fault of their own.
+    #[serde(default)]
+    pub failed: i32,
+    /// Attempts that the cluster ended: drained, preempted, evicted nodes.
+    #[serde(default)]
+    pub disrupted: i32,
+    /// `succeeded/total`, for `kubectl get`.
+    #[serde(default)]
+    pub progress: String,
+}
+
+/// What a job wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobOutput {
+    /// The prefix.
+    pub url: String,
+    /// Parts written, without `_SUCCESS`.
+    pub objects: i64,
+    /// Their bytes.
+    pub bytes: i64,
+    /// Their records.
+    pub records: i64,
+}
+
+/// A condition as Kubernetes' own types have it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Complete`, `Failed`, `Suspended` or `Planned`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word, in CamelCase.
+    pub reason: String,
+    /// A sentence, or the user's own traceback.
+    pub message: String,
+    /// When `status` last changed.
+    pub last_transition_time: Time,
+    /// The generation of the spec that this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// The schema of an object that the API server stores as it is. Pod templates are kept out of
+/// the schema this way: with them the CRD would be ten times the size that `kubectl apply` takes.
+pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// The CRD that is committed and installed.
+pub fn crd() -> CustomResourceDefinition {
+    let mut crd = MapReduceJob::crd();
+    for version in &mut crd.spec.versions {
+        if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
+            allow_no_additional_properties(schema);
+        }
+    }
+    crd
+}
+
+/// A structural schema can't have both `properties` and `additionalProperties: false`, which serde's
+/// `deny_unknown_fields` becomes. The API server refuses or prunes unknown fields by itself.
+fn allow_no_additional_properties(
+    schema: &mut k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps,
+) {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    };
+    if matches!(schema.additional_properties, Some(JSONSchemaPropsOrBool::Bool(false))) {
+        schema.additional_properties = None;
+    }
+    schema.properties.iter_mut().flat_map(|p| p.values_mut()).for_each(allow_no_additional_properties);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        allow_no_additional_properties(items);
+    }
+}

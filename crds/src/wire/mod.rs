@@ -1,0 +1,49 @@
+//! What the operator tells its pods, and what they tell it.
+//!
+//! ```text
+//!  operator ── ConfigMap job.json (JobFile) ──> pod
+//!  operator <── termination message (Termination, ≤ 4,096 bytes of JSON) ── pod
+//! ```
+
+mod counters;
+mod termination;
+
+use serde::{Deserialize, Serialize};
+
+pub use counters::Counters;
+pub use termination::{ErrorReport, JobSummary, MAX_TERMINATION_BYTES, PlanSummary, RecordRef, Termination};
+
+use crate::ids::JobId;
+use crate::v1alpha1::MapReduceJobSpec;
+
+/// Everything a pod has to know of its job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobFile {
+    /// The run: the resource's UID.
+    pub id: JobId,
+    /// The job's name.
+    pub name: String,
+    /// What the user wrote.
+    pub spec: MapReduceJobSpec,
+}
+
+/// Environment variables that a pod's container gets beside the user's.
+pub mod env {
+    /// The pod's UID: the attempt's id.
+    pub const ATTEMPT: &str = "MAPREDUCE_ATTEMPT";
+    /// The number of the task, which Kubernetes sets in pods of an Indexed Job.
+    pub const INDEX: &str = "JOB_COMPLETION_INDEX";
+    /// `limits.memory` of the container in bytes; set only where the container has such a limit.
+    pub const MEMORY_LIMIT: &str = "MAPREDUCE_MEMORY_LIMIT";
+    /// Where spills go: an emptyDir.
+    pub const SCRATCH: &str = "MAPREDUCE_SCRATCH";
+}
+
+/// Exit codes of a worker, for `podFailurePolicy`.
+pub mod exit {
+    /// The attempt has failed; another one may do better.
+    pub const RETRY: u8 = 1;
+    /// No attempt can do better: a missing bucket, an output that exists, a changed input.
+    pub const PERMANENT: u8 = 3;
+}
