@@ -32,7 +32,7 @@ use super::storage::{Shuffle, Storage};
                   "metadata.name must be a DNS label of at most 50 characters: pods are named after it"),
 ))]
 #[cfg_attr(feature = "crd", x_kube(
-    validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.function))",
+    validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.__function__))",
                   "combine goes with a reduce function"),
     validation = ("has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
                   "managedBy can't be changed"),

@@ -53,7 +53,7 @@ pub struct Combine {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
 #[cfg_attr(feature = "crd", x_kube(
-    validation = ("has(self.function) || (has(self.tasks) && self.tasks == 0)",
+    validation = ("has(self.__function__) || (has(self.tasks) && self.tasks == 0)",
                   "reduce needs a function, or tasks: 0 for a map-only job"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,0 +1,188 @@
+//! What the CRD takes and refuses, and in which words: its limits and its CEL rules.
+
+use mapreduce_api::validate::{validate, validate_update};
+
+/// A manifest with `replacement` in place of `original`.
+fn with(original: &str, replacement: &str) -> String {
+    const BASE: &str = "\
+apiVersion: mapreduce.dev/v1alpha1
+kind: MapReduceJob
+metadata: {name: wordcount}
+spec:
+  input:
+    urls: ['s3://books/texts/']
+    format: {type: Lines}
+  map:
+    function: {builtin: {name: words}}
+  combine:
+    function: {builtin: {name: sum}}
+  reduce:
+    function: {builtin: {name: sum}}
+  output: {url: 's3://books/counts/'}
+";
+    assert!(BASE.contains(original), "{original}");
+    BASE.replacen(original, replacement, 1)
+}
+
+fn said(
+    result: Result<mapreduce_api::manifest::Manifest, Vec<mapreduce_api::validate::Violation>>,
+) -> String {
+    match result {
+        Ok(_) => "accepted".into(),
+        Err(violations) => violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+const NAME: &str = "metadata.name must be a DNS label of at most 50 characters: pods are named after it";
+const REDUCE: &str = "  reduce:\n    function: {builtin: {name: sum}}\n";
+const COMBINE: &str = "  combine:\n    function: {builtin: {name: sum}}\n";
+
+#[test]
+fn accepted() {
+    let fifty = format!("{{name: {}}}", "n".repeat(50));
+    for (original, replacement) in [
+        ("", ""),
+        ("{name: wordcount}", fifty.as_str()),
+        ("{name: wordcount}", "{generateName: wordcount-}"),
+        ("{type: Lines}", "{type: Lines, lines: {delimiter: \"\\0\"}}"),
+        ("{type: Lines}", "{type: Lines, keyValue: null}"),
+        ("{type: Lines}", "{type: KeyValue, keyValue: {separator: ','}}"),
+        ("    format: {type: Lines}\n", ""),
+        ("    format: {type: Lines}\n", "    splitSize: 1048576\n"),
+        ("    format: {type: Lines}\n", "    splitSize: 1Gi\n"),
+        ("  map:\n    function: {builtin: {name: words}}\n", ""),
+        (COMBINE, ""),
+        (
+            "  combine:\n    function: {builtin: {name: sum}}\n  reduce:\n    function: {builtin: {name: sum}}\n",
+            "",
+        ),
+        (
+            "  combine:\n    function: {builtin: {name: sum}}\n  reduce:\n    function: {builtin: {name: sum}}\n",
+            "  reduce: {tasks: 0}\n",
+        ),
+        ("  output:", "  retries: 0\n  output:"),
+        ("  output:", "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n  output:"),
+    ] {
+        // A second `reduce` replaces the first rather than stand beside it.
+        let text = if replacement.starts_with("  reduce: {tasks: 10000") {
+            with(REDUCE, "").replacen(original, replacement, 1)
+        } else {
+            with(original, replacement)
+        };
+        assert_eq!(said(validate(&text)), "accepted", "{text}");
+    }
+}
+
+#[test]
+fn refused_by_the_schema() {
+    for (original, replacement, message) in [
+        ("['s3://books/texts/']", "[]", "spec.input.urls: has 0 items, must have at least 1"),
+        ("['s3://books/texts/']", "['']", "spec.input.urls[0]: has 0 characters, must have at least 1"),
+        (
+            "{url: 's3://books/counts/'}",
+            "{url: ''}",
+            "spec.output.url: has 0 characters, must have at least 1",
+        ),
+        (
+            "{name: sum}",
+            "{name: ''}",
+            "spec.combine.function.builtin.name: has 0 characters, must have at least 1",
+        ),
+        ("  output:", "  retries: -1\n  output:", "spec.retries: -1 is less than 0"),
+        ("  output:", "  retries: 101\n  output:", "spec.retries: 101 is more than 100"),
+        (
+            "  output:",
+            "  activeDeadlineSeconds: 0\n  output:",
+            "spec.activeDeadlineSeconds: 0 is less than 1",
+        ),
+        ("  map:\n", "  map:\n    parallelism: 0\n", "spec.map.parallelism: 0 is less than 1"),
+        ("  map:\n", "  map:\n    template: [a]\n", "spec.map.template: must be of type object"),
+        ("  reduce:\n", "  reduce:\n    tasks: 10001\n", "spec.reduce.tasks: 10001 is more than 10000"),
+        ("{name: wordcount}", "{}", "metadata.name: required"),
+    ] {
+        let text = with(original, replacement);
+        assert_eq!(said(validate(&text)), message, "{text}");
+    }
+}
+
+#[test]
+fn refused_by_a_rule() {
+    let fifty_one = format!("{{name: {}}}", "n".repeat(51));
+    for (original, replacement, message) in [
+        ("{name: wordcount}", fifty_one.as_str(), NAME),
+        ("{name: wordcount}", "{name: word.count}", NAME),
+        ("{name: wordcount}", "{name: Wordcount}", NAME),
+        (
+            "{type: Lines}",
+            "{type: Lines, keyValue: {}}",
+            "spec.input.format: keyValue goes with type: KeyValue",
+        ),
+        ("{type: Lines}", "{type: KeyValue, lines: {}}", "spec.input.format: lines goes with type: Lines"),
+        (
+            "{url: 's3://books/counts/'}",
+            "{url: 's3://books/counts/', format: {type: Lines, keyValue: {}}}",
+            "spec.output.format: keyValue goes with type: KeyValue",
+        ),
+        (REDUCE, "", "spec: combine goes with a reduce function"),
+        (
+            REDUCE,
+            "  reduce: {}\n",
+            "spec: combine goes with a reduce function\n\
+             spec.reduce: reduce needs a function, or tasks: 0 for a map-only job",
+        ),
+        (
+            REDUCE,
+            "  reduce: {tasks: 2}\n",
+            "spec: combine goes with a reduce function\n\
+             spec.reduce: reduce needs a function, or tasks: 0 for a map-only job",
+        ),
+        (REDUCE, "  reduce: {tasks: 0}\n", "spec: combine goes with a reduce function"),
+    ] {
+        let text = with(original, replacement);
+        assert_eq!(said(validate(&text)), message, "{text}");
+    }
+}
+
+#[test]
+fn refused_before_the_schema_with_the_line() {
+    for (original, replacement, parts) in [
+        ("  combine:", "  combin:", ["unknown field `combin`", "line 10"]),
+        ("{name: words}", "{nam: words}", ["unknown field `nam`", "line 9"]),
+        ("{type: Lines}", "{type: lines}", ["unknown variant `lines`", "line 7"]),
+        ("  output:", "  retries: three\n  output:", ["retries", "line 14"]),
+        ("  output:", "  retries: 1\n  retries: 2\n  output:", ["duplicate field `retries`", "line"]),
+        ("    urls: ['s3://books/texts/']\n", "", ["missing field `urls`", "line"]),
+        ("kind: MapReduceJob", "kind: Job", ["kind: Job", "write apiVersion: mapreduce.dev/v1alpha1"]),
+        ("metadata:", "metadata: {", ["line 3", ""]),
+    ] {
+        let text = with(original, replacement);
+        let message = said(validate(&text));
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}\n{text}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn what_can_be_changed_and_what_not() {
+    let old = with("", "");
+    let managed = with("  output:", "  managedBy: kueue.x-k8s.io/multikueue\n  output:");
+    for (old, new, message) in [
+        (&old, old.clone(), "accepted"),
+        (&old, with("  output:", "  suspend: true\n  output:"), "accepted"),
+        (&old, with("  reduce:\n", "  reduce:\n    parallelism: 3\n"), "accepted"),
+        (&old, with("texts/", "poems/"), "spec: input and output can't be changed: make a new job"),
+        (&old, with("counts/", "other/"), "spec: input and output can't be changed: make a new job"),
+        // A default that is written out is no change.
+        (
+            &old,
+            with("{url: 's3://books/counts/'}", "{url: 's3://books/counts/', ifExists: Fail}"),
+            "accepted",
+        ),
+        (&old, managed.clone(), "spec: managedBy can't be changed"),
+        (&managed, old.clone(), "spec: managedBy can't be changed"),
+        (&managed, managed.clone(), "accepted"),
+        (&managed, managed.replace("multikueue", "other"), "spec: managedBy can't be changed"),
+    ] {
+        assert_eq!(said(validate_update(old, &new)), message, "{new}");
+    }
+}

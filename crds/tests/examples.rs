@@ -1,0 +1,34 @@
+//! Every manifest under `examples/` is one that the API server takes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn manifests(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            manifests(&path, found);
+        } else if path.extension().is_some_and(|e| e == "yaml") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_example_is_valid() {
+    let mut paths = Vec::new();
+    manifests(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples"), &mut paths);
+    assert!(paths.len() >= 4, "{paths:?}");
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        // A file may hold other objects beside the job: a Secret, a Namespace.
+        let jobs: Vec<_> = text.split("\n---\n").filter(|part| part.contains("kind: MapReduceJob")).collect();
+        assert_eq!(jobs.len(), 1, "{}", path.display());
+        if let Err(violations) = mapreduce_api::validate::validate(jobs[0]) {
+            let lines: Vec<_> = violations.iter().map(ToString::to_string).collect();
+            panic!("{}:\n{}", path.display(), lines.join("\n"));
+        }
+    }
+}
