@@ -27,7 +27,7 @@ fn the_reference_is_the_schema() {
     let committed = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == page,
-        "docs/reference/mapreducejob.md is stale; run:\n  UPDATE=1 cargo test --workspace --test reference"
+        "docs/reference/mapreducejob.md is stale; run:\n  .ci/generate"
     );
 }
 

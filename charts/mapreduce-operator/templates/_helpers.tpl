@@ -1,0 +1,85 @@
+{{- define "mapreduce.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "mapreduce.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "mapreduce.selector" -}}
+app.kubernetes.io/name: {{ include "mapreduce.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "mapreduce.labels" -}}
+{{ include "mapreduce.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "mapreduce.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "mapreduce.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- /* The full name of an image: (dict "image" .Values.image "root" $) */}}
+{{- define "mapreduce.image" -}}
+{{- if .image.digest }}
+{{- printf "%s@%s" .image.repository .image.digest }}
+{{- else }}
+{{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) }}
+{{- end }}
+{{- end }}
+
+{{- /* What the operator may do in a namespace whose jobs it runs. A rule without its reason has no place here. */}}
+{{- define "mapreduce.rules" -}}
+# The jobs themselves; patch sets the finalizer, delete is for ttlSecondsAfterFinished.
+- apiGroups: [mapreduce.dev]
+  resources: [mapreducejobs]
+  verbs: [get, list, watch, patch, delete]
+# What kubectl shows of them.
+- apiGroups: [mapreduce.dev]
+  resources: [mapreducejobs/status]
+  verbs: [get, patch]
+# To own Jobs and ConfigMaps with blockOwnerDeletion where the cluster asks for this right.
+- apiGroups: [mapreduce.dev]
+  resources: [mapreducejobs/finalizers]
+  verbs: [update]
+# One Job per phase. Patch suspends and resumes it, delete ends its pods.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+# The job's description for its pods. No list or watch: each is read by its name.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch, delete]
+# The last words of a phase's pods, and why one can't start. No watch, no logs, no exec.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+# Whether the namespace is being deleted: then nothing may be created in it, and a job lets go.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+# What `kubectl describe` shows. A repeated event is patched.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{- /* Where the worker's account is created, as a JSON list. */}}
+{{- define "mapreduce.workerNamespaces" -}}
+{{- $own := .Values.watchNamespaces | default (list .Release.Namespace) }}
+{{- concat $own .Values.worker.serviceAccount.namespaces | uniq | toJson }}
+{{- end }}
