@@ -1,5 +1,10 @@
 //! What the CRD takes and refuses, and in which words: its limits and its CEL rules.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use mapreduce_api::validate::{validate, validate_update};
 
 /// A manifest with `replacement` in place of `original`.
@@ -36,11 +41,12 @@ fn said(
 const NAME: &str = "metadata.name must be a DNS label of at most 50 characters: pods are named after it";
 const REDUCE: &str = "  reduce:\n    function: {builtin: {name: sum}}\n";
 const COMBINE: &str = "  combine:\n    function: {builtin: {name: sum}}\n";
+const COMBINE_AND_REDUCE: &str =
+    "  combine:\n    function: {builtin: {name: sum}}\n  reduce:\n    function: {builtin: {name: sum}}\n";
 
-#[test]
-fn accepted() {
+fn good() -> Vec<String> {
     let fifty = format!("{{name: {}}}", "n".repeat(50));
-    for (original, replacement) in [
+    [
         ("", ""),
         ("{name: wordcount}", fifty.as_str()),
         ("{name: wordcount}", "{generateName: wordcount-}"),
@@ -52,30 +58,17 @@ fn accepted() {
         ("    format: {type: Lines}\n", "    splitSize: 1Gi\n"),
         ("  map:\n    function: {builtin: {name: words}}\n", ""),
         (COMBINE, ""),
-        (
-            "  combine:\n    function: {builtin: {name: sum}}\n  reduce:\n    function: {builtin: {name: sum}}\n",
-            "",
-        ),
-        (
-            "  combine:\n    function: {builtin: {name: sum}}\n  reduce:\n    function: {builtin: {name: sum}}\n",
-            "  reduce: {tasks: 0}\n",
-        ),
+        (COMBINE_AND_REDUCE, ""),
+        (COMBINE_AND_REDUCE, "  reduce: {tasks: 0}\n"),
         ("  output:", "  retries: 0\n  output:"),
-        ("  output:", "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n  output:"),
-    ] {
-        // A second `reduce` replaces the first rather than stand beside it.
-        let text = if replacement.starts_with("  reduce: {tasks: 10000") {
-            with(REDUCE, "").replacen(original, replacement, 1)
-        } else {
-            with(original, replacement)
-        };
-        assert_eq!(said(validate(&text)), "accepted", "{text}");
-    }
+        (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),
+    ]
+    .map(|(original, replacement)| with(original, replacement))
+    .to_vec()
 }
 
-#[test]
-fn refused_by_the_schema() {
-    for (original, replacement, message) in [
+fn beyond_a_limit() -> Vec<(String, String)> {
+    [
         ("['s3://books/texts/']", "[]", "spec.input.urls: has 0 items, must have at least 1"),
         ("['s3://books/texts/']", "['']", "spec.input.urls[0]: has 0 characters, must have at least 1"),
         (
@@ -99,16 +92,14 @@ fn refused_by_the_schema() {
         ("  map:\n", "  map:\n    template: [a]\n", "spec.map.template: must be of type object"),
         ("  reduce:\n", "  reduce:\n    tasks: 10001\n", "spec.reduce.tasks: 10001 is more than 10000"),
         ("{name: wordcount}", "{}", "metadata.name: required"),
-    ] {
-        let text = with(original, replacement);
-        assert_eq!(said(validate(&text)), message, "{text}");
-    }
+    ]
+    .map(|(original, replacement, message)| (with(original, replacement), message.to_owned()))
+    .to_vec()
 }
 
-#[test]
-fn refused_by_a_rule() {
+fn against_a_rule() -> Vec<(String, String)> {
     let fifty_one = format!("{{name: {}}}", "n".repeat(51));
-    for (original, replacement, message) in [
+    [
         ("{name: wordcount}", fifty_one.as_str(), NAME),
         ("{name: wordcount}", "{name: word.count}", NAME),
         ("{name: wordcount}", "{name: Wordcount}", NAME),
@@ -137,10 +128,56 @@ fn refused_by_a_rule() {
              spec.reduce: reduce needs a function, or tasks: 0 for a map-only job",
         ),
         (REDUCE, "  reduce: {tasks: 0}\n", "spec: combine goes with a reduce function"),
-    ] {
-        let text = with(original, replacement);
+    ]
+    .map(|(original, replacement, message)| (with(original, replacement), message.to_owned()))
+    .to_vec()
+}
+
+#[test]
+fn accepted() {
+    for text in good() {
+        assert_eq!(said(validate(&text)), "accepted", "{text}");
+    }
+}
+
+#[test]
+fn refused() {
+    for (text, message) in [beyond_a_limit(), against_a_rule()].concat() {
         assert_eq!(said(validate(&text)), message, "{text}");
     }
+}
+
+/// The same tables before a real API server, in a cluster where the CRD is installed:
+/// `cargo test --workspace --test cel -- --ignored`.
+#[test]
+#[ignore = "needs a cluster"]
+fn the_api_server_says_the_same() {
+    for text in good() {
+        assert_eq!(kubectl_create(&text), Ok(()), "{text}");
+    }
+    for (text, message) in [beyond_a_limit(), against_a_rule()].concat() {
+        let refusal = kubectl_create(&text).expect_err(&text);
+        for line in message.lines() {
+            let (path, reason) = line.split_once(": ").unwrap_or(("", line));
+            // Its own words for a limit, and ours for a rule.
+            let ours = against_a_rule().iter().any(|(_, m)| m == &message);
+            let named = path == "metadata.name" || refusal.contains(path.trim_start_matches("metadata."));
+            assert!(named && (!ours || refusal.contains(reason)), "{line}\nserver: {refusal}");
+        }
+    }
+}
+
+fn kubectl_create(text: &str) -> Result<(), String> {
+    let mut kubectl = Command::new("kubectl")
+        .args(["create", "--dry-run=server", "--validate=strict", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    kubectl.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = kubectl.wait_with_output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 #[test]

@@ -25,10 +25,7 @@ fn the_reference_is_the_schema() {
         fs::write(&path, &page).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == page,
-        "docs/reference/mapreducejob.md is stale; run:\n  .ci/generate"
-    );
+    assert!(committed == page, "docs/reference/mapreducejob.md is stale; run:\n  .ci/generate");
 }
 
 /// A row per field, depth first, in the schema's order.
