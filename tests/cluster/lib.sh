@@ -53,3 +53,19 @@ archive() {
   rm -f "$3"
   buildah push --quiet "$1" "docker-archive:$3:$1"
 }
+
+# Prints the variables by which the suite finds the cluster of $KUBECONFIG, and
+# its S3 server at $1. It needs to know nothing else of either.
+variables() {
+  cat <<V
+export CLUSTER_NAME=$NAME
+export CLUSTER_BIN=$BIN
+export KUBECONFIG=$KUBECONFIG
+export S3_ENDPOINT=$1
+export S3_CLUSTER_ENDPOINT=http://s3.storage.svc:7070
+export S3_REGION=us-east-1
+export S3_BUCKET=e2e
+export S3_ACCESS_KEY=e2e-access
+export S3_SECRET_KEY=e2e-secret
+V
+}
