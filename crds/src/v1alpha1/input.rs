@@ -119,4 +119,10 @@ pub enum Compression {
     None,
     /// gzip, of one or more members.
     Gzip,
+    /// bzip2, of one or more streams.
+    Bzip2,
+    /// zstd, of one or more frames.
+    Zstd,
+    /// LZ4 frames.
+    Lz4,
 }

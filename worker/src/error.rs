@@ -1,0 +1,184 @@
+//! Why a task failed, and whether another attempt may do better.
+
+use std::fmt;
+use std::io;
+
+use mapreduce_api::wire::{ErrorReport, RecordRef};
+
+/// A failed plan, task or commit.
+///
+/// Displays as one line; `causes` say what led to it, outermost first.
+#[derive(Clone, Debug, Default)]
+pub struct Error {
+    message: String,
+    causes: Vec<String>,
+    record: Option<RecordRef>,
+    task: Option<String>,
+    kind: Kind,
+}
+
+/// What an error means for the attempts to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A store, a disk, a user's function: another attempt may do better.
+    #[default]
+    Retry,
+    /// The data or the manifest is at fault: no attempt can do better.
+    Permanent,
+    /// The manifest alone shows the fault.
+    Usage,
+    /// Somebody has asked to stop.
+    Cancelled,
+}
+
+/// The result of everything in the engine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A failure that another attempt may not meet.
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+
+    /// A failure that every attempt would meet.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Permanent, ..Self::retry(message) }
+    }
+
+    /// A fault that the manifest alone shows.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, ..Self::retry(message) }
+    }
+
+    /// The end of work that nobody wants any more.
+    pub fn cancelled() -> Self {
+        Self { kind: Kind::Cancelled, ..Self::retry("cancelled") }
+    }
+
+    /// A record that can't be processed.
+    pub fn bad_record(reason: impl Into<String>, url: &str, offset: u64) -> Self {
+        let reason = reason.into();
+        Self {
+            record: Some(RecordRef { url: url.to_owned(), offset }),
+            ..Self::permanent(format!("bad record in {url} at byte {offset}: {reason}"))
+        }
+    }
+
+    /// Adds a cause below the ones that are there.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+
+    /// Puts a line above: the old line becomes the first cause.
+    #[must_use]
+    pub fn context(mut self, message: impl Into<String>) -> Self {
+        let inner = std::mem::replace(&mut self.message, message.into());
+        self.causes.insert(0, inner);
+        self
+    }
+
+    /// Names the manifest's field that a usage error is about.
+    #[must_use]
+    pub fn context_usage(mut self, path: &str) -> Self {
+        self.message = format!("{path}: {}", self.message);
+        self
+    }
+
+    /// Says which record is at fault.
+    #[must_use]
+    pub fn at(mut self, url: &str, offset: u64) -> Self {
+        self.message = format!("bad record in {url} at byte {offset}: {}", self.message);
+        self.record = Some(RecordRef { url: url.to_owned(), offset });
+        self
+    }
+
+    /// Says which task failed, where that isn't said yet.
+    #[must_use]
+    pub fn in_task(mut self, task: impl fmt::Display) -> Self {
+        self.task.get_or_insert_with(|| task.to_string());
+        self
+    }
+
+    /// What the error means for the attempts to come.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether another attempt may do better.
+    pub fn is_retryable(&self) -> bool {
+        self.kind == Kind::Retry
+    }
+
+    /// What led to it, outermost first.
+    pub fn causes(&self) -> &[String] {
+        &self.causes
+    }
+
+    /// As a pod and `--json` report it.
+    pub fn report(&self) -> ErrorReport {
+        ErrorReport {
+            message: self.message.clone(),
+            causes: self.causes.clone(),
+            task: self.task.clone(),
+            record: self.record.clone(),
+            permanent: self.kind != Kind::Retry,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        // A reader below a decoder or a `Read` chain hands our own error through io::Error.
+        match error.downcast::<Self>() {
+            Ok(own) => own,
+            Err(error) => Self::retry(error.to_string()),
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+/// Adds a line above an I/O error.
+pub(crate) trait IoContext<T> {
+    fn context(self, message: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn context(self, message: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::from(error).context(message()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Kind};
+
+    #[test]
+    fn an_error_survives_the_way_through_a_reader() {
+        let inner = Error::bad_record("too long", "s3://b/k", 7);
+        let outer = Error::from(std::io::Error::from(inner));
+        assert_eq!(outer.kind(), Kind::Permanent);
+        assert_eq!(outer.report().record.unwrap().offset, 7);
+    }
+
+    #[test]
+    fn context_goes_above_and_causes_go_below() {
+        let error = Error::retry("connection refused").context("can't list s3://b/").because("is it up?");
+        assert_eq!(error.to_string(), "can't list s3://b/");
+        assert_eq!(error.causes(), ["connection refused", "is it up?"]);
+    }
+}

@@ -1,0 +1,89 @@
+//! A built-in function's arguments, each looked up once.
+
+use std::collections::BTreeMap;
+
+use mapreduce_api::v1alpha1::Builtin;
+use regex::bytes::Regex;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// Arguments that have not been looked up yet.
+#[derive(Debug)]
+pub(super) struct Args<'a> {
+    name: &'a str,
+    left: BTreeMap<&'a str, &'a Value>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Args<'a> {
+    pub(super) fn new(builtin: &'a Builtin) -> Self {
+        let left = builtin.args.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        Self { name: &builtin.name, left, known: Vec::new() }
+    }
+
+    fn take(&mut self, arg: &'static str) -> Option<&'a Value> {
+        self.known.push(arg);
+        self.left.remove(arg)
+    }
+
+    fn wrong(&self, arg: &str, wants: &str, value: &Value) -> Error {
+        Error::usage(format!("argument `{arg}` of builtin `{}` is {wants}, not {value}", self.name))
+    }
+
+    pub(super) fn text(&mut self, arg: &'static str) -> Result<Option<&'a str>> {
+        match self.take(arg) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(self.wrong(arg, "a text", other)),
+        }
+    }
+
+    pub(super) fn needed_text(&mut self, arg: &'static str) -> Result<&'a str> {
+        self.text(arg)?
+            .ok_or_else(|| Error::usage(format!("builtin `{}` needs the argument `{arg}`", self.name)))
+    }
+
+    pub(super) fn flag(&mut self, arg: &'static str) -> Result<bool> {
+        match self.take(arg) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(self.wrong(arg, "true or false", other)),
+        }
+    }
+
+    pub(super) fn number(&mut self, arg: &'static str, default: u64) -> Result<u64> {
+        match self.take(arg) {
+            None => Ok(default),
+            Some(value) => value.as_u64().ok_or_else(|| self.wrong(arg, "a whole number", value)),
+        }
+    }
+
+    pub(super) fn regex(&mut self, arg: &'static str) -> Result<Option<Regex>> {
+        let Some(pattern) = self.text(arg)? else { return Ok(None) };
+        Regex::new(pattern).map(Some).map_err(|e| {
+            // The library draws a picture of several lines; its last one says what is wrong.
+            let reason = e.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            Error::usage(format!(
+                "argument `{arg}` of builtin `{}` is no regex: {reason}: `{pattern}`",
+                self.name
+            ))
+        })
+    }
+
+    /// All arguments must have been looked up: those that are left are unknown.
+    pub(super) fn end(self) -> Result<()> {
+        match self.left.keys().next() {
+            None => Ok(()),
+            Some(arg) if self.known.is_empty() => {
+                Err(Error::usage(format!("builtin `{}` takes no arguments, not `{arg}`", self.name)))
+            }
+            Some(arg) => Err(Error::usage(format!(
+                "builtin `{}` has no argument `{arg}`: it has {}",
+                self.name,
+                self.known.join(", ")
+            ))),
+        }
+    }
+}

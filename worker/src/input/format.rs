@@ -1,0 +1,186 @@
+//! What a record of the input is, and the records of a chunk.
+
+use std::sync::Arc;
+
+use mapreduce_api::v1alpha1::{Input, InputFormatType};
+
+use super::lines::{Delimiter, Lines};
+use super::source::{Url, too_long};
+use crate::error::Result;
+
+const MAX_RECORD_BYTES: u64 = 64 << 20;
+
+/// How records are cut, and what key and value of one are.
+#[derive(Clone, Debug)]
+pub struct Format {
+    /// What ends a record.
+    pub delimiter: Delimiter,
+    /// Most bytes of a record.
+    pub max_record_bytes: u64,
+    record: RecordKind,
+}
+
+#[derive(Clone, Debug)]
+enum RecordKind {
+    /// Offset → line; whether a `\r` at its end goes too.
+    Line { crlf: bool },
+    /// Before the first separator → after it.
+    KeyValue { separator: Arc<[u8]> },
+}
+
+/// A record's key: made into text only where a function looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// A byte offset or a row's number.
+    Number(u64),
+    /// Bytes of the record.
+    Bytes(&'a [u8]),
+}
+
+impl Key<'_> {
+    /// The key as bytes: a number as decimal text.
+    pub fn to_bytes<'b>(&'b self, scratch: &'b mut Vec<u8>) -> &'b [u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Number(number) => {
+                use std::io::Write as _;
+                scratch.clear();
+                // Writing to a vector can't fail.
+                let _ = write!(scratch, "{number}");
+                scratch
+            }
+        }
+    }
+}
+
+/// A record as a map function gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its key.
+    pub key: Key<'a>,
+    /// Its value.
+    pub value: &'a [u8],
+    /// Where in the object's content it begins.
+    pub offset: u64,
+}
+
+/// Whole records of one object.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// Their bytes.
+    pub lines: Lines<'a>,
+    /// What a record of them is.
+    pub format: &'a Format,
+    /// The object.
+    pub url: &'a Url,
+}
+
+impl Format {
+    /// The format that a manifest asks for.
+    pub fn new(input: &Input) -> Self {
+        let (delimiter, most, record) = match input.format.kind {
+            InputFormatType::Lines => {
+                let options = input.format.lines.clone().unwrap_or_default();
+                let delimiter = options.delimiter.unwrap_or_else(|| "\n".into()).into_bytes();
+                let crlf = delimiter == b"\n";
+                (delimiter, options.max_record_bytes, RecordKind::Line { crlf })
+            }
+            InputFormatType::KeyValue => {
+                let options = input.format.key_value.clone().unwrap_or_default();
+                let separator = options.separator.unwrap_or_else(|| "\t".into()).into_bytes().into();
+                (b"\n".to_vec(), None, RecordKind::KeyValue { separator })
+            }
+        };
+        Self {
+            delimiter: Delimiter::new(&delimiter),
+            max_record_bytes: most.map_or(MAX_RECORD_BYTES, |most| most.0),
+            record,
+        }
+    }
+
+    /// Whether an object of this format can be cut anywhere.
+    pub fn can_be_split(&self) -> bool {
+        !self.delimiter.overlaps_itself()
+    }
+
+    /// Bytes before a split that its reader has to see.
+    pub fn overlap(&self) -> u64 {
+        self.delimiter.bytes().len() as u64
+    }
+
+    /// Whether a record is its line whole, ended by a newline.
+    pub fn is_plain_lines(&self) -> bool {
+        matches!(self.record, RecordKind::Line { crlf: true })
+    }
+}
+
+impl<'a> Chunk<'a> {
+    /// Calls `f` with each record; says how many there were.
+    #[inline]
+    pub fn each(&self, mut f: impl FnMut(Record<'a>) -> Result<()>) -> Result<u64> {
+        match &self.format.record {
+            RecordKind::Line { crlf } => {
+                let crlf = *crlf;
+                self.each_line(crlf, |offset, line| {
+                    f(Record { key: Key::Number(offset), value: line, offset })
+                })
+            }
+            RecordKind::KeyValue { separator } => self.each_line(true, |offset, line| {
+                let at = match separator[..] {
+                    [byte] => memchr::memchr(byte, line),
+                    _ => memchr::memmem::find(line, separator),
+                };
+                let (key, value) = match at {
+                    Some(at) => (&line[..at], &line[at + separator.len()..]),
+                    None => (line, &b""[..]),
+                };
+                f(Record { key: Key::Bytes(key), value, offset })
+            }),
+        }
+    }
+
+    /// The lines with their offsets, without their delimiters and, with `crlf`, without a `\r`
+    /// before one.
+    #[inline]
+    fn each_line(&self, crlf: bool, mut f: impl FnMut(u64, &'a [u8]) -> Result<()>) -> Result<u64> {
+        let Lines { bytes, offset, .. } = self.lines;
+        let delimiter = self.format.delimiter.bytes();
+        let most = self.format.max_record_bytes;
+        let (mut from, mut count) = (0, 0);
+        let mut line = |from: usize, to: usize| {
+            if (to - from) as u64 > most {
+                return Err(too_long(self.url, offset + from as u64, most));
+            }
+            count += 1;
+            f(offset + from as u64, &bytes[from..to])
+        };
+        if let [byte] = *delimiter {
+            for at in memchr::memchr_iter(byte, bytes) {
+                let cut = usize::from(crlf && at > from && bytes[at - 1] == b'\r');
+                line(from, at - cut)?;
+                from = at + 1;
+            }
+        } else {
+            for at in memchr::memmem::find_iter(bytes, delimiter) {
+                line(from, at)?;
+                from = at + delimiter.len();
+            }
+        }
+        if from < bytes.len() {
+            line(from, bytes.len())?;
+        }
+        Ok(count)
+    }
+
+    /// Whether the records may be looked at without cutting them: none can be too long.
+    pub fn is_plain(&self) -> bool {
+        self.format.is_plain_lines() && self.lines.bytes.len() as u64 <= self.format.max_record_bytes
+    }
+
+    /// How many lines there are, where each ends with a newline.
+    pub fn count_lines(&self) -> u64 {
+        let bytes = self.lines.bytes;
+        let ended = memchr::memchr_iter(b'\n', bytes).count();
+        (ended + usize::from(bytes.last().is_some_and(|&last| last != b'\n'))) as u64
+    }
+}

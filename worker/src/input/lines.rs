@@ -1,0 +1,220 @@
+//! Cuts content at delimiters: chunks of whole records.
+
+use std::io::Read;
+
+use memchr::memmem;
+
+use super::source::{Source, Url, too_long};
+use crate::error::Result;
+
+/// Bytes of a chunk, where records are shorter: it stays in the processor's second-level cache.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes behind a chunk that may be read without looking, for code that reads words at once.
+pub const SLACK: usize = 64;
+
+/// What ends a record.
+#[derive(Clone, Debug)]
+pub struct Delimiter {
+    bytes: Vec<u8>,
+    find: memmem::Finder<'static>,
+    find_last: memmem::FinderRev<'static>,
+}
+
+impl Delimiter {
+    /// A delimiter of at least a byte.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.to_vec(),
+            find: memmem::Finder::new(bytes).into_owned(),
+            find_last: memmem::FinderRev::new(bytes).into_owned(),
+        }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether two occurrences can share bytes, as those of `aa` in `aaa`. Where a record ends then
+    /// depends on all that is before it, so that an object can't be cut.
+    pub fn overlaps_itself(&self) -> bool {
+        (1..self.bytes.len()).any(|n| self.bytes.ends_with(&self.bytes[..n]))
+    }
+
+    fn first(&self, text: &[u8]) -> Option<usize> {
+        match self.bytes[..] {
+            [byte] => memchr::memchr(byte, text),
+            _ => self.find.find(text),
+        }
+    }
+
+    /// The start of the last occurrence, where occurrences can't overlap.
+    fn last(&self, text: &[u8]) -> Option<usize> {
+        match self.bytes[..] {
+            [byte] => memchr::memrchr(byte, text),
+            _ if self.overlaps_itself() => self.find.find_iter(text).last(),
+            _ => self.find_last.rfind(text),
+        }
+    }
+}
+
+/// Whole records: each with its delimiter, but perhaps the last of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a> {
+    /// The records' bytes.
+    pub bytes: &'a [u8],
+    /// The same and [`SLACK`] bytes of anything behind them.
+    pub padded: &'a [u8],
+    /// Where in the object's content they begin.
+    pub offset: u64,
+}
+
+/// Reads the records of a split, a chunk at a time.
+pub struct LineReader {
+    content: Box<dyn Read + Send>,
+    delimiter: Delimiter,
+    url: Url,
+    most: u64,
+    end: Option<u64>,
+    /// Content from `offset` on: `used..filled` of it is not handed out yet.
+    buffer: Vec<u8>,
+    used: usize,
+    filled: usize,
+    offset: u64,
+    at_end: bool,
+}
+
+impl std::fmt::Debug for LineReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LineReader")
+            .field("url", &self.url)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LineReader {
+    /// The records of a split. `start` is where the split begins, `most` a record's most bytes,
+    /// `buffer` memory to use again.
+    pub fn new(
+        source: Source,
+        start: u64,
+        delimiter: Delimiter,
+        most: u64,
+        url: Url,
+        buffer: Vec<u8>,
+    ) -> Result<Self> {
+        let Source { content, offset, end } = source;
+        let mut reader =
+            Self { content, delimiter, url, most, end, buffer, used: 0, filled: 0, offset, at_end: false };
+        if reader.buffer.len() < CHUNK_BYTES + SLACK {
+            reader.buffer.resize(CHUNK_BYTES + SLACK, 0);
+        }
+        if start > offset {
+            reader.skip_first()?;
+        }
+        Ok(reader)
+    }
+
+    /// The buffer, for the next split's reader.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    /// The record that begins before the split is its neighbour's: goes behind its delimiter.
+    fn skip_first(&mut self) -> Result<()> {
+        let length = self.delimiter.bytes().len();
+        loop {
+            if let Some(at) = self.delimiter.first(&self.buffer[self.used..self.filled]) {
+                self.used += at + length;
+                return Ok(());
+            }
+            // All but the bytes that may begin a delimiter can go.
+            self.used = self.used.max((self.filled + 1).saturating_sub(length));
+            if self.at_end || self.end.is_some_and(|end| self.position() >= end) {
+                self.used = self.filled;
+                self.at_end = true;
+                return Ok(());
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Where in the content the next record begins.
+    fn position(&self) -> u64 {
+        self.offset + self.used as u64
+    }
+
+    /// Reads more behind what is there, making room first.
+    fn fill(&mut self) -> Result<()> {
+        if self.used > 0 {
+            self.buffer.copy_within(self.used..self.filled, 0);
+            self.offset += self.used as u64;
+            self.filled -= self.used;
+            self.used = 0;
+        }
+        if self.filled + SLACK == self.buffer.len() {
+            if self.filled as u64 > self.most {
+                return Err(too_long(&self.url, self.offset, self.most));
+            }
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let room = self.buffer.len() - SLACK;
+        let got = self.content.read(&mut self.buffer[self.filled..room])?;
+        self.filled += got;
+        self.at_end = got == 0;
+        Ok(())
+    }
+
+    /// The next records; none at the end of the split.
+    pub fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
+        let mut searched = self.used;
+        loop {
+            if self.end.is_some_and(|end| self.position() >= end) || (self.at_end && self.used == self.filled)
+            {
+                return Ok(None);
+            }
+            if let Some(to) = self.chunk_end(searched) {
+                let from = std::mem::replace(&mut self.used, to);
+                return Ok(Some(Lines {
+                    bytes: &self.buffer[from..to],
+                    padded: &self.buffer[from..to + SLACK],
+                    offset: self.offset + from as u64,
+                }));
+            }
+            let behind = self.filled - self.used;
+            self.fill()?;
+            searched = self.used;
+            if !self.delimiter.overlaps_itself() {
+                searched += (behind + 1).saturating_sub(self.delimiter.bytes().len());
+            }
+        }
+    }
+
+    /// Where the last whole record of the split ends in the buffer. There is none before `searched`.
+    fn chunk_end(&self, searched: usize) -> Option<usize> {
+        let length = self.delimiter.bytes().len();
+        let text = &self.buffer[searched..self.filled];
+        let in_buffer =
+            self.end.map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
+        if in_buffer <= self.filled {
+            // The first delimiter that ends at the split's end or behind it ends the last record.
+            let from = (in_buffer.max(self.used + length) - length).max(searched);
+            if let Some(at) = self.delimiter.first(&self.buffer[from..self.filled]) {
+                return Some(from + at + length);
+            }
+        } else if self.filled - self.used >= CHUNK_BYTES
+            || self.at_end
+            || self.filled + SLACK == self.buffer.len()
+        {
+            if self.at_end {
+                return Some(self.filled);
+            }
+            return self.delimiter.last(text).map(|at| searched + at + length);
+        }
+        self.at_end.then_some(self.filled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

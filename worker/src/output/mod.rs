@@ -1,0 +1,139 @@
+//! Parts: what reduce tasks, or the map tasks of a map-only job, write.
+
+mod format;
+
+use std::io::Write;
+
+use flate2::write::GzEncoder;
+use mapreduce_api::v1alpha1::{Output, OutputCompression, OutputFormatType};
+use serde::{Deserialize, Serialize};
+
+use self::format::Format;
+use crate::error::Result;
+use crate::function::Emit;
+use crate::storage::{Location, Staged, StagedWriter};
+
+/// A part that is written but not visible: what a task's commit record says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StagedPart {
+    /// `part-00000`
+    pub name: String,
+    /// Where its bytes are.
+    pub staged: Staged,
+    /// Their number.
+    pub bytes: u64,
+    /// Number of pairs.
+    pub records: u64,
+}
+
+/// The name of a partition's part, with the extensions of its format and compression.
+pub fn part_name(output: &Output, partition: u32) -> String {
+    let format = match output.format.kind {
+        OutputFormatType::KeyValue => "",
+        OutputFormatType::Lines => ".txt",
+    };
+    let compression = match output.compression {
+        OutputCompression::None => "",
+        OutputCompression::Gzip => ".gz",
+    };
+    format!("part-{partition:05}{format}{compression}")
+}
+
+/// Bytes that are collected before they are handed on.
+const BUFFER_BYTES: usize = 512 << 10;
+
+/// Writes a part.
+pub struct PartWriter {
+    format: Format,
+    buffer: Vec<u8>,
+    out: Encoder,
+    name: String,
+    records: u64,
+}
+
+impl std::fmt::Debug for PartWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartWriter").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl PartWriter {
+    /// Begins a part of the output at `place`; `work` is the job's work folder.
+    pub fn new(output: &Output, place: &Location, work: &Location, partition: u32) -> Result<Self> {
+        let name = part_name(output, partition);
+        let writer = place.store.stage(&format!("{}{name}", place.key), &work.key)?;
+        let stored = Stored { writer, bytes: 0 };
+        let out = match output.compression {
+            OutputCompression::None => Encoder::None(stored),
+            OutputCompression::Gzip => Encoder::Gzip(GzEncoder::new(stored, flate2::Compression::new(6))),
+        };
+        Ok(Self {
+            format: Format::new(output),
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            out,
+            name,
+            records: 0,
+        })
+    }
+
+    /// Ends the part.
+    pub fn finish(mut self) -> Result<StagedPart> {
+        self.out.write(&self.buffer)?;
+        let Stored { writer, bytes } = self.out.finish()?;
+        Ok(StagedPart { name: self.name, staged: writer.finish()?, bytes, records: self.records })
+    }
+}
+
+impl Emit for PartWriter {
+    #[inline]
+    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.records += 1;
+        self.format.write(key, value, &mut self.buffer)?;
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.out.write(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Counts what is stored.
+struct Stored {
+    writer: Box<dyn StagedWriter>,
+    bytes: u64,
+}
+
+impl Write for Stored {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.writer.write(bytes)?;
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Encoder {
+    None(Stored),
+    Gzip(GzEncoder<Stored>),
+}
+
+impl Encoder {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::None(out) => out.write_all(bytes)?,
+            Self::Gzip(out) => out.write_all(bytes)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Stored> {
+        match self {
+            Self::None(out) => Ok(out),
+            Self::Gzip(out) => Ok(out.finish()?),
+        }
+    }
+}

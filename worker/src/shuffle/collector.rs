@@ -1,0 +1,195 @@
+//! Takes what a map function emits.
+
+use std::sync::Arc;
+
+use mapreduce_api::wire::Counters;
+
+use super::block::BlockCodec;
+use super::merge::write_combined;
+use super::partition::Partitioner;
+use super::run::{Run, RunWriter};
+use super::sort::SortBuffer;
+use super::space::Space;
+use super::table::SumTable;
+use crate::error::{Error, Result};
+use crate::function::builtin::ReduceFunction;
+use crate::function::{Emit, Reducer};
+use crate::output::PartWriter;
+
+/// Where the pairs of a map task go.
+#[derive(Debug)]
+pub enum Sink {
+    /// Sums by key: `combine: sum`.
+    Sum(SumTable),
+    /// Pairs to be sorted.
+    Sort(SortBuffer),
+    /// Straight into a part: a map-only job.
+    Part(Box<PartWriter>),
+}
+
+/// The output of a map task: its pairs, partitioned, sorted and combined.
+pub struct Collector {
+    /// Where pairs go.
+    pub sink: Sink,
+    partitioner: Partitioner,
+    writer: RunWriter,
+    combiner: Option<Box<dyn Reducer>>,
+    name: Arc<str>,
+    runs: Vec<Vec<Run>>,
+    /// What was emitted and combined, and the user's own.
+    pub counters: Counters,
+}
+
+impl std::fmt::Debug for Collector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collector").field("sink", &self.sink).finish_non_exhaustive()
+    }
+}
+
+impl Collector {
+    /// Collects for a reduce phase, with about `memory` bytes until runs are made in `space`.
+    pub fn for_shuffle(
+        partitioner: Partitioner,
+        combine: Option<&ReduceFunction>,
+        memory: usize,
+        space: &Arc<Space>,
+        name: Arc<str>,
+    ) -> Self {
+        let sink = match combine {
+            Some(ReduceFunction::Sum) => Sink::Sum(SumTable::new(memory)),
+            _ => Sink::Sort(SortBuffer::new(partitioner.partitions(), memory)),
+        };
+        Self {
+            sink,
+            partitioner,
+            writer: RunWriter::new(space, BlockCodec::None),
+            combiner: combine.map(|function| function.make_combiner()),
+            name,
+            runs: vec![Vec::new(); partitioner.partitions() as usize],
+            counters: Counters::default(),
+        }
+    }
+
+    /// Writes what is emitted into a part.
+    pub fn for_part(part: PartWriter, space: &Arc<Space>) -> Self {
+        Self {
+            sink: Sink::Part(Box::new(part)),
+            partitioner: Partitioner::hash(1),
+            writer: RunWriter::new(space, BlockCodec::None),
+            combiner: None,
+            name: Arc::from(""),
+            runs: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a pair.
+    #[inline]
+    pub fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.counters.map_output_records += 1;
+        match &mut self.sink {
+            Sink::Sort(buffer) => {
+                if !buffer.has_room(key, value) {
+                    self.flush()?;
+                    return self.push_alone(key, value);
+                }
+                if buffer.push(self.partitioner.of(key), key, value) {
+                    self.flush()?;
+                }
+            }
+            Sink::Sum(table) => {
+                table.add(key, value).map_err(|()| crate::function::builtin::not_a_number(key, value))?;
+                if table.is_full() {
+                    self.flush()?;
+                }
+            }
+            Sink::Part(part) => part.emit(key, value)?,
+        }
+        Ok(())
+    }
+
+    /// A pair that may not fit the buffer even when it is empty.
+    #[cold]
+    fn push_alone(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let Sink::Sort(buffer) = &mut self.sink else { return Ok(()) };
+        if !buffer.has_room(key, value) {
+            return Err(Error::permanent("a pair is larger than 4 GiB"));
+        }
+        buffer.push(self.partitioner.of(key), key, value);
+        self.flush()
+    }
+
+    /// Takes a pair whose value is `1`.
+    #[inline]
+    pub fn emit_one(&mut self, key: &[u8]) -> Result<()> {
+        if let Sink::Sum(table) = &mut self.sink {
+            table.add_one(key);
+            return self.added(1);
+        }
+        self.emit(key, b"1")
+    }
+
+    /// Says that `pairs` were added to the table itself.
+    #[inline]
+    pub fn added(&mut self, pairs: u64) -> Result<()> {
+        self.counters.map_output_records += pairs;
+        match &self.sink {
+            Sink::Sum(table) if table.is_full() => self.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sorted runs of what is in memory.
+    fn flush(&mut self) -> Result<()> {
+        match &mut self.sink {
+            Sink::Sum(table) => {
+                let (runs, mut output) = (&mut self.runs, 0);
+                self.counters.combine_input_records += std::mem::take(&mut table.input);
+                table.drain(self.partitioner, &mut self.writer, &self.name, |partition, run| {
+                    output += run.records;
+                    if run.records > 0 {
+                        runs[partition as usize].push(run);
+                    }
+                })?;
+                self.counters.combine_output_records += output;
+            }
+            Sink::Sort(buffer) => {
+                for partition in 0..self.partitioner.partitions() {
+                    let combiner = self.combiner.as_deref_mut();
+                    let writer = &mut self.writer;
+                    let combined =
+                        write_combined(buffer.sorted(partition), combiner, &mut |k, v| writer.push(k, v))?;
+                    self.counters.combine_input_records += combined.input;
+                    self.counters.combine_output_records += combined.output;
+                    let run = writer.end(&self.name)?;
+                    if run.records > 0 {
+                        self.runs[partition as usize].push(run);
+                    }
+                }
+                buffer.clear();
+            }
+            Sink::Part(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the task: the runs of each partition.
+    pub fn into_runs(mut self) -> Result<(Vec<Vec<Run>>, Counters)> {
+        self.flush()?;
+        Ok((self.runs, self.counters))
+    }
+
+    /// Ends the task of a map-only job: its part.
+    pub fn into_part(self) -> Result<(PartWriter, Counters)> {
+        match self.sink {
+            Sink::Part(part) => Ok((*part, self.counters)),
+            _ => Err(Error::permanent("a task of a job with reducers has no part")),
+        }
+    }
+}
+
+impl Emit for Collector {
+    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        Self::emit(self, key, value)
+    }
+}

@@ -1,0 +1,367 @@
+//! Merges sorted runs by a loser tree: log₂ k comparisons a record, half of a heap's.
+//!
+//! ```text
+//!            winner
+//!              │
+//!            [ 1 ]            each inner node keeps the loser of the match below it;
+//!           /     \           to go on, the winner's run advances and plays up its path
+//!        [ 2 ]   [ 3 ]
+//!        /  \     /  \
+//!       r0  r1   r2  r3       runs
+//! ```
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::block::BlockCodec;
+use super::run::{Run, RunReader, RunWriter};
+use super::space::Space;
+use crate::error::Result;
+use crate::function::{Emit, Reducer, Values};
+
+/// Pairs in sort order, one after the other.
+pub trait Pairs {
+    /// Goes to the next pair; false at the end.
+    fn advance(&mut self) -> Result<bool>;
+    /// The current pair's key.
+    fn key(&self) -> &[u8];
+    /// The current pair's value.
+    fn value(&self) -> &[u8];
+}
+
+/// The pairs of several runs in sort order. Of equal keys, those of an earlier run come first.
+#[derive(Debug)]
+pub struct Merge {
+    runs: Vec<RunReader>,
+    /// Whether a run has a current record.
+    live: Vec<bool>,
+    /// `tree[0]` is the winner, `tree[i]` the loser of the match at inner node `i`.
+    tree: Vec<u32>,
+    started: bool,
+}
+
+impl Merge {
+    /// A merge before its first pair.
+    pub fn new(runs: Vec<Run>) -> Self {
+        let readers: Vec<_> = runs.into_iter().filter(|run| run.records > 0).map(RunReader::new).collect();
+        Self { live: vec![false; readers.len()], tree: vec![0; readers.len()], runs: readers, started: false }
+    }
+
+    /// Whether run `a`'s record comes before run `b`'s. A run at its end comes last.
+    #[inline]
+    fn before(&self, a: u32, b: u32) -> bool {
+        let (i, j) = (a as usize, b as usize);
+        if !(self.live[i] && self.live[j]) {
+            return if self.live[i] == self.live[j] { a < b } else { self.live[i] };
+        }
+        let (x, y) = (&self.runs[i], &self.runs[j]);
+        match x.prefix().cmp(&y.prefix()).then_with(|| x.key().cmp(y.key())) {
+            Ordering::Equal => a < b,
+            other => other == Ordering::Less,
+        }
+    }
+
+    fn start(&mut self) -> Result<bool> {
+        self.started = true;
+        let k = self.runs.len();
+        if k == 0 {
+            return Ok(false);
+        }
+        for (run, live) in self.runs.iter_mut().zip(&mut self.live) {
+            *live = run.advance()?;
+        }
+        // Node i's children are 2i and 2i+1; nodes k.. are the runs themselves.
+        let mut winners = vec![0; 2 * k];
+        for node in (1..2 * k).rev() {
+            winners[node] = if node >= k {
+                (node - k) as u32
+            } else {
+                let (a, b) = (winners[2 * node], winners[2 * node + 1]);
+                let (winner, loser) = if self.before(a, b) { (a, b) } else { (b, a) };
+                self.tree[node] = loser;
+                winner
+            };
+        }
+        self.tree[0] = winners[1];
+        Ok(self.live[self.tree[0] as usize])
+    }
+}
+
+impl Pairs for Merge {
+    #[inline]
+    fn advance(&mut self) -> Result<bool> {
+        if !self.started {
+            return self.start();
+        }
+        let Some(&winner) = self.tree.first() else { return Ok(false) };
+        if !self.live[winner as usize] {
+            return Ok(false);
+        }
+        self.live[winner as usize] = self.runs[winner as usize].advance()?;
+        let mut champion = winner;
+        let mut node = (winner as usize + self.runs.len()) / 2;
+        while node > 0 {
+            if self.before(self.tree[node], champion) {
+                std::mem::swap(&mut self.tree[node], &mut champion);
+            }
+            node /= 2;
+        }
+        self.tree[0] = champion;
+        Ok(self.live[champion as usize])
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.runs[self.tree[0] as usize].key()
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        self.runs[self.tree[0] as usize].value()
+    }
+}
+
+/// Sorted pairs, key by key.
+#[derive(Debug)]
+pub struct Groups<P> {
+    pairs: P,
+    key: Vec<u8>,
+    at: At,
+    /// Keys seen.
+    pub groups: u64,
+    /// Pairs seen.
+    pub records: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Before the first pair.
+    Start,
+    /// The current pair is the current group's and has not been handed out.
+    Value,
+    /// The current pair is the current group's and has been handed out.
+    Taken,
+    /// The current pair is the next group's.
+    NextGroup,
+    /// Behind the last pair.
+    End,
+}
+
+impl<P: Pairs> Groups<P> {
+    /// The groups of sorted pairs.
+    pub fn new(pairs: P) -> Self {
+        Self { pairs, key: Vec::new(), at: At::Start, groups: 0, records: 0 }
+    }
+
+    /// Goes to the next key and copies it; false at the end. Values that nobody took are passed over.
+    pub fn next_group(&mut self, key: &mut Vec<u8>) -> Result<bool> {
+        loop {
+            match self.at {
+                At::Start => self.at = if self.pairs.advance()? { At::NextGroup } else { At::End },
+                At::Value => {
+                    self.records += 1;
+                    self.at = At::Taken;
+                }
+                At::Taken => self.step()?,
+                At::NextGroup => {
+                    self.key.clear();
+                    self.key.extend_from_slice(self.pairs.key());
+                    key.clone_from(&self.key);
+                    self.groups += 1;
+                    self.at = At::Value;
+                    return Ok(true);
+                }
+                At::End => return Ok(false),
+            }
+        }
+    }
+
+    #[inline]
+    fn step(&mut self) -> Result<()> {
+        self.at = if !self.pairs.advance()? {
+            At::End
+        } else if self.pairs.key() == self.key {
+            At::Value
+        } else {
+            At::NextGroup
+        };
+        Ok(())
+    }
+}
+
+impl<P: Pairs> Values for Groups<P> {
+    fn next(&mut self) -> Result<Option<&[u8]>> {
+        if self.at == At::Taken {
+            self.step()?;
+        }
+        if self.at != At::Value {
+            return Ok(None);
+        }
+        self.at = At::Taken;
+        self.records += 1;
+        Ok(Some(self.pairs.value()))
+    }
+}
+
+/// Gives every group to a function.
+pub fn reduce_all<P: Pairs>(
+    groups: &mut Groups<P>,
+    function: &mut dyn Reducer,
+    out: &mut dyn Emit,
+) -> Result<()> {
+    let mut key = Vec::new();
+    while groups.next_group(&mut key)? {
+        function.reduce(&key, groups, out)?;
+    }
+    Ok(())
+}
+
+/// Merges neighbouring runs until there are at most `most`, combining on the way. Neighbours stay
+/// neighbours, so that equal keys keep their order.
+pub fn merge_down(
+    mut runs: Vec<Run>,
+    most: usize,
+    space: &Arc<Space>,
+    mut combiner: Option<&mut (dyn Reducer + '_)>,
+) -> Result<Vec<Run>> {
+    while runs.len() > most {
+        let name: Arc<str> = Arc::from("a scratch file");
+        let mut merged = Vec::new();
+        let mut left = runs.into_iter().peekable();
+        while left.peek().is_some() {
+            let group: Vec<_> = left.by_ref().take(most.max(2)).collect();
+            let mut writer = RunWriter::new(space, BlockCodec::None);
+            write_combined(Merge::new(group), combiner.as_deref_mut(), &mut |key, value| {
+                writer.push(key, value)
+            })?;
+            merged.push(writer.end(&name)?);
+        }
+        runs = merged;
+    }
+    Ok(runs)
+}
+
+/// What a combiner has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Combined {
+    /// Pairs that went in.
+    pub input: u64,
+    /// Pairs that came out.
+    pub output: u64,
+}
+
+/// Writes sorted pairs, through a combiner where there is one.
+pub fn write_combined<P: Pairs>(
+    mut pairs: P,
+    combiner: Option<&mut (dyn Reducer + '_)>,
+    write: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<Combined> {
+    let Some(combiner) = combiner else {
+        while pairs.advance()? {
+            write(pairs.key(), pairs.value())?;
+        }
+        return Ok(Combined::default());
+    };
+    let mut groups = Groups::new(pairs);
+    let mut key = Vec::new();
+    let mut output = 0;
+    while groups.next_group(&mut key)? {
+        let mut out = SameKey { key: &key, write, records: &mut output };
+        combiner.reduce(&key, &mut groups, &mut out)?;
+    }
+    Ok(Combined { input: groups.records, output })
+}
+
+/// Output of a combiner: pairs of the group's own key, or the run would not be sorted any more.
+struct SameKey<'a> {
+    key: &'a [u8],
+    write: &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    records: &'a mut u64,
+}
+
+impl Emit for SameKey<'_> {
+    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if key != self.key {
+            return Err(crate::error::Error::permanent(format!(
+                "a combine function has to emit the key that it was given, `{}`, not `{}`",
+                self.key.escape_ascii(),
+                key.escape_ascii()
+            )));
+        }
+        *self.records += 1;
+        (self.write)(key, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::block::BlockCodec;
+    use super::super::run::{Run, RunWriter};
+    use super::super::space::Space;
+    use super::{Merge, Pairs, merge_down};
+
+    type Pair = (Vec<u8>, Vec<u8>);
+
+    fn run(pairs: &[Pair], space: &Arc<Space>, codec: BlockCodec) -> Run {
+        let mut writer = RunWriter::new(space, codec);
+        pairs.iter().for_each(|(key, value)| writer.push(key, value).unwrap());
+        writer.end(&Arc::from("run")).unwrap()
+    }
+
+    fn read(runs: Vec<Run>) -> Vec<Pair> {
+        let (mut merge, mut pairs) = (Merge::new(runs), Vec::new());
+        while merge.advance().unwrap() {
+            pairs.push((merge.key().to_vec(), merge.value().to_vec()));
+        }
+        assert!(!merge.advance().unwrap(), "the end stays the end");
+        pairs
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn merged_runs_equal_a_stable_sort(
+            lists in proptest::collection::vec(
+                proptest::collection::vec((proptest::collection::vec(0u8..3, 0..12), 0u32..1_000_000), 0..40), 0..9),
+            most in 2usize..5,
+            memory in prop_oneof![Just(0u64), Just(1 << 20)],
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let space = Space::new(memory, dir.path().to_owned());
+            let mut expected: Vec<Pair> = Vec::new();
+            let mut runs = Vec::new();
+            for list in &lists {
+                let mut pairs: Vec<Pair> =
+                    list.iter().map(|(key, value)| (key.clone(), value.to_string().into_bytes())).collect();
+                pairs.sort_by(|a, b| a.0.cmp(&b.0));
+                runs.push(run(&pairs, &space, BlockCodec::Lz4));
+                expected.extend(pairs);
+            }
+            expected.sort_by(|a, b| a.0.cmp(&b.0));
+            prop_assert_eq!(read(runs.clone()), expected.clone());
+            let fewer = merge_down(runs, most, &space, None).unwrap();
+            prop_assert!(fewer.len() <= most);
+            prop_assert_eq!(read(fewer), expected);
+        }
+    }
+
+    #[test]
+    fn runs_of_many_blocks_and_long_records_are_read_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        for memory in [0, 1 << 30] {
+            let space = Space::new(memory, dir.path().to_owned());
+            let pairs: Vec<Pair> = (0..3000u32)
+                .map(|i| {
+                    (format!("{i:06}").into_bytes(), vec![i as u8; if i == 1500 { 3 << 20 } else { 700 }])
+                })
+                .collect();
+            for codec in [BlockCodec::None, BlockCodec::Zstd] {
+                assert!(read(vec![run(&pairs, &space, codec)]) == pairs, "{codec:?} {memory}");
+            }
+        }
+    }
+}

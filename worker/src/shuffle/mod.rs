@@ -1,0 +1,28 @@
+//! From the pairs that map functions emit to the sorted groups that reduce functions get.
+//!
+//! ```text
+//!  emit ──> Collector ─┬─ SumTable    equal keys are added up as they come
+//!                      └─ SortBuffer  pairs are kept, sorted when memory is full
+//!                             │ flush: per partition, one sorted run
+//!                             v
+//!                  runs in memory or in a scratch file (Space decides)
+//!                             │ merge (loser tree), combine
+//!                             v
+//!         in a pod: one shuffle object per map task, its index in the commit record
+//!         locally:  the runs themselves
+//!                             │ merge of one partition of every map task
+//!                             v
+//!                       groups ──> reduce function ──> part
+//! ```
+//!
+//! Memory is bounded by the budget, not by the data: what does not fit goes to scratch files in
+//! the same block format that shuffle objects have ([`block`]).
+
+pub mod block;
+pub mod collector;
+pub mod merge;
+pub mod partition;
+pub mod run;
+pub mod sort;
+pub mod space;
+pub mod table;

@@ -1,0 +1,192 @@
+//! Where intermediate data is kept: memory while there is some, then scratch files.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, IoContext as _, Result};
+
+/// Memory and scratch space that the tasks of one process share.
+#[derive(Debug)]
+pub struct Space {
+    left: AtomicI64,
+    scratch: Mutex<Scratch>,
+    spilled: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Scratch {
+    folder: PathBuf,
+    file: Option<(Arc<File>, u64)>,
+}
+
+/// Bytes that are kept.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// In memory; given back to the budget when the last user is gone.
+    Memory(Arc<Loan>),
+    /// In a scratch file.
+    File {
+        /// The file. It has no name any more: the space is free when the last user is gone.
+        file: Arc<File>,
+        /// Where the bytes begin.
+        offset: u64,
+        /// Their number.
+        bytes: u64,
+    },
+}
+
+/// Bytes in memory that count against a budget.
+#[derive(Debug)]
+pub struct Loan {
+    bytes: Vec<u8>,
+    space: Arc<Space>,
+}
+
+impl Loan {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.space.left.fetch_add(self.bytes.capacity() as i64, Ordering::Relaxed);
+    }
+}
+
+/// A new scratch file is begun after this many bytes, so that the space of what has been read is freed.
+const SCRATCH_FILE_BYTES: u64 = 256 << 20;
+
+impl Space {
+    /// A budget of `memory` bytes, and scratch files in `folder`.
+    pub fn new(memory: u64, folder: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicI64::new(i64::try_from(memory).unwrap_or(i64::MAX)),
+            scratch: Mutex::new(Scratch { folder, file: None }),
+            spilled: AtomicU64::new(0),
+        })
+    }
+
+    /// Keeps bytes: in memory when the budget has room.
+    pub fn keep(self: &Arc<Self>, bytes: &mut Vec<u8>) -> Result<Kept> {
+        bytes.shrink_to_fit();
+        let size = bytes.capacity() as i64;
+        if self.left.fetch_sub(size, Ordering::Relaxed) >= size {
+            let bytes = std::mem::take(bytes);
+            return Ok(Kept::Memory(Arc::new(Loan { bytes, space: Arc::clone(self) })));
+        }
+        self.left.fetch_add(size, Ordering::Relaxed);
+        let (file, offset) = self.reserve(bytes.len() as u64)?;
+        file.write_all_at(bytes, offset).map_err(|e| full_disk(&e))?;
+        let kept = Kept::File { file, offset, bytes: bytes.len() as u64 };
+        bytes.clear();
+        Ok(kept)
+    }
+
+    /// Bytes that went to scratch files so far.
+    pub fn spilled(&self) -> u64 {
+        self.spilled.load(Ordering::Relaxed)
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<(Arc<File>, u64)> {
+        self.spilled.fetch_add(bytes, Ordering::Relaxed);
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if scratch.file.as_ref().is_none_or(|(_, used)| *used >= SCRATCH_FILE_BYTES) {
+            let file = nameless(&scratch.folder)
+                .context(|| format!("can't make a scratch file in {}", scratch.folder.display()))?;
+            scratch.file = Some((Arc::new(file), 0));
+        }
+        match &mut scratch.file {
+            Some((file, used)) => {
+                let offset = *used;
+                *used += bytes;
+                Ok((Arc::clone(file), offset))
+            }
+            None => Err(Error::retry("there is no scratch file")),
+        }
+    }
+}
+
+fn full_disk(error: &io::Error) -> Error {
+    Error::retry("can't write intermediate data to a scratch file")
+        .because(error)
+        .because("give the job more memory, or TMPDIR (in a pod: the scratch volume) more space")
+}
+
+/// A file without a name: nothing is left of it, however the process ends.
+fn nameless(folder: &std::path::Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    let path = folder.join(format!("mapreduce-{}", uuid::Uuid::new_v4()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+impl Kept {
+    /// Number of bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Memory(loan) => loan.bytes.len() as u64,
+            Self::File { bytes, .. } => *bytes,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` from the byte at `at` on.
+    pub fn read_at(&self, buf: &mut [u8], at: u64) -> Result<()> {
+        match self {
+            Self::Memory(loan) => {
+                let range = at as usize..at as usize + buf.len();
+                match loan.bytes.get(range) {
+                    Some(bytes) => buf.copy_from_slice(bytes),
+                    None => return Err(Error::retry("intermediate data ends too early")),
+                }
+            }
+            Self::File { file, offset, .. } => {
+                file.read_exact_at(buf, offset + at).context(|| "can't read a scratch file".into())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kept, Space};
+
+    #[test]
+    fn what_does_not_fit_in_memory_goes_to_a_file_and_reads_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Space::new(1000, dir.path().join("deep"));
+        let mut kept = Vec::new();
+        for i in 0..5u8 {
+            kept.push(space.keep(&mut vec![i; 400]).unwrap());
+        }
+        assert_eq!(kept.iter().filter(|k| matches!(k, Kept::Memory(_))).count(), 2);
+        assert_eq!(space.spilled(), 1200);
+        for (i, k) in kept.iter().enumerate() {
+            let mut buf = [9; 10];
+            k.read_at(&mut buf, 390).unwrap();
+            assert_eq!(buf, [i as u8; 10]);
+        }
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("deep")).unwrap().count(),
+            0,
+            "scratch files have no name"
+        );
+        drop(kept);
+        assert!(
+            matches!(space.keep(&mut vec![1; 900]).unwrap(), Kept::Memory(_)),
+            "the budget is given back"
+        );
+    }
+}

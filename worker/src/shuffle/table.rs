@@ -1,0 +1,266 @@
+//! Sums by key, added up as they come: what `combine: sum` does to map output.
+//!
+//! An open-addressing table whose slots hold the first 16 bytes of a key, so that most look-ups
+//! touch one cache line. Numbers that are no integers, or too large for 64 bits, are kept apart,
+//! exactly (see [`ExactSum`]): their sums don't depend on the order either.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::partition::Partitioner;
+use super::run::{Run, RunWriter};
+use crate::error::Result;
+use crate::function::number::{ExactSum, Number};
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The key's first 16 bytes, filled with zeros.
+    a: u64,
+    b: u64,
+    sum: i64,
+    /// Where a key of more than 16 bytes is in the arena.
+    at: u32,
+    len: u32,
+}
+
+/// No key is that long: records end at 1 GiB.
+const EMPTY: Slot = Slot { a: 0, b: 0, sum: 0, at: 0, len: u32::MAX };
+const INLINE: usize = 16;
+
+/// Sums by key.
+#[derive(Debug)]
+pub struct SumTable {
+    slots: Vec<Slot>,
+    arena: Vec<u8>,
+    used: usize,
+    limit: usize,
+    others: BTreeMap<Vec<u8>, ExactSum>,
+    others_bytes: usize,
+    /// Pairs added.
+    pub input: u64,
+}
+
+/// The first 16 bytes of a key as two little-endian numbers, filled with zeros.
+#[inline]
+fn halves(key: &[u8]) -> (u64, u64) {
+    if key.len() >= INLINE {
+        let (a, b) = key[..INLINE].split_at(8);
+        return (
+            u64::from_le_bytes(a.try_into().unwrap_or_default()),
+            u64::from_le_bytes(b.try_into().unwrap_or_default()),
+        );
+    }
+    let mut bytes = [0; INLINE];
+    bytes[..key.len()].copy_from_slice(key);
+    halves(&bytes)
+}
+
+#[inline]
+fn hash(a: u64, b: u64, len: u32) -> u64 {
+    let product =
+        u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ u64::from(len) ^ 0xbf58_476d_1ce4_e5b9);
+    product as u64 ^ (product >> 64) as u64
+}
+
+impl SumTable {
+    /// A table that wants to be emptied when it takes about `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        let slots = (1usize << 12).max((limit / 64 / size_of::<Slot>()).next_power_of_two() / 2).min(1 << 18);
+        Self {
+            slots: vec![EMPTY; slots],
+            arena: Vec::new(),
+            used: 0,
+            limit,
+            others: BTreeMap::new(),
+            others_bytes: 0,
+            input: 0,
+        }
+    }
+
+    /// Adds one to a key's sum.
+    #[inline]
+    pub fn add_one(&mut self, key: &[u8]) {
+        let (a, b) = halves(key);
+        self.add_halves(a, b, key, 1);
+    }
+
+    /// Adds a number to a key's sum; an error when the value is none.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), ()> {
+        match Number::parse(value).ok_or(())? {
+            Number::Integer(n) if i64::try_from(n).is_ok() => {
+                let (a, b) = halves(key);
+                self.add_halves(a, b, key, n as i64);
+            }
+            other => self.add_other(key, other),
+        }
+        Ok(())
+    }
+
+    fn add_other(&mut self, key: &[u8], number: Number) {
+        self.input += 1;
+        if let Some(sum) = self.others.get_mut(key) {
+            sum.add(number);
+        } else {
+            let mut sum = ExactSum::default();
+            sum.add(number);
+            self.others_bytes += key.len() + 128;
+            self.others.insert(key.to_vec(), sum);
+        }
+    }
+
+    /// Adds to the sum of a key whose first 16 bytes, filled with zeros, are `a` and `b`.
+    #[inline]
+    pub fn add_halves(&mut self, a: u64, b: u64, key: &[u8], n: i64) {
+        self.input += 1;
+        let len = key.len() as u32;
+        let hash = if key.len() <= INLINE { hash(a, b, len) } else { xxhash_rust::xxh3::xxh3_64(key) };
+        let mask = self.slots.len() - 1;
+        let mut i = hash as usize & mask;
+        loop {
+            let slot = &mut self.slots[i];
+            if slot.len == len && slot.a == a && slot.b == b {
+                let same = key.len() <= INLINE || &self.arena[slot.at as usize..][..key.len()] == key;
+                if same {
+                    match slot.sum.checked_add(n) {
+                        Some(sum) => slot.sum = sum,
+                        None => {
+                            self.input -= 1;
+                            self.add_other(key, Number::Integer(n.into()));
+                        }
+                    }
+                    return;
+                }
+            } else if slot.len == EMPTY.len {
+                *slot = Slot { a, b, sum: n, at: self.arena.len() as u32, len };
+                if key.len() > INLINE {
+                    self.arena.extend_from_slice(key);
+                }
+                self.used += 1;
+                if self.used * 2 > self.slots.len() {
+                    self.grow();
+                }
+                return;
+            }
+            i = (i + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let larger = vec![EMPTY; self.slots.len() * 2];
+        let old = std::mem::replace(&mut self.slots, larger);
+        let mask = self.slots.len() - 1;
+        for slot in old.into_iter().filter(|slot| slot.len != EMPTY.len) {
+            let hash = if slot.len as usize <= INLINE {
+                hash(slot.a, slot.b, slot.len)
+            } else {
+                xxhash_rust::xxh3::xxh3_64(&self.arena[slot.at as usize..][..slot.len as usize])
+            };
+            let mut i = hash as usize & mask;
+            while self.slots[i].len != EMPTY.len {
+                i = (i + 1) & mask;
+            }
+            self.slots[i] = slot;
+        }
+    }
+
+    /// Whether the table takes as much memory as it should: with its next doubling and what
+    /// emptying it takes it would take more.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        let slots = self.slots.len() * size_of::<Slot>();
+        let nearly_grown = self.used * 2 + (1 << 10) > self.slots.len();
+        let next = if nearly_grown { slots * 3 } else { slots };
+        next + self.arena.len() + self.others_bytes + self.used * 16 > self.limit
+            || self.arena.len() > 1 << 31
+    }
+
+    /// Writes the sums as a sorted run per partition, and empties the table.
+    pub fn drain(
+        &mut self,
+        partitioner: Partitioner,
+        writer: &mut RunWriter,
+        name: &Arc<str>,
+        mut each: impl FnMut(u32, Run),
+    ) -> Result<()> {
+        let mut entries: Vec<Vec<(u64, u32)>> = vec![Vec::new(); partitioner.partitions() as usize];
+        let mut key = Vec::new();
+        for (i, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.len != EMPTY.len) {
+            Self::key(&self.arena, slot, &mut key);
+            entries[partitioner.of(&key) as usize].push((slot.a.swap_bytes(), i as u32));
+        }
+        let mut others: Vec<BTreeMap<&[u8], &ExactSum>> = vec![BTreeMap::new(); entries.len()];
+        for (key, sum) in &self.others {
+            others[partitioner.of(key) as usize].insert(key, sum);
+        }
+        let mut value = Vec::new();
+        for (partition, (mut entries, others)) in entries.into_iter().zip(others).enumerate() {
+            let slot = |entry: &(u64, u32)| &self.slots[entry.1 as usize];
+            entries.sort_unstable_by(|x, y| x.0.cmp(&y.0).then_with(|| self.compare_tails(slot(x), slot(y))));
+            let mut others = others.into_iter().peekable();
+            for (_, i) in entries {
+                let slot = &self.slots[i as usize];
+                Self::key(&self.arena, slot, &mut key);
+                while let Some((other, sum)) = others.next_if(|(other, _)| **other < *key) {
+                    sum.each_text(&mut value, |text| writer.push(other, text))?;
+                }
+                value.clear();
+                push_i64(&mut value, slot.sum);
+                writer.push(&key, &value)?;
+            }
+            for (other, sum) in others {
+                sum.each_text(&mut value, |text| writer.push(other, text))?;
+            }
+            each(partition as u32, writer.end(name)?);
+        }
+        self.slots.fill(EMPTY);
+        self.arena.clear();
+        self.used = 0;
+        self.others.clear();
+        self.others_bytes = 0;
+        Ok(())
+    }
+
+    /// Compares keys whose first 8 bytes, filled with zeros, are the same.
+    fn compare_tails(&self, x: &Slot, y: &Slot) -> std::cmp::Ordering {
+        x.b.swap_bytes().cmp(&y.b.swap_bytes()).then_with(|| {
+            let tail = |slot: &Slot| match slot.len as usize {
+                len if len > INLINE => &self.arena[slot.at as usize..][INLINE..len],
+                _ => &[],
+            };
+            // The first 16 bytes are the same but for zeros at the end, which a length tells apart.
+            let inline = |slot: &Slot| slot.len.min(INLINE as u32);
+            inline(x).cmp(&inline(y)).then_with(|| tail(x).cmp(tail(y)))
+        })
+    }
+
+    fn key(arena: &[u8], slot: &Slot, key: &mut Vec<u8>) {
+        key.clear();
+        let len = slot.len as usize;
+        if len > INLINE {
+            key.extend_from_slice(&arena[slot.at as usize..][..len]);
+        } else {
+            key.extend_from_slice(&slot.a.to_le_bytes());
+            key.extend_from_slice(&slot.b.to_le_bytes());
+            key.truncate(len);
+        }
+    }
+}
+
+/// Appends a number as decimal text.
+pub fn push_i64(out: &mut Vec<u8>, n: i64) {
+    let mut digits = [0; 20];
+    let (mut at, mut left) = (digits.len(), n.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}

@@ -1,0 +1,322 @@
+//! Local files. Names are taken as written: nothing is percent-decoded.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Created, Entry, Staged, StagedWriter, Store};
+use crate::error::{Error, IoContext as _, Result};
+
+/// The file system of this machine; keys are absolute paths.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileStore;
+
+impl Store for FileStore {
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        match fs::metadata(prefix) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
+            other => drop(other.context(|| format!("can't list file://{prefix}"))?),
+        }
+        let mut above = Vec::new();
+        walk(Path::new(prefix), recursive, &mut above, &mut found)?;
+        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Entry>> {
+        match fs::metadata(key) {
+            Ok(meta) if meta.is_dir() => Ok(None),
+            Ok(meta) => Ok(Some(entry(key.to_owned(), &meta))),
+            Err(e) if missing(&e) => Ok(None),
+            Err(e) => Err(Error::from(e).context(format!("can't read file://{key}"))),
+        }
+    }
+
+    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let what = || format!("can't read file://{}", entry.key);
+        let mut file = File::open(&entry.key).context(what)?;
+        let unchanged = Unchanged { key: entry.key.clone(), version: entry.version.clone() };
+        unchanged.check(&file)?;
+        if range.start > 0 {
+            file.seek(SeekFrom::Start(range.start)).context(what)?;
+        }
+        Ok(Box::new(FileReader { file, left: range.end - range.start, unchanged }))
+    }
+
+    fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let what = || format!("can't read file://{key}");
+        let file = File::open(key).context(what)?;
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        file.read_exact_at(&mut bytes, range.start).context(what)?;
+        Ok(bytes)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        match fs::read(key) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if missing(&e) => Ok(None),
+            Err(e) => Err(Error::from(e).context(format!("can't read file://{key}"))),
+        }
+    }
+
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+        let temporary = write_beside(key, &bytes)?;
+        fs::rename(&temporary, key).context(|| format!("can't write file://{key}"))
+    }
+
+    fn create(&self, key: &str, bytes: Vec<u8>) -> Result<Created> {
+        let temporary = write_beside(key, &bytes)?;
+        // A hard link is the atomic create: it fails where there is a file, and the file is whole.
+        let linked = fs::hard_link(&temporary, key);
+        let _ = fs::remove_file(&temporary);
+        match linked {
+            Ok(()) => Ok(Created::New),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Exists),
+            Err(e) => Err(Error::from(e).context(format!("can't write file://{key}"))),
+        }
+    }
+
+    fn delete(&self, keys: &[String]) -> Result<()> {
+        for key in keys {
+            match fs::remove_file(key) {
+                Err(e) if !missing(&e) => {
+                    return Err(Error::from(e).context(format!("can't remove file://{key}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn stage(&self, key: &str, work: &str) -> Result<Box<dyn StagedWriter>> {
+        let name = Path::new(key).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = PathBuf::from(format!("{work}{name}.{}", unique()));
+        make_parent(&path)?;
+        let file = File::create_new(&path).context(|| format!("can't write file://{}", path.display()))?;
+        Ok(Box::new(StagedFile { file, path, finished: false }))
+    }
+
+    fn complete(&self, key: &str, staged: &Staged) -> Result<()> {
+        let Staged::File { path } = staged else { return Err(wrong_kind(key)) };
+        make_parent(Path::new(key))?;
+        match fs::rename(path, key) {
+            // Somebody has completed it before us.
+            Err(e) if missing(&e) && Path::new(key).exists() => Ok(()),
+            other => other.context(|| format!("can't write file://{key}")),
+        }
+    }
+
+    fn abort(&self, key: &str, staged: &Staged) -> Result<()> {
+        let Staged::File { path } = staged else { return Err(wrong_kind(key)) };
+        self.delete(std::slice::from_ref(path))
+    }
+
+    fn delete_prefix(&self, prefix: &str) -> Result<()> {
+        match fs::remove_dir_all(prefix) {
+            Err(e) if !missing(&e) => Err(Error::from(e).context(format!("can't remove file://{prefix}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn wrong_kind(key: &str) -> Error {
+    Error::permanent(format!("the commit record of file://{key} was not written by this kind of store"))
+}
+
+/// The folder that isn't there, or a file in the place of a folder.
+fn missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn entry(key: String, meta: &fs::Metadata) -> Entry {
+    let version = format!("{:x}-{:x}-{:x}.{:x}", meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
+    Entry { key, size: meta.len(), version: Some(version) }
+}
+
+/// Follows symbolic links, to files and folders, but not in a circle.
+fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut Vec<Entry>) -> Result<()> {
+    let what = || format!("can't list file://{}", folder.display());
+    let meta = fs::metadata(folder).context(what)?;
+    let id = (meta.dev(), meta.ino());
+    if above.contains(&id) {
+        return Ok(());
+    }
+    above.push(id);
+    for item in fs::read_dir(folder).context(what)? {
+        let path = item.context(what)?.path();
+        let meta = match fs::metadata(&path) {
+            // A link to nothing is no object, nor is what was removed while we looked.
+            Err(e) if missing(&e) => continue,
+            other => other.context(|| format!("can't read file://{}", path.display()))?,
+        };
+        if meta.is_dir() {
+            if recursive {
+                walk(&path, recursive, above, found)?;
+            }
+        } else if meta.is_file() {
+            let Some(key) = path.to_str() else {
+                return Err(Error::permanent(format!("the name of file://{} is no UTF-8", path.display())));
+            };
+            found.push(entry(key.to_owned(), &meta));
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
+/// A reader that ends with an error when the file has changed or become shorter meanwhile.
+struct FileReader {
+    file: File,
+    left: u64,
+    unchanged: Unchanged,
+}
+
+impl Read for FileReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let most = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if most == 0 {
+            return Ok(0);
+        }
+        let got = self.file.read(&mut buf[..most])?;
+        self.left -= got as u64;
+        if got == 0 || self.left == 0 {
+            self.unchanged.check(&self.file)?;
+            if got == 0 {
+                let key = &self.unchanged.key;
+                return Err(Error::permanent(format!("file://{key} became shorter while it was read")).into());
+            }
+        }
+        Ok(got)
+    }
+}
+
+struct Unchanged {
+    key: String,
+    version: Option<String>,
+}
+
+impl Unchanged {
+    fn check(&self, file: &File) -> Result<()> {
+        let meta = file.metadata().context(|| format!("can't read file://{}", self.key))?;
+        if self.version.is_some() && entry(String::new(), &meta).version != self.version {
+            return Err(Error::permanent(format!(
+                "file://{} changed while the job was reading it: run the job again",
+                self.key
+            )));
+        }
+        Ok(())
+    }
+}
+
+struct StagedFile {
+    file: File,
+    path: PathBuf,
+    finished: bool,
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl StagedWriter for StagedFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).context(|| format!("can't write file://{}", self.path.display()))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Staged> {
+        self.finished = true;
+        Ok(Staged::File { path: self.path.to_string_lossy().into_owned() })
+    }
+}
+
+/// A name that no other process or thread uses.
+fn unique() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) => {
+            fs::create_dir_all(parent).context(|| format!("can't make folder {}", parent.display()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn write_beside(key: &str, bytes: &[u8]) -> Result<PathBuf> {
+    let path = PathBuf::from(format!("{key}.{}.tmp", unique()));
+    make_parent(&path)?;
+    fs::write(&path, bytes).map_err(|e| {
+        let _ = fs::remove_file(&path);
+        Error::from(e).context(format!("can't write file://{key}"))
+    })?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Created, FileStore, Staged, Store};
+
+    fn folder() -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let prefix = format!("{}/", dir.path().display());
+        (dir, prefix)
+    }
+
+    #[test]
+    fn only_the_first_create_writes() {
+        let (_dir, prefix) = folder();
+        let key = format!("{prefix}deep/record");
+        assert_eq!(FileStore.create(&key, b"one".to_vec()).unwrap(), Created::New);
+        assert_eq!(FileStore.create(&key, b"two".to_vec()).unwrap(), Created::Exists);
+        assert_eq!(FileStore.get(&key).unwrap().unwrap(), b"one");
+        assert_eq!(FileStore.list(&prefix, true).unwrap().len(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn staged_data_appears_when_it_is_completed_and_only_once() {
+        let (_dir, prefix) = folder();
+        let key = format!("{prefix}out/part-00000");
+        let mut writer = FileStore.stage(&key, &format!("{prefix}work/")).unwrap();
+        writer.write(b"data").unwrap();
+        let staged = writer.finish().unwrap();
+        assert_eq!(FileStore.get(&key).unwrap(), None);
+        FileStore.complete(&key, &staged).unwrap();
+        FileStore.complete(&key, &staged).unwrap();
+        assert_eq!(FileStore.get(&key).unwrap().unwrap(), b"data");
+        let Staged::File { path } = staged else { panic!() };
+        assert!(!std::path::Path::new(&path).exists());
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_listed_is_an_error() {
+        let (_dir, prefix) = folder();
+        let key = format!("{prefix}a");
+        std::fs::write(&key, "short").unwrap();
+        let entry = FileStore.head(&key).unwrap().unwrap();
+        std::fs::write(&key, "longer than before").unwrap();
+        let Err(error) = FileStore.open(&entry, 0..5) else { panic!("it was read") };
+        assert!(error.to_string().contains("changed while"), "{error}");
+    }
+
+    #[test]
+    fn links_to_files_are_followed_and_circles_are_not() {
+        let (_dir, prefix) = folder();
+        std::fs::create_dir(format!("{prefix}d")).unwrap();
+        std::fs::write(format!("{prefix}d/f"), "x").unwrap();
+        std::os::unix::fs::symlink(format!("{prefix}d/f"), format!("{prefix}link")).unwrap();
+        std::os::unix::fs::symlink(&prefix, format!("{prefix}d/up")).unwrap();
+        std::os::unix::fs::symlink("nowhere", format!("{prefix}broken")).unwrap();
+        let names: Vec<_> = FileStore.list(&prefix, true).unwrap().into_iter().map(|e| e.key).collect();
+        assert_eq!(names, [format!("{prefix}d/f"), format!("{prefix}link")]);
+    }
+}

@@ -1,0 +1,114 @@
+//! Object stores and local files behind one small, blocking interface.
+//!
+//! ```text
+//!  Stores ── "s3://b/k" ──> Location { store: Arc<dyn Store>, key: "k", base: "s3://b/" }
+//!                                          │
+//!                     ┌────────────────────┴───────────────┐
+//!                FileStore (std::fs)              ObjectStores (object_store on a tokio runtime)
+//! ```
+//!
+//! Tasks are CPU-bound and run on plain threads, so the interface blocks; the object stores do
+//! their waiting on a runtime of their own. Besides reading and writing whole objects, a store
+//! offers the two things that the commit protocol stands on:
+//!
+//! * [`Store::create`] writes an object only where there is none, and says who was first;
+//! * [`Store::stage`] writes data that nobody can see until somebody [completes](Store::complete)
+//!   it — not necessarily the process that wrote it: the [`Staged`] token can be kept in a record.
+
+mod file;
+mod object;
+mod url;
+
+use std::fmt;
+use std::io::Read;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::file::FileStore;
+pub use self::object::ObjectStores;
+pub use self::url::{Location, Scheme, Stores};
+use crate::error::Result;
+
+/// An object that a listing found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the store: below the bucket, or an absolute path.
+    pub key: String,
+    /// Its bytes.
+    pub size: u64,
+    /// What changes when the object does: an ETag, or a file's number, size and time.
+    pub version: Option<String>,
+}
+
+/// Who was first to write an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// This call.
+    New,
+    /// Somebody before: nothing was changed.
+    Exists,
+}
+
+/// Data that is stored but not visible, until [`Store::complete`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Staged {
+    /// A multipart upload: its id and the ids of its parts.
+    Upload {
+        /// The upload's id.
+        id: String,
+        /// The parts' ids, in order.
+        parts: Vec<String>,
+    },
+    /// A file on the destination's own file system.
+    File {
+        /// Its path.
+        path: String,
+    },
+}
+
+/// A writer whose bytes nobody sees until the token that it ends with is completed. Dropped
+/// before its end, it removes what it has stored.
+pub trait StagedWriter: Send {
+    /// Appends bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Ends the data.
+    fn finish(self: Box<Self>) -> Result<Staged>;
+}
+
+/// An object store or a file system. All calls block.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// The objects below a prefix, which is empty or ends in `/`; all levels, or the first.
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>>;
+    /// One object, if it is there.
+    fn head(&self, key: &str) -> Result<Option<Entry>>;
+    /// A stream over a range of an object of this version; an error when the object has changed.
+    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>>;
+    /// A range of an object, whole.
+    fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>>;
+    /// A whole object, if it is there.
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>>;
+    /// Writes an object, replacing what was there.
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()>;
+    /// Writes an object where there is none.
+    fn create(&self, key: &str, bytes: Vec<u8>) -> Result<Created>;
+    /// Removes objects; those that aren't there are no error.
+    fn delete(&self, keys: &[String]) -> Result<()>;
+    /// Begins data that will become the object `key`. `work` is a prefix, in this store, where
+    /// stores without invisible uploads may keep it until then.
+    fn stage(&self, key: &str, work: &str) -> Result<Box<dyn StagedWriter>>;
+    /// Makes staged data the object `key`. Doing it again is no error.
+    fn complete(&self, key: &str, staged: &Staged) -> Result<()>;
+    /// Removes staged data that will never be completed.
+    fn abort(&self, key: &str, staged: &Staged) -> Result<()>;
+    /// Removes everything below a prefix, folders too where the store has them.
+    fn delete_prefix(&self, prefix: &str) -> Result<()> {
+        let keys: Vec<String> = self.list(prefix, true)?.into_iter().map(|entry| entry.key).collect();
+        self.delete(&keys)
+    }
+}
+
+/// A store that several tasks share.
+pub type SharedStore = Arc<dyn Store>;

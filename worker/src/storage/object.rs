@@ -1,0 +1,397 @@
+//! Object stores, through `object_store`, on a runtime of their own.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::multipart::MultipartStore;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Created, Entry, Staged, StagedWriter, Store};
+use crate::error::{Error, Result};
+
+/// Bytes of one GET of a stream: large enough that the request's latency does not show,
+/// small enough that several fit in memory.
+const READ_BYTES: u64 = 8 << 20;
+/// GETs of one stream under way at once.
+const READ_AHEAD: usize = 3;
+/// Bytes of one part of an upload. S3 takes at most 10,000 parts, the last may be smaller than 5 MiB.
+const PART_BYTES: usize = 8 << 20;
+/// Parts of one upload under way at once.
+const PARTS_AHEAD: usize = 3;
+
+/// One bucket of an object store.
+#[derive(Clone)]
+pub struct ObjectStores {
+    base: String,
+    objects: Arc<dyn ObjectStore>,
+    uploads: Arc<dyn MultipartStore>,
+    runtime: Handle,
+    cancel: CancellationToken,
+}
+
+impl fmt::Debug for ObjectStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectStores({})", self.base)
+    }
+}
+
+impl ObjectStores {
+    /// A bucket whose objects' URLs begin with `base`. Calls end early, with an error, once
+    /// `cancel` is cancelled.
+    pub fn new<S: ObjectStore + MultipartStore>(
+        base: String,
+        store: Arc<S>,
+        runtime: Handle,
+        cancel: CancellationToken,
+    ) -> Self {
+        let uploads: Arc<dyn MultipartStore> = Arc::<S>::clone(&store);
+        Self { base, objects: store, uploads, runtime, cancel }
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                done = work => done,
+                () = self.cancel.cancelled() => Err(Error::cancelled()),
+            }
+        })
+    }
+
+    fn path(&self, key: &str) -> Result<Path> {
+        Path::parse(key)
+            .map_err(|e| Error::permanent(format!("{}{key} is no object's name", self.base)).because(e))
+    }
+
+    /// Says which object it is about, and whether another attempt may do better.
+    fn error(&self, verb: &str, key: &str, error: &object_store::Error) -> Error {
+        let url = format!("{}{key}", self.base);
+        let cause = error.to_string();
+        match error {
+            object_store::Error::NotFound { .. } if cause.contains("NoSuchBucket") => {
+                Error::permanent(format!("there is no bucket {}", self.base))
+            }
+            object_store::Error::NotFound { .. } => Error::permanent(format!("there is no object {url}")),
+            object_store::Error::Precondition { .. } => {
+                Error::permanent(format!("{url} changed while the job was reading it: run the job again"))
+            }
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                Error::permanent(format!("can't {verb} {url}: the credentials don't allow it")).because(cause)
+            }
+            _ => Error::retry(format!("can't {verb} {url}")).because(cause),
+        }
+    }
+}
+
+fn is_missing(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket")
+}
+
+impl Store for ObjectStores {
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
+        let fail = |e: &object_store::Error| self.error("list", prefix, e);
+        let path = self.path(prefix.trim_end_matches('/'))?;
+        let below = (!path.as_ref().is_empty()).then_some(&path);
+        let metas = self.wait(async {
+            if recursive {
+                self.objects.list(below).try_collect::<Vec<_>>().await.map_err(|e| fail(&e))
+            } else {
+                self.objects.list_with_delimiter(below).await.map(|l| l.objects).map_err(|e| fail(&e))
+            }
+        })?;
+        let mut found: Vec<Entry> = metas
+            .into_iter()
+            .map(|meta| Entry { key: meta.location.to_string(), size: meta.size, version: meta.e_tag })
+            .collect();
+        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Entry>> {
+        let path = self.path(key)?;
+        self.wait(async {
+            match self.objects.head(&path).await {
+                Ok(meta) => Ok(Some(Entry { key: key.to_owned(), size: meta.size, version: meta.e_tag })),
+                Err(e) if is_missing(&e) => Ok(None),
+                Err(e) => Err(self.error("read", key, &e)),
+            }
+        })
+    }
+
+    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let path = self.path(&entry.key)?;
+        let (send, receive) = tokio::sync::mpsc::channel(1);
+        let (store, entry) = (self.clone(), entry.clone());
+        let starts = (range.start..range.end).step_by(READ_BYTES as usize);
+        let task = self.runtime.spawn(async move {
+            let mut pieces = futures::stream::iter(starts)
+                .map(|start| {
+                    let piece = start..range.end.min(start + READ_BYTES);
+                    let options = GetOptions {
+                        if_match: entry.version.clone(),
+                        range: Some(GetRange::Bounded(piece.clone())),
+                        ..GetOptions::default()
+                    };
+                    let (store, path, key) = (&store, &path, &entry.key);
+                    async move {
+                        let got = match store.objects.get_opts(path, options).await {
+                            Ok(result) => result.bytes().await,
+                            Err(e) => Err(e),
+                        };
+                        match got {
+                            Ok(bytes) if bytes.len() as u64 == piece.end - piece.start => Ok(bytes),
+                            Ok(_) => Err(Error::permanent(format!(
+                                "{}{key} became shorter while it was read",
+                                store.base
+                            ))),
+                            Err(e) => Err(store.error("read", key, &e)),
+                        }
+                    }
+                })
+                .buffered(READ_AHEAD);
+            while let Some(piece) = pieces.next().await {
+                let failed = piece.is_err();
+                if send.send(piece).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok(Box::new(ObjectReader { store: self.clone(), receive, piece: Bytes::new(), task }))
+    }
+
+    fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let path = self.path(key)?;
+        self.wait(async {
+            let bytes =
+                self.objects.get_range(&path, range).await.map_err(|e| self.error("read", key, &e))?;
+            Ok(bytes.into())
+        })
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.path(key)?;
+        self.wait(async {
+            let got = match self.objects.get(&path).await {
+                Ok(result) => result.bytes().await,
+                Err(e) => Err(e),
+            };
+            match got {
+                Ok(bytes) => Ok(Some(bytes.into())),
+                Err(e) if is_missing(&e) => Ok(None),
+                Err(e) => Err(self.error("read", key, &e)),
+            }
+        })
+    }
+
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+        let path = self.path(key)?;
+        self.wait(async {
+            self.objects.put(&path, bytes.into()).await.map_err(|e| self.error("write", key, &e))?;
+            Ok(())
+        })
+    }
+
+    fn create(&self, key: &str, bytes: Vec<u8>) -> Result<Created> {
+        let path = self.path(key)?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.wait(async {
+            match self.objects.put_opts(&path, bytes.into(), options).await {
+                Ok(_) => Ok(Created::New),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    Ok(Created::Exists)
+                }
+                Err(e) => Err(self.error("write", key, &e)),
+            }
+        })
+    }
+
+    fn delete(&self, keys: &[String]) -> Result<()> {
+        let paths: Vec<_> = keys.iter().map(|key| self.path(key)).collect::<Result<_>>()?;
+        let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        // Removing is what an interrupted job does last: it is not itself interrupted.
+        self.runtime.block_on(async {
+            let mut deleted = self.objects.delete_stream(paths);
+            while let Some(result) = deleted.next().await {
+                match result {
+                    Err(e) if !is_missing(&e) => return Err(self.error("remove objects of", "", &e)),
+                    _ => {}
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn stage(&self, key: &str, _work: &str) -> Result<Box<dyn StagedWriter>> {
+        Ok(Box::new(Upload {
+            store: self.clone(),
+            key: key.to_owned(),
+            path: self.path(key)?,
+            id: None,
+            buffer: Vec::new(),
+            under_way: VecDeque::new(),
+            parts: Vec::new(),
+            sent: 0,
+        }))
+    }
+
+    fn complete(&self, key: &str, staged: &Staged) -> Result<()> {
+        let Staged::Upload { id, parts } = staged else { return Err(self.wrong_kind(key)) };
+        let path = self.path(key)?;
+        let parts =
+            parts.iter().map(|content_id| object_store::multipart::PartId { content_id: content_id.clone() });
+        let done = self.runtime.block_on(self.uploads.complete_multipart(&path, id, parts.collect()));
+        match done {
+            Ok(_) => Ok(()),
+            // An upload that is gone while its object is there was completed before.
+            Err(e) => match self.head(key) {
+                Ok(Some(_)) if is_missing(&e) => Ok(()),
+                _ => Err(self.error("write", key, &e)),
+            },
+        }
+    }
+
+    fn abort(&self, key: &str, staged: &Staged) -> Result<()> {
+        let Staged::Upload { id, .. } = staged else { return Err(self.wrong_kind(key)) };
+        let path = self.path(key)?;
+        match self.runtime.block_on(self.uploads.abort_multipart(&path, id)) {
+            Err(e) if !is_missing(&e) => Err(self.error("remove", key, &e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ObjectStores {
+    fn wrong_kind(&self, key: &str) -> Error {
+        Error::permanent(format!(
+            "the commit record of {}{key} was not written by this kind of store",
+            self.base
+        ))
+    }
+}
+
+/// A stream of pieces that a task on the runtime fetches ahead.
+struct ObjectReader {
+    store: ObjectStores,
+    receive: tokio::sync::mpsc::Receiver<Result<Bytes>>,
+    piece: Bytes,
+    task: JoinHandle<()>,
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() {
+            let Self { store, receive, .. } = self;
+            match store.wait(async { receive.recv().await.transpose() })? {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.piece.len());
+        buf[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}
+
+impl Drop for ObjectReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A multipart upload that is begun with its first part.
+struct Upload {
+    store: ObjectStores,
+    key: String,
+    path: Path,
+    id: Option<String>,
+    buffer: Vec<u8>,
+    under_way: VecDeque<JoinHandle<object_store::Result<object_store::multipart::PartId>>>,
+    parts: Vec<String>,
+    sent: usize,
+}
+
+impl Upload {
+    fn send(&mut self) -> Result<()> {
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => {
+                let Self { store, path, key, .. } = self;
+                let id = store.wait(async {
+                    store.uploads.create_multipart(path).await.map_err(|e| store.error("write", key, &e))
+                })?;
+                self.id.insert(id).clone()
+            }
+        };
+        while self.under_way.len() >= PARTS_AHEAD {
+            self.receive()?;
+        }
+        let payload = PutPayload::from(std::mem::take(&mut self.buffer));
+        let (uploads, path, number) = (Arc::clone(&self.store.uploads), self.path.clone(), self.sent);
+        self.sent += 1;
+        let part = async move { uploads.put_part(&path, &id, number, payload).await };
+        self.under_way.push_back(self.store.runtime.spawn(part));
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        let Self { store, key, under_way, parts, .. } = self;
+        if let Some(part) = under_way.pop_front() {
+            let id = store.wait(async {
+                match part.await {
+                    Ok(Ok(part)) => Ok(part.content_id),
+                    Ok(Err(e)) => Err(store.error("write", key, &e)),
+                    Err(e) => Err(Error::retry(format!("can't write {}{key}", store.base)).because(e)),
+                }
+            })?;
+            parts.push(id);
+        }
+        Ok(())
+    }
+}
+
+impl StagedWriter for Upload {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.buffer.capacity() == 0 {
+                self.buffer.reserve_exact(PART_BYTES.min(bytes.len().max(64 << 10)));
+            }
+            let n = bytes.len().min(PART_BYTES - self.buffer.len());
+            self.buffer.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if self.buffer.len() == PART_BYTES {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Staged> {
+        // S3 wants a part at least, if an empty one.
+        if !self.buffer.is_empty() || self.sent == 0 {
+            self.send()?;
+        }
+        while !self.under_way.is_empty() {
+            self.receive()?;
+        }
+        let id = self.id.take().unwrap_or_default();
+        Ok(Staged::Upload { id, parts: std::mem::take(&mut self.parts) })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.under_way.iter().for_each(JoinHandle::abort);
+        if let Some(id) = self.id.take() {
+            let _ = self.store.abort(&self.key, &Staged::Upload { id, parts: Vec::new() });
+        }
+    }
+}
