@@ -83,3 +83,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $own := .Values.watchNamespaces | default (list .Release.Namespace) }}
 {{- concat $own .Values.worker.serviceAccount.namespaces | uniq | toJson }}
 {{- end }}
+
+{{- /* The workers' resources as JSON. Quantities are strings there, and may be numbers in values. */}}
+{{- define "mapreduce.workerResources" -}}
+{{- $resources := dict }}
+{{- range $kind, $quantities := .Values.worker.resources }}
+{{- $texts := dict }}
+{{- range $name, $quantity := $quantities }}
+{{- $_ := set $texts $name (toString $quantity) }}
+{{- end }}
+{{- $_ := set $resources $kind $texts }}
+{{- end }}
+{{- toJson $resources }}
+{{- end }}
