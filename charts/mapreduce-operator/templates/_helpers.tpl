@@ -51,8 +51,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 # What kubectl shows of them.
 - apiGroups: [mapreduce.dev]
   resources: [mapreducejobs/status]
-  verbs: [get, patch]
-# To own Jobs and ConfigMaps with blockOwnerDeletion where the cluster asks for this right.
+  verbs: [patch]
+# To own Jobs and ConfigMaps with blockOwnerDeletion, where the cluster asks for this right.
 - apiGroups: [mapreduce.dev]
   resources: [mapreducejobs/finalizers]
   verbs: [update]
@@ -60,22 +60,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
-# The job's description for its pods. No list or watch: each is read by its name.
+# The job's description for its pods: read by its name, written once, deleted with its owner.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch, delete]
+  verbs: [get, create]
 # The last words of a phase's pods, and why one can't start. No watch, no logs, no exec.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list]
-# Whether the namespace is being deleted: then nothing may be created in it, and a job lets go.
+# Whether the namespace is being deleted: then nothing can be created in it, and a job lets go at once.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
-# What `kubectl describe` shows. A repeated event is patched.
+# What `kubectl describe` shows; a repeated event is patched. List: why a Job can't make pods (a quota).
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create, patch, list]
 {{- end }}
 
 {{- /* Where the worker's account is created, as a JSON list. */}}
