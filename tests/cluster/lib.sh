@@ -3,6 +3,7 @@
 # cluster's one process is recognised. Sourced, never run.
 
 CACHE=${MAPREDUCE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mapreduce}
+CACHE=$(realpath --canonicalize-missing "$CACHE")
 BIN=$CACHE/bin
 IMAGES=$CACHE/images
 
@@ -49,9 +50,10 @@ buildah() {
 
 # Builds image $1 from the Dockerfile in folder $2 into the archive $3.
 archive() {
-  buildah bud --isolation chroot --quiet --tag "$1" "$2" >/dev/null
+  buildah bud --timestamp 0 --isolation chroot --quiet --tag "$1" "$2" >/dev/null
   rm -f "$3"
   buildah push --quiet "$1" "docker-archive:$3:$1"
+  buildah rmi --prune >/dev/null 2>&1 || true # what had the name before
 }
 
 # Prints the variables by which the suite finds the cluster of $KUBECONFIG, and
