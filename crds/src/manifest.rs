@@ -1,5 +1,7 @@
-//! A manifest as a user writes it: YAML or JSON, one document.
+//! A manifest as a user writes it: YAML or JSON. Beside the job a file may hold other objects, such as
+//! a Secret, as other documents; these are for `kubectl` and are read past.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -58,25 +60,69 @@ pub enum ManifestError {
         /// What it says.
         kind: String,
     },
+    /// Which of them is meant can't be told.
+    #[error("the file has {0} MapReduceJobs: write one in each file")]
+    Several(usize),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+}
+
+fn syntax(error: &serde_yaml::Error) -> ManifestError {
+    ManifestError::Syntax(error.to_string())
+}
+
+/// The document that is a `MapReduceJob`, or the only one there is. The lines of others are left
+/// empty, so that an error names the line that the user sees.
+pub fn document(text: &str) -> Result<Cow<'_, str>, ManifestError> {
+    let is_mark =
+        |line: &str| line.starts_with("---") && line[3..].chars().next().is_none_or(char::is_whitespace);
+    if !text.lines().any(is_mark) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut documents = vec![String::new()];
+    for line in text.lines() {
+        if is_mark(line) {
+            let before = documents.iter().map(|d| d.lines().count()).max().unwrap_or_default();
+            documents.push("\n".repeat(before));
+        }
+        let line = if is_mark(line) { "" } else { line };
+        if let Some(last) = documents.last_mut() {
+            last.extend([line, "\n"]);
+        }
+    }
+    documents
+        .retain(|d| d.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    let mut jobs = Vec::new();
+    for document in &documents {
+        let head: Head = serde_yaml::from_str(document).map_err(|e| syntax(&e))?;
+        if head.kind == KIND {
+            jobs.push(document);
+        }
+    }
+    match (jobs.as_slice(), documents.as_slice()) {
+        ([one], _) => Ok(Cow::Owned((*one).clone())),
+        ([], [first, ..]) => Ok(Cow::Owned(first.clone())),
+        ([], []) => Ok(Cow::Borrowed("")),
+        (several, _) => Err(ManifestError::Several(several.len())),
+    }
 }
 
 impl Manifest {
     /// Reads a manifest. Unknown fields are an error that names the field and its line.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Head {
-            #[serde(default)]
-            api_version: String,
-            #[serde(default)]
-            kind: String,
-        }
-        let syntax = |e: serde_yaml::Error| ManifestError::Syntax(e.to_string());
-        let head: Head = serde_yaml::from_str(text).map_err(syntax)?;
+        let text = &*document(text)?;
+        let head: Head = serde_yaml::from_str(text).map_err(|e| syntax(&e))?;
         if head.api_version != API_VERSION || head.kind != KIND {
             return Err(ManifestError::Kind { api_version: head.api_version, kind: head.kind });
         }
-        serde_yaml::from_str(text).map_err(syntax)
+        serde_yaml::from_str(text).map_err(|e| syntax(&e))
     }
 }
 
@@ -113,6 +159,21 @@ spec:
         let error = Manifest::parse(&text).unwrap_err().to_string();
         assert!(error.contains("mapp") && error.contains("line 7"), "{error}");
         assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn other_documents_are_read_past_and_lines_keep_their_numbers() {
+        let secret = "# Keys.\napiVersion: v1\nkind: Secret\nstringData: {a: b}\n";
+        for text in [format!("{secret}---\n{WORDCOUNT}"), format!("---\n{WORDCOUNT}---\n{secret}---\n")] {
+            assert_eq!(Manifest::parse(&text).unwrap(), Manifest::parse(WORDCOUNT).unwrap(), "{text}");
+        }
+        let text = format!("{secret}---\n{}", WORDCOUNT.replace("  map:", "  mapp:"));
+        let error = Manifest::parse(&text).unwrap_err().to_string();
+        assert!(error.contains("line 12"), "{error}");
+        let error = Manifest::parse(&format!("{WORDCOUNT}---\n{WORDCOUNT}")).unwrap_err().to_string();
+        assert_eq!(error, "the file has 2 MapReduceJobs: write one in each file");
+        let error = Manifest::parse(secret).unwrap_err().to_string();
+        assert!(error.contains("kind: Secret is no MapReduceJob"), "{error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use kube_cel::{CompiledSchema, Validator, apply_defaults, compile_schema};
 use serde_json::{Map, Value};
 
 use crate::CRD_YAML;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, document};
 
 /// One thing that is wrong with a manifest, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,9 @@ fn check(text: &str, old: Option<&Value>) -> Result<Manifest, Vec<Violation>> {
 
 /// The object that the API server would see.
 fn object(text: &str) -> Result<Value, Violation> {
-    let mut object: Value =
-        serde_yaml::from_str(text).map_err(|e| Violation { path: String::new(), message: e.to_string() })?;
+    let wrong = |message: String| Violation { path: String::new(), message };
+    let text = document(text).map_err(|e| wrong(e.to_string()))?;
+    let mut object: Value = serde_yaml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     drop_nulls(&mut object);
     // The server makes a name from `generateName` before it validates, with five characters more.
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
