@@ -28,7 +28,7 @@ pub use job::{Cleanup, MapReduceJobSpec};
 pub use output::{IfExists, Output, OutputCompression, OutputFormat, OutputFormatType};
 pub use phase::{Combine, LocalObject, Map, Partitioner, PartitionerType, Reduce};
 #[cfg(feature = "crd")]
-pub use resource::{Condition, JobOutput, JobPhase, MapReduceJobStatus, PhaseCounts, crd};
+pub use resource::{Condition, JobInput, JobOutput, JobPhase, MapReduceJobStatus, PhaseCounts, crd};
 pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};
 
 /// The API group of the resource.

@@ -19,7 +19,7 @@ pub struct MapReduceJobStatus {
     /// Why the job is in this phase, in one word; the condition of the same reason says more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Complete, Failed, Suspended and Planned, as a Job has them.
+    /// `Complete`, `Failed`, `Suspended`, `Planned` and `Progressing`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The generation of the spec that this status is about.
@@ -31,6 +31,9 @@ pub struct MapReduceJobStatus {
     /// When the job succeeded or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
+    /// What the plan found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<JobInput>,
     /// Map tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps: Option<PhaseCounts>,
@@ -78,15 +81,29 @@ pub struct PhaseCounts {
     /// Tasks that are done.
     #[serde(default)]
     pub succeeded: i32,
-    /// Attempts that failed by a fault of their own.
+    /// Attempts that failed by a fault of their own. Pods that the cluster ended (drained,
+    /// preempted, evicted) are neither counted nor charged to `spec.retries`.
     #[serde(default)]
     pub failed: i32,
-    /// Attempts that the cluster ended: drained, preempted, evicted nodes.
-    #[serde(default)]
-    pub disrupted: i32,
     /// `succeeded/total`, for `kubectl get`.
     #[serde(default)]
     pub progress: String,
+    /// When the first pods were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// When the last task was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+}
+
+/// What the plan found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobInput {
+    /// Objects to read.
+    pub objects: i64,
+    /// Their bytes, as stored.
+    pub bytes: i64,
 }
 
 /// What a job wrote.
@@ -107,7 +124,9 @@ pub struct JobOutput {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Complete`, `Failed`, `Suspended` or `Planned`.
+    /// `Complete`: the output is committed. `Failed`: there is none, and why. `Suspended`: by
+    /// `spec.suspend`. `Planned`: the input is cut into splits. `Progressing`: `False` while pods
+    /// can't start, and why.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.

@@ -1,0 +1,92 @@
+//! How long to wait after a failed pass, and when to look again for pods that can't start: both per job.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// Failed passes in a row, by the job's UID.
+#[derive(Debug)]
+pub struct Backoff {
+    first: Duration,
+    last: Duration,
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Backoff {
+    /// Waits `first`, then twice as long each time, up to `last`.
+    pub fn new(first: Duration, last: Duration) -> Self {
+        Self { first, last, failures: Mutex::default() }
+    }
+
+    /// Counts a failure and says how long to wait.
+    pub fn failed(&self, uid: &str) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = failures.entry(uid.to_owned()).or_insert(0);
+        let wait = self.first.saturating_mul(2_u32.saturating_pow(*n)).min(self.last);
+        *n = n.saturating_add(1);
+        wait
+    }
+
+    /// Forgets the job's failures.
+    pub fn succeeded(&self, uid: &str) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// When the pods of a job that has some waiting are looked at next. A large phase always has some pods
+/// that are just starting; without this every change of its counts would list them.
+#[derive(Debug, Default)]
+pub struct Looks(Mutex<HashMap<String, Timestamp>>);
+
+impl Looks {
+    /// `Ok` when it is time to look, else how long to wait. The first look is one interval away.
+    pub fn due(&self, uid: &str, now: Timestamp, interval: Duration) -> Result<(), Duration> {
+        let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
+        let next = now.saturating_add(interval).unwrap_or(Timestamp::MAX);
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = looks.entry(uid.to_owned()).or_insert(next);
+        if *due > now {
+            return Err(Duration::try_from(due.duration_since(now)).unwrap_or_default());
+        }
+        *due = next;
+        Ok(())
+    }
+
+    /// Nothing waits any more.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+    use super::{Backoff, Looks};
+
+    #[test]
+    fn the_wait_doubles_up_to_its_limit_and_begins_again_after_a_success() {
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+        let waits: Vec<u64> = (0..5).map(|_| backoff.failed("a").as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 5, 5]);
+        assert_eq!(backoff.failed("b").as_secs(), 1);
+        backoff.succeeded("a");
+        assert_eq!(backoff.failed("a").as_secs(), 1);
+    }
+
+    #[test]
+    fn waiting_pods_are_looked_at_once_an_interval() {
+        let (looks, start, interval) = (Looks::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(15));
+        let at = |s| start + SignedDuration::from_secs(s);
+        assert_eq!(looks.due("a", at(0), interval), Err(interval));
+        assert_eq!(looks.due("a", at(5), interval), Err(Duration::from_secs(10)));
+        assert_eq!(looks.due("a", at(15), interval), Ok(()));
+        assert_eq!(looks.due("a", at(16), interval), Err(Duration::from_secs(14)));
+        looks.forget("a");
+        assert_eq!(looks.due("a", at(40), interval), Err(interval));
+    }
+}

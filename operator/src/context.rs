@@ -1,0 +1,98 @@
+//! What every pass over a job has at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+
+use crate::args::{Args, Worker};
+use crate::backoff::{Backoff, Looks};
+use crate::kube_ext::MANAGER;
+use crate::metrics::Metrics;
+
+/// Shared by all passes.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// One for all jobs: it is what joins repeated events into one.
+    pub recorder: Recorder,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// What pods are made of where the job doesn't say.
+    pub pods: PodDefaults,
+    /// Times and numbers that decisions depend on.
+    pub limits: Limits,
+    /// Waits after failed passes.
+    pub backoff: Arc<Backoff>,
+    /// When waiting pods are looked at.
+    pub looks: Arc<Looks>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("pods", &self.pods)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Times and numbers that decisions depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a deleted or failed job waits for its intermediate data to be removed.
+    pub cleanup_timeout: Duration,
+    /// How long a pod may be starting before the reason is sought.
+    pub start_grace: Duration,
+    /// Most pods of a phase at once, where the job doesn't say.
+    pub default_parallelism: i32,
+}
+
+/// What pods are made of where the job doesn't say.
+#[derive(Clone, Debug)]
+pub struct PodDefaults {
+    /// The worker's image.
+    pub image: String,
+    /// When it is pulled.
+    pub image_pull_policy: String,
+    /// Secrets it is pulled with.
+    pub image_pull_secrets: Vec<String>,
+    /// The ServiceAccount; the namespace's `default` when absent.
+    pub service_account: Option<String>,
+    /// Of the worker container.
+    pub resources: ResourceRequirements,
+}
+
+impl From<Worker> for PodDefaults {
+    fn from(flags: Worker) -> Self {
+        Self {
+            image: flags.worker_image,
+            image_pull_policy: flags.worker_image_pull_policy,
+            image_pull_secrets: flags.worker_image_pull_secret,
+            service_account: flags.worker_service_account.filter(|name| !name.is_empty()),
+            resources: flags.worker_resources,
+        }
+    }
+}
+
+impl Context {
+    /// A context over this client.
+    pub fn new(client: Client, metrics: Arc<Metrics>, args: &Args) -> Self {
+        Self {
+            recorder: Recorder::new(client.clone(), Reporter::from(MANAGER)),
+            client,
+            metrics,
+            pods: args.worker.clone().into(),
+            limits: Limits {
+                cleanup_timeout: args.cleanup_timeout,
+                start_grace: args.start_grace,
+                default_parallelism: args.worker.default_parallelism,
+            },
+            backoff: Arc::new(Backoff::new(Duration::from_millis(500), Duration::from_mins(1))),
+            looks: Arc::default(),
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Makes one write.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, PropagationPolicy};
+use kube::{Resource as _, ResourceExt as _};
+use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob, MapReduceJobStatus};
+use serde_json::{Map, Value, json};
+
+use super::build::jobs::Size;
+use super::build::names::Child;
+use super::build::{config_map, jobs, names};
+use super::events::{Notice, of_change, publish};
+use super::observed::{Reason, Refusal, Slot};
+use super::phase::{Change, Step};
+use super::validate::ValidatedJob;
+use super::{FINALIZER, dereference};
+use crate::context::Context;
+use crate::kube_ext::{self, Created};
+
+/// What could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server, or the way to it.
+    #[error("failed to write {what}: {source}")]
+    Write {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// The description can't be written as JSON.
+    #[error("failed to describe the job: {0}")]
+    Describe(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// One word for metrics.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Write { what, .. } => what,
+            Self::Describe(_) => "describe",
+        }
+    }
+}
+
+fn writing(what: &'static str) -> impl Fn(kube::Error) -> Error {
+    move |source| Error::Write { what, source: Box::new(source) }
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Written {
+    /// It is made; this is the job as it is now.
+    Job(Box<MapReduceJob>),
+    /// It is made, and the job is as it was.
+    Child,
+    /// Somebody else has changed the job: look at it again.
+    Stale,
+    /// The API server won't have it.
+    Refused(Refusal),
+    /// The namespace is being deleted.
+    NamespaceTerminating,
+    /// The name is still held by an object that the garbage collector is about to remove.
+    Later,
+    /// There is no job any more.
+    Gone,
+}
+
+/// Makes one write.
+pub async fn apply(
+    context: &Context,
+    job: &MapReduceJob,
+    valid: Option<&ValidatedJob>,
+    step: Step,
+) -> Result<Written, Error> {
+    match step {
+        Step::Rest => Ok(Written::Child),
+        Step::AddFinalizer => {
+            let mut finalizers = job.finalizers().to_vec();
+            finalizers.push(FINALIZER.to_owned());
+            set_finalizers(context, job, &finalizers).await
+        }
+        Step::RemoveFinalizer(note) => {
+            let others: Vec<String> = job.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
+            let written = set_finalizers(context, job, &others).await?;
+            if let (Written::Job(_) | Written::Gone, Some(note)) = (&written, note) {
+                publish(context, job, vec![Notice::warning("CleanupIncomplete", note)]).await;
+            }
+            Ok(written)
+        }
+        Step::Record(status) => record(context, job, &status).await,
+        Step::Create(child, size) => match valid {
+            Some(valid) => create(context, job, valid, child, size).await,
+            // A job that was never valid has started nothing; one edited since can't be built any more.
+            None => Ok(Written::Refused(Refusal {
+                child,
+                permanent: Some(Reason::InvalidSpec),
+                message: "its spec is not valid any more".to_owned(),
+            })),
+        },
+        Step::Patch(child, change) => {
+            let api = jobs_of(context, job);
+            let patch = json!({"spec": fields(change)});
+            kube_ext::patch_opt(&api, &child.name(&job.name_any()), &patch)
+                .await
+                .map_err(writing("child"))?;
+            Ok(Written::Child)
+        }
+        Step::Delete(child, uid) => {
+            let (api, name) = (jobs_of(context, job), child.name(&job.name_any()));
+            // Foreground: the Job is there as long as any of its pods is.
+            let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
+            deleted.map_err(writing("child"))?;
+            Ok(Written::Child)
+        }
+        Step::DeleteSelf => {
+            let (api, name, uid) = (own(context, job), job.name_any(), job.uid().unwrap_or_default());
+            let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Background).await;
+            deleted.map_err(writing("job"))?;
+            Ok(Written::Gone)
+        }
+    }
+}
+
+fn own(context: &Context, job: &MapReduceJob) -> Api<MapReduceJob> {
+    Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
+}
+
+fn jobs_of(context: &Context, job: &MapReduceJob) -> Api<Job> {
+    Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
+}
+
+fn fields(change: Change) -> Map<String, Value> {
+    let suspend = change.suspend.map(|s| ("suspend".to_owned(), json!(s)));
+    let parallelism = change.parallelism.map(|p| ("parallelism".to_owned(), json!(p)));
+    let deadline = change.deadline.map(|d| ("activeDeadlineSeconds".to_owned(), json!(d)));
+    suspend.into_iter().chain(parallelism).chain(deadline).collect()
+}
+
+/// With the version that the list was computed from: another's finalizer must not be lost.
+async fn set_finalizers(
+    context: &Context,
+    job: &MapReduceJob,
+    finalizers: &[String],
+) -> Result<Written, Error> {
+    let patch = json!({
+        "metadata": {"resourceVersion": job.resource_version(), "uid": job.uid(), "finalizers": finalizers}
+    });
+    match kube_ext::patch_opt(&own(context, job), &job.name_any(), &patch).await {
+        Ok(Some(job)) => Ok(Written::Job(Box::new(job))),
+        Ok(None) => Ok(Written::Gone),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
+        Err(e) => Err(writing("finalizer")(e)),
+    }
+}
+
+/// With the version that the status was computed from: of two operators, or of a pass that has seen an
+/// old state, only one moves a job forward.
+async fn record(
+    context: &Context,
+    job: &MapReduceJob,
+    status: &MapReduceJobStatus,
+) -> Result<Written, Error> {
+    let patch = json!({
+        "apiVersion": MapReduceJob::api_version(&()),
+        "kind": MapReduceJob::kind(&()),
+        "metadata": {"name": job.name_any(), "resourceVersion": job.resource_version(), "uid": job.uid()},
+        "status": status,
+    });
+    match kube_ext::apply_status(&own(context, job), &job.name_any(), &patch).await {
+        Ok(new) => {
+            let old = job.status.clone().unwrap_or_default();
+            count(context, job, &old, status);
+            publish(context, job, of_change(&old, status)).await;
+            Ok(Written::Job(Box::new(new)))
+        }
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
+        Err(e) => Err(writing("status")(e)),
+    }
+}
+
+fn count(context: &Context, job: &MapReduceJob, old: &MapReduceJobStatus, new: &MapReduceJobStatus) {
+    if old.phase == new.phase {
+        return;
+    }
+    let seconds = |from: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
+        from.map_or(0.0, |from| super::status::now().duration_since(from.0).as_secs_f64())
+    };
+    match new.phase {
+        Some(JobPhase::Planning) => {
+            context.metrics.started(seconds(job.metadata.creation_timestamp.as_ref()));
+        }
+        Some(JobPhase::Succeeded) => context.metrics.finished("Succeeded", seconds(new.start_time.as_ref())),
+        Some(JobPhase::Failed) => {
+            context
+                .metrics
+                .finished(new.reason.as_deref().unwrap_or("Failed"), seconds(new.start_time.as_ref()));
+        }
+        _ => {}
+    }
+}
+
+/// The description before the Job whose pods mount it.
+async fn create(
+    context: &Context,
+    job: &MapReduceJob,
+    valid: &ValidatedJob,
+    child: Child,
+    size: Size,
+) -> Result<Written, Error> {
+    let configs: Api<ConfigMap> = Api::namespaced(context.client.clone(), &valid.namespace);
+    match kube_ext::create(&configs, &config_map::config_map(valid)?).await {
+        Ok(Created::New(_)) => {}
+        Ok(Created::Exists) => {
+            let name = names::config_map(&valid.name);
+            match configs.get_opt(&name).await.map_err(writing("config"))? {
+                None => return Ok(Written::Later),
+                Some(found) => match dereference::owner(&found, job) {
+                    None => {}
+                    Some(Slot::Leftover) => return Ok(Written::Later),
+                    Some(_) => {
+                        let message = format!(
+                            "there is a ConfigMap {name} that is not this job's: rename one of the two"
+                        );
+                        return Ok(Written::Refused(Refusal {
+                            child,
+                            permanent: Some(Reason::NameTaken),
+                            message,
+                        }));
+                    }
+                },
+            }
+        }
+        Err(e) => return refusal(e, child, "config"),
+    }
+    let deadline = (child == Child::Cleanup).then_some(context.limits.cleanup_timeout);
+    match kube_ext::create(&jobs_of(context, job), &jobs::job(valid, child, size, deadline, &context.pods))
+        .await
+    {
+        Ok(Created::New(_)) => {
+            context.metrics.child_made(child.word());
+            Ok(Written::Child)
+        }
+        // Whose it is shows at the next look.
+        Ok(Created::Exists) => Ok(Written::Child),
+        Err(e) => refusal(e, child, "child"),
+    }
+}
+
+/// A refusal that is the job's own fault is told where its owner looks; all else is tried again.
+fn refusal(error: kube::Error, child: Child, what: &'static str) -> Result<Written, Error> {
+    match error {
+        kube::Error::Api(status) if kube_ext::is_namespace_terminating(&status) => {
+            Ok(Written::NamespaceTerminating)
+        }
+        kube::Error::Api(status) if status.is_invalid() => {
+            let message = format!("the API server refuses the {child} Job: {}", status.message);
+            Ok(Written::Refused(Refusal { child, permanent: Some(Reason::InvalidSpec), message }))
+        }
+        kube::Error::Api(status) if status.is_forbidden() => {
+            let message = format!("the API server refuses the {child} Job for now: {}", status.message);
+            Ok(Written::Refused(Refusal { child, permanent: None, message }))
+        }
+        error => Err(writing(what)(error)),
+    }
+}

@@ -1,0 +1,36 @@
+//! Labels of a job's children.
+
+use std::collections::BTreeMap;
+
+use super::names::Child;
+
+/// Selects our children.
+pub const OURS: &str = "app.kubernetes.io/managed-by=mapreduce-operator";
+/// The job that a child or a pod belongs to.
+pub const JOB: &str = "mapreduce.dev/job";
+/// The phase that a Job or a pod belongs to.
+pub const PHASE: &str = "mapreduce.dev/phase";
+/// The queue that Kueue admits a Job from.
+pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
+/// Its priority there.
+pub const QUEUE_PRIORITY: &str = "kueue.x-k8s.io/priority-class";
+
+/// Labels of every child, and of pods.
+pub fn common(job: &str, child: Option<Child>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        ("app.kubernetes.io/managed-by".to_owned(), "mapreduce-operator".to_owned()),
+        ("app.kubernetes.io/name".to_owned(), "mapreduce".to_owned()),
+        (JOB.to_owned(), job.to_owned()),
+    ]);
+    if let Some(child) = child {
+        labels.insert(PHASE.to_owned(), child.word().to_owned());
+    }
+    labels
+}
+
+/// The labels that Kueue reads, from the job to its Jobs. Never to pods: Kueue would admit these once more.
+pub fn queue(job: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    let wanted = |(name, _): &(&String, &String)| [QUEUE, QUEUE_PRIORITY].contains(&name.as_str());
+    let own = |(name, value): (&String, &String)| (name.clone(), value.clone());
+    job.into_iter().flatten().filter(wanted).map(own).collect()
+}

@@ -1,0 +1,61 @@
+//! Names of a job's children. They are fixed, so that two passes (or two operators) that both think a
+//! child is missing make one, not two.
+
+use std::fmt;
+
+use mapreduce_api::v1alpha1::JobPhase;
+
+/// The Jobs that a job may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Child {
+    /// Lists the input and cuts it into splits.
+    Plan,
+    /// Runs map tasks.
+    Map,
+    /// Runs reduce tasks.
+    Reduce,
+    /// Removes intermediate data.
+    Cleanup,
+}
+
+impl Child {
+    /// The Jobs of the phases, in their order.
+    pub const PHASES: [Self; 3] = [Self::Plan, Self::Map, Self::Reduce];
+
+    /// The Job of a phase.
+    pub fn of(phase: JobPhase) -> Option<Self> {
+        match phase {
+            JobPhase::Planning => Some(Self::Plan),
+            JobPhase::Mapping => Some(Self::Map),
+            JobPhase::Reducing => Some(Self::Reduce),
+            JobPhase::Pending | JobPhase::Succeeded | JobPhase::Failed => None,
+        }
+    }
+
+    /// The worker's subcommand, the end of the Job's name, and the value of the phase label.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Map => "map",
+            Self::Reduce => "reduce",
+            Self::Cleanup => "cleanup",
+        }
+    }
+
+    /// The Job's name. With the 50 characters that a job's name may have, a task's number and
+    /// separators this is within the 63 of a pod's host name.
+    pub fn name(self, job: &str) -> String {
+        format!("{job}-{}", self.word())
+    }
+}
+
+impl fmt::Display for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// The name of the ConfigMap with the job's description.
+pub fn config_map(job: &str) -> String {
+    format!("{job}-job")
+}

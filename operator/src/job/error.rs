@@ -1,0 +1,28 @@
+//! Why a pass ended early. It is tried again; what no further try can change is a condition instead.
+
+use crate::{job::apply, job::dereference};
+
+/// Why a pass ended early, by its step.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something could not be read.
+    #[error("failed to look at the job: {0}")]
+    Dereference(#[from] dereference::Error),
+    /// Something could not be written.
+    #[error("failed to bring the job forward: {0}")]
+    Apply(#[from] apply::Error),
+    /// Each write led to another one.
+    #[error("a pass of {0} writes came to no end")]
+    Endless(usize),
+}
+
+impl Error {
+    /// One word for logs and metrics.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Dereference(error) => error.category(),
+            Self::Apply(error) => error.category(),
+            Self::Endless(_) => "endless",
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What a pass has seen: plain data, so that decisions can be tested without an API server.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use mapreduce_api::wire::{JobSummary, PlanSummary};
+use std::time::Duration;
+
+use super::build::names::Child;
+
+/// What a pass has seen beside the job itself.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// When.
+    pub now: Timestamp,
+    /// `NAME-plan`.
+    pub plan: Slot,
+    /// `NAME-map`.
+    pub map: Slot,
+    /// `NAME-reduce`.
+    pub reduce: Slot,
+    /// `NAME-cleanup`.
+    pub cleanup: Slot,
+    /// What the pods of the phase's Job said at its end.
+    pub words: Words,
+    /// Whether its pods can start.
+    pub starting: Starting,
+    /// Nothing can be created in the namespace any more.
+    pub namespace_terminating: bool,
+    /// What the API server said to this pass's last creation.
+    pub refused: Option<Refusal>,
+}
+
+impl Observed {
+    /// Nothing seen yet.
+    pub fn nothing(now: Timestamp) -> Self {
+        Self {
+            now,
+            plan: Slot::Unread,
+            map: Slot::Unread,
+            reduce: Slot::Unread,
+            cleanup: Slot::Unread,
+            words: Words::Unread,
+            starting: Starting::Unread,
+            namespace_terminating: false,
+            refused: None,
+        }
+    }
+
+    /// What has the name of this child.
+    pub fn child(&self, child: Child) -> &Slot {
+        match child {
+            Child::Plan => &self.plan,
+            Child::Map => &self.map,
+            Child::Reduce => &self.reduce,
+            Child::Cleanup => &self.cleanup,
+        }
+    }
+
+    /// The same, to be filled.
+    pub fn child_mut(&mut self, child: Child) -> &mut Slot {
+        match child {
+            Child::Plan => &mut self.plan,
+            Child::Map => &mut self.map,
+            Child::Reduce => &mut self.reduce,
+            Child::Cleanup => &mut self.cleanup,
+        }
+    }
+}
+
+/// What has the name of a child.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slot {
+    /// Not looked at.
+    Unread,
+    /// Nothing.
+    Absent,
+    /// A child of an earlier job of the same name; the garbage collector is about to remove it.
+    Leftover,
+    /// Somebody else's object.
+    Foreign,
+    /// Our child.
+    Ours(ChildJob),
+}
+
+impl Slot {
+    /// Our child.
+    pub fn ours(&self) -> Option<&ChildJob> {
+        match self {
+            Self::Ours(job) => Some(job),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a Job that matters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChildJob {
+    /// Its UID.
+    pub uid: String,
+    /// Where it is.
+    pub state: JobState,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// It has a queue: Kueue says when it runs, and with how many pods.
+    pub queued: bool,
+    /// `spec.parallelism`.
+    pub parallelism: i32,
+    /// `spec.completions`.
+    pub completions: i32,
+    /// `spec.activeDeadlineSeconds`.
+    pub deadline: Option<i64>,
+    /// Pods that are there.
+    pub active: i32,
+    /// Of these, running and ready.
+    pub ready: i32,
+    /// Pods that are ending.
+    pub terminating: i32,
+    /// Tasks done.
+    pub succeeded: i32,
+    /// Attempts failed.
+    pub failed: i32,
+    /// When it was first active.
+    pub start_time: Option<Time>,
+    /// When its last task was done.
+    pub completion_time: Option<Time>,
+}
+
+/// Where a Job is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum JobState {
+    /// Tasks are left.
+    #[default]
+    Running,
+    /// All tasks are done.
+    Complete,
+    /// It will have failed once its pods have ended; why.
+    Failing(String),
+    /// It has failed, and has no pods any more; why.
+    Failed(String),
+}
+
+impl ChildJob {
+    /// Whether no pod of it runs or will run.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, JobState::Complete | JobState::Failed(_))
+    }
+}
+
+impl From<&Job> for ChildJob {
+    fn from(job: &Job) -> Self {
+        let spec = job.spec.clone().unwrap_or_default();
+        let status = job.status.clone().unwrap_or_default();
+        let condition = |kind: &str| {
+            let conditions = status.conditions.iter().flatten();
+            let found = conditions.into_iter().find(|c| c.type_ == kind && c.status == "True")?;
+            let reason = found.reason.as_deref().unwrap_or_default();
+            let message = found.message.as_deref().unwrap_or_default();
+            Some(format!("{reason}: {message}").trim_matches([':', ' ']).to_owned())
+        };
+        let state = if condition("Complete").is_some() {
+            JobState::Complete
+        } else if let Some(why) = condition("Failed") {
+            JobState::Failed(why)
+        } else if let Some(why) = condition("FailureTarget") {
+            JobState::Failing(why)
+        } else {
+            JobState::Running
+        };
+        Self {
+            uid: job.metadata.uid.clone().unwrap_or_default(),
+            state,
+            deleting: job.metadata.deletion_timestamp.is_some(),
+            suspended: spec.suspend.unwrap_or(false),
+            queued: job.metadata.labels.as_ref().is_some_and(|l| l.contains_key(super::build::labels::QUEUE)),
+            parallelism: spec.parallelism.unwrap_or(1),
+            completions: spec.completions.unwrap_or(1),
+            deadline: spec.active_deadline_seconds,
+            active: status.active.unwrap_or(0),
+            ready: status.ready.unwrap_or(0),
+            terminating: status.terminating.unwrap_or(0),
+            succeeded: status.succeeded.unwrap_or(0),
+            failed: status.failed.unwrap_or(0),
+            start_time: status.start_time,
+            completion_time: status.completion_time,
+        }
+    }
+}
+
+/// What the pods of a finished Job said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Words {
+    /// Not asked.
+    Unread,
+    /// The plan is in the bucket.
+    Planned(PlanSummary),
+    /// The output is committed.
+    Finished(Box<JobSummary>),
+    /// An attempt failed.
+    Failed(Failure),
+    /// Something else.
+    Unclear(String),
+    /// No pod is left to ask.
+    Lost,
+}
+
+/// Why a job has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One word.
+    pub reason: Reason,
+    /// A line, then causes, then the user's traceback.
+    pub message: String,
+}
+
+/// Why a job has failed, in one word. These are part of the API: scripts look for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The job is not what its schema can't say it has to be.
+    InvalidSpec,
+    /// A child's name is somebody else's.
+    NameTaken,
+    /// The input could not be planned: a missing object, an output that exists.
+    PlanFailed,
+    /// A task has used up its attempts, or none could do better.
+    TaskFailed,
+    /// As `TaskFailed`: its container used more memory than its limit.
+    OutOfMemory,
+    /// `activeDeadlineSeconds` is over.
+    DeadlineExceeded,
+    /// `pendingDeadlineSeconds` is over.
+    PendingDeadlineExceeded,
+}
+
+impl Reason {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidSpec => "InvalidSpec",
+            Self::NameTaken => "NameTaken",
+            Self::PlanFailed => "PlanFailed",
+            Self::TaskFailed => "TaskFailed",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::PendingDeadlineExceeded => "PendingDeadlineExceeded",
+        }
+    }
+}
+
+/// Whether the pods of the phase's Job can start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Starting {
+    /// Not looked at, as there is nothing to look at.
+    Unread,
+    /// None waits.
+    All,
+    /// Some may be waiting; it is looked at this much later.
+    NotDue(Duration),
+    /// Some wait.
+    Waiting(Waiting),
+}
+
+/// Pods that wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Since when the longest one has been waiting.
+    pub since: Timestamp,
+    /// What keeps it from starting, where that is known and time alone won't help.
+    pub stuck: Option<Stuck>,
+    /// When to look again.
+    pub again: Duration,
+}
+
+/// Why a pod can't start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// One word: `Unschedulable`, `ImagePullBackOff`, `FailedCreate` …
+    pub reason: String,
+    /// The cluster's own sentence.
+    pub message: String,
+}
+
+/// A creation that the API server refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The child.
+    pub child: Child,
+    /// Why no further try can succeed; `None` when one may.
+    pub permanent: Option<Reason>,
+    /// What it said.
+    pub message: String,
+}

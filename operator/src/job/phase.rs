@@ -1,0 +1,362 @@
+//! The one next write, decided from what is recorded and what was seen. Pure.
+//!
+//! ```text
+//!  Pending ──> Planning ──> Mapping ──> Reducing ──> Succeeded
+//!     │            │ ╲          │ ╲_______________↗ map-only
+//!     │            │  ╲_________│__________________↗ empty input
+//!     └────────────┴────────────┴───────────┴──────> Failed
+//! ```
+//!
+//! The order within a phase: record it, make its Job, record its counts, and with its end the next phase.
+//! Whatever is recorded holds, whether its Job is there or not.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob, MapReduceJobStatus};
+use mapreduce_api::wire::JobSummary;
+
+use super::build::jobs::Size;
+use super::build::labels;
+use super::build::names::Child;
+use super::observed::{
+    ChildJob, Failure, JobState, Observed, Reason, Refusal, Slot, Starting, Waiting, Words,
+};
+use super::status::{Draft, active_for};
+use super::validate::{Invalid, ValidatedJob};
+use super::{FINALIZER, cleanup};
+use crate::context::Limits;
+
+/// Most tasks of an Indexed Job.
+const MAX_TASKS: u32 = 100_000;
+/// How long to wait for something that the garbage collector is about to remove.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The next write, and when to look again if nothing happens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The write.
+    pub step: Step,
+    /// When to look again, where there is no write.
+    pub wake: Option<Duration>,
+}
+
+/// A write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// None.
+    Rest,
+    /// Hold the job until its intermediate data is removed.
+    AddFinalizer,
+    /// Let go of it; what to tell if that is sooner than one would like.
+    RemoveFinalizer(Option<String>),
+    /// Record this.
+    Record(Box<MapReduceJobStatus>),
+    /// Make a Job.
+    Create(Child, Size),
+    /// Change a Job.
+    Patch(Child, Change),
+    /// Delete a Job, and wait for its pods.
+    Delete(Child, String),
+    /// Delete the job: its time after the end is over.
+    DeleteSelf,
+}
+
+/// A change of a Job's spec: no other field is ever touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// `suspend`.
+    pub suspend: Option<bool>,
+    /// `parallelism`.
+    pub parallelism: Option<i32>,
+    /// `activeDeadlineSeconds`: how a Job is ended without removing the pods that say why.
+    pub deadline: Option<i64>,
+}
+
+impl Decision {
+    /// A write.
+    pub fn step(step: Step) -> Self {
+        Self { step, wake: None }
+    }
+
+    /// No write; look again then.
+    pub fn rest(wake: Option<Duration>) -> Self {
+        Self { step: Step::Rest, wake }
+    }
+}
+
+/// The next write.
+pub fn decide(
+    job: &MapReduceJob,
+    valid: &Result<ValidatedJob, Invalid>,
+    seen: &Observed,
+    limits: &Limits,
+) -> Decision {
+    if job.metadata.deletion_timestamp.is_some() {
+        return cleanup::deleted(job, seen, limits);
+    }
+    let phase = job.status.as_ref().and_then(|s| s.phase).unwrap_or(JobPhase::Pending);
+    match phase {
+        JobPhase::Succeeded if is_held(job) => Decision::step(Step::RemoveFinalizer(None)),
+        JobPhase::Succeeded => cleanup::expired(job, seen.now),
+        JobPhase::Failed => cleanup::failed(job, seen),
+        JobPhase::Pending => match valid {
+            Err(invalid) => fail(job, seen, Reason::InvalidSpec, invalid.to_string()),
+            Ok(_) => begin(job, seen),
+        },
+        JobPhase::Planning => active(job, valid, seen, limits, phase, Child::Plan),
+        JobPhase::Mapping => active(job, valid, seen, limits, phase, Child::Map),
+        JobPhase::Reducing => active(job, valid, seen, limits, phase, Child::Reduce),
+    }
+}
+
+/// Whether the job is held until its intermediate data is removed.
+pub fn is_held(job: &MapReduceJob) -> bool {
+    job.finalizers().iter().any(|f| f == FINALIZER)
+}
+
+fn fail(job: &MapReduceJob, seen: &Observed, reason: Reason, message: String) -> Decision {
+    let failed = Draft::of(job, seen.now).failed(&Failure { reason, message });
+    Decision::step(Step::Record(Box::new(failed.done())))
+}
+
+/// Records a status if it says something new.
+fn record(job: &MapReduceJob, new: MapReduceJobStatus) -> Option<Decision> {
+    let same = job.status.as_ref() == Some(&new);
+    (!same).then(|| Decision::step(Step::Record(Box::new(new))))
+}
+
+fn begin(job: &MapReduceJob, seen: &Observed) -> Decision {
+    if job.spec.suspend {
+        let new = Draft::of(job, seen.now).pending().suspension(true).done();
+        return record(job, new).unwrap_or_else(|| Decision::rest(None));
+    }
+    if job.spec.cleanup != Cleanup::Never && !is_held(job) {
+        return Decision::step(Step::AddFinalizer);
+    }
+    let new = Draft::of(job, seen.now).suspension(false).planning().done();
+    Decision::step(Step::Record(Box::new(new)))
+}
+
+fn active(
+    job: &MapReduceJob,
+    valid: &Result<ValidatedJob, Invalid>,
+    seen: &Observed,
+    limits: &Limits,
+    phase: JobPhase,
+    child: Child,
+) -> Decision {
+    let slot = seen.child(child);
+    if let Some(decision) = ended(job, seen, phase, slot) {
+        return decision;
+    }
+    let recorded = job.status.clone().unwrap_or_default();
+    if let Some(over) = deadline(job, &recorded, seen.now).filter(|left| *left <= SignedDuration::ZERO) {
+        let active = active_for(&recorded, seen.now).as_secs();
+        let message = format!(
+            "the job was active for {active} s, {} s more than spec.activeDeadlineSeconds allows",
+            -over.as_secs()
+        );
+        return fail(job, seen, Reason::DeadlineExceeded, message);
+    }
+    match slot {
+        Slot::Foreign => {
+            let name = child.name(&job.name_any());
+            let message = format!("there is a Job {name} that is not this job's: rename one of the two");
+            fail(job, seen, Reason::NameTaken, message)
+        }
+        Slot::Leftover => Decision::rest(Some(SOON)),
+        Slot::Unread | Slot::Absent => missing(job, valid, seen, limits, child),
+        Slot::Ours(run) => running(job, seen, limits, phase, child, run),
+    }
+}
+
+/// The end of the phase, if its Job has come to one.
+fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> Option<Decision> {
+    let run = slot.ours()?;
+    let url = job.spec.output.url.as_str();
+    let draft = || Draft::of(job, seen.now).suspension(job.spec.suspend).counts(phase, run);
+    let succeed = |summary: Option<&JobSummary>| draft().succeeded(url, summary).done();
+    let new = match (&run.state, &seen.words) {
+        (JobState::Running, _) => return None,
+        (_, Words::Failed(failure)) => draft().failed(failure).done(),
+        (JobState::Failing(why) | JobState::Failed(why), _) => {
+            draft().failed(&Failure { reason: Reason::TaskFailed, message: why.clone() }).done()
+        }
+        (JobState::Complete, Words::Finished(summary)) => succeed(Some(summary)),
+        (JobState::Complete, words) => match (phase, words) {
+            (JobPhase::Planning, Words::Planned(plan)) if plan.map_tasks > MAX_TASKS => {
+                let message = format!(
+                    "the plan has {} map tasks, and a Job at most {MAX_TASKS}: raise spec.input.splitSize",
+                    plan.map_tasks
+                );
+                draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
+            }
+            (JobPhase::Planning, Words::Planned(plan)) if plan.map_tasks == 0 => succeed(None),
+            (JobPhase::Planning, Words::Planned(plan)) => draft().mapping(plan).done(),
+            // Planning once more finds the plan that is committed.
+            (JobPhase::Planning, Words::Lost | Words::Unread) => {
+                return (!run.deleting).then(|| Decision::step(Step::Delete(Child::Plan, run.uid.clone())));
+            }
+            (JobPhase::Planning, words) => {
+                let said = if let Words::Unclear(said) = words { said.trim() } else { "" };
+                let message = format!("the plan's pod said nothing that this operator understands: `{said}`");
+                draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
+            }
+            (JobPhase::Mapping, _) if !is_map_only(job) => draft().reducing().done(),
+            // The last task to end does so only once the output is committed.
+            _ => succeed(None),
+        },
+    };
+    Some(Decision::step(Step::Record(Box::new(new))))
+}
+
+fn is_map_only(job: &MapReduceJob) -> bool {
+    match job.status.as_ref().and_then(|s| s.reduces.as_ref()) {
+        Some(reduces) => reduces.total == 0,
+        None => job.spec.is_map_only(),
+    }
+}
+
+/// The phase is recorded and has no Job: not yet, or not any more.
+fn missing(
+    job: &MapReduceJob,
+    valid: &Result<ValidatedJob, Invalid>,
+    seen: &Observed,
+    limits: &Limits,
+    child: Child,
+) -> Decision {
+    if let Err(invalid) = valid {
+        return fail(job, seen, Reason::InvalidSpec, invalid.to_string());
+    }
+    let draft = Draft::of(job, seen.now).suspension(job.spec.suspend);
+    if let Some(Refusal { permanent, message, .. }) = &seen.refused {
+        if let Some(reason) = permanent {
+            return fail(job, seen, *reason, message.clone());
+        }
+        let new = draft.stuck("CreateRefused", message).done();
+        return record(job, new).unwrap_or_else(|| Decision::rest(Some(limits.start_grace)));
+    }
+    if let Some(decision) = record(job, draft.done()) {
+        return decision;
+    }
+    if job.spec.suspend {
+        return Decision::rest(None);
+    }
+    Decision::step(Step::Create(child, size(job, child, limits)))
+}
+
+fn size(job: &MapReduceJob, child: Child, limits: &Limits) -> Size {
+    let status = job.status.as_ref();
+    let (tasks, parallelism) = match child {
+        Child::Plan | Child::Cleanup => return Size::ONE,
+        Child::Map => (status.and_then(|s| s.maps.as_ref()), job.spec.map.parallelism),
+        Child::Reduce => {
+            (status.and_then(|s| s.reduces.as_ref()), job.spec.reduce.as_ref().and_then(|r| r.parallelism))
+        }
+    };
+    let completions = tasks.map_or(1, |counts| counts.total).max(1);
+    Size { completions, parallelism: parallelism.unwrap_or(limits.default_parallelism).min(completions) }
+}
+
+/// The phase's Job is there and has tasks left.
+fn running(
+    job: &MapReduceJob,
+    seen: &Observed,
+    limits: &Limits,
+    phase: JobPhase,
+    child: Child,
+    run: &ChildJob,
+) -> Decision {
+    let now = seen.now;
+    let mut wake = deadline(job, &job.status.clone().unwrap_or_default(), now).map(until);
+    let mut draft = Draft::of(job, now).suspension(job.spec.suspend).counts(phase, run);
+    match &seen.starting {
+        Starting::Waiting(waiting) => {
+            if let Some(failure) = pending_too_long(job, waiting, now) {
+                return fail(job, seen, failure.reason, failure.message);
+            }
+            let left = job
+                .spec
+                .pending_deadline_seconds
+                .map(|limit| waiting.since + SignedDuration::from_secs(limit));
+            wake = sooner(wake, Some(waiting.again));
+            wake = sooner(wake, left.map(|end| until(end.duration_since(now))));
+            draft = match &waiting.stuck {
+                Some(stuck) => draft.stuck(&stuck.reason, &stuck.message),
+                None => draft.progressing(),
+            };
+        }
+        Starting::NotDue(wait) => wake = sooner(wake, Some(*wait)),
+        Starting::All => draft = draft.progressing(),
+        Starting::Unread if run.queued && run.suspended && !job.spec.suspend => {
+            let queue = job.labels().get(labels::QUEUE).map_or("", String::as_str);
+            draft =
+                draft.stuck("Queued", &format!("waiting for Kueue to admit Job {child} from queue {queue}"));
+        }
+        Starting::Unread => {}
+    }
+    if let Some(decision) = record(job, draft.done()) {
+        return decision;
+    }
+    if run.deleting {
+        return Decision::rest(wake);
+    }
+    if run.queued {
+        // Kueue would resume at once what we suspend. Tasks that are done are skipped when it is made again.
+        return if job.spec.suspend {
+            Decision::step(Step::Delete(child, run.uid.clone()))
+        } else {
+            Decision::rest(wake)
+        };
+    }
+    let parallelism = size(job, child, limits).parallelism.min(run.completions);
+    let change = Change {
+        suspend: (run.suspended != job.spec.suspend).then_some(job.spec.suspend),
+        parallelism: (run.parallelism != parallelism).then_some(parallelism),
+        deadline: None,
+    };
+    if change == Change::default() {
+        Decision::rest(wake)
+    } else {
+        Decision::step(Step::Patch(child, change))
+    }
+}
+
+/// How much of `activeDeadlineSeconds` is left; `None` without one, or while suspended.
+fn deadline(job: &MapReduceJob, recorded: &MapReduceJobStatus, now: Timestamp) -> Option<SignedDuration> {
+    let limit = job.spec.active_deadline_seconds.filter(|_| !job.spec.suspend)?;
+    Some(SignedDuration::from_secs(limit).saturating_sub(active_for(recorded, now)))
+}
+
+fn pending_too_long(job: &MapReduceJob, waiting: &Waiting, now: Timestamp) -> Option<Failure> {
+    let limit = job.spec.pending_deadline_seconds?;
+    let waited = now.duration_since(waiting.since).as_secs();
+    (waited >= limit).then(|| {
+        let why = waiting.stuck.as_ref().map_or("it is still being started", |stuck| &stuck.message);
+        Failure {
+            reason: Reason::PendingDeadlineExceeded,
+            message: format!(
+                "a pod has been waiting for {waited} s (spec.pendingDeadlineSeconds: {limit}): {why}"
+            ),
+        }
+    })
+}
+
+/// The sooner of two times to look again.
+fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A wait until then, a moment longer so that it is over when we look; recorded times are whole seconds.
+pub(super) fn until(left: SignedDuration) -> Duration {
+    Duration::try_from(left).unwrap_or_default() + Duration::from_millis(50)
+}
+
+#[cfg(test)]
+#[path = "phase_tests.rs"]
+mod tests;

@@ -1,0 +1,245 @@
+//! The status, computed. Each function takes what is recorded and gives what should be; it is written
+//! only where the two differ, and a time is set only where something else changes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use mapreduce_api::v1alpha1::{
+    Condition, JobInput, JobOutput, JobPhase, MapReduceJob, MapReduceJobStatus, PhaseCounts,
+};
+use mapreduce_api::wire::{JobSummary, PlanSummary};
+
+use super::observed::{ChildJob, Failure, JobState};
+
+/// The output is committed.
+pub const COMPLETE: &str = "Complete";
+/// There is no output.
+pub const FAILED: &str = "Failed";
+/// By `spec.suspend`.
+pub const SUSPENDED: &str = "Suspended";
+/// The input is cut into splits.
+pub const PLANNED: &str = "Planned";
+/// `False` while pods can't start.
+pub const PROGRESSING: &str = "Progressing";
+
+/// The time, as precise as it is stored.
+pub fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+}
+
+/// A condition of this type.
+pub fn condition<'a>(status: &'a MapReduceJobStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|c| c.kind == kind)
+}
+
+/// Whether the condition is there and true.
+pub fn is_true(status: &MapReduceJobStatus, kind: &str) -> bool {
+    condition(status, kind).is_some_and(|c| c.status == "True")
+}
+
+/// How long the job has been active, suspensions left out.
+pub fn active_for(status: &MapReduceJobStatus, now: Timestamp) -> SignedDuration {
+    let before = SignedDuration::from_secs(status.active_seconds_before_suspension.unwrap_or(0));
+    let Some(start) = status.start_time.as_ref().map(|t| t.0) else { return before };
+    let since = match condition(status, SUSPENDED) {
+        Some(c) if c.status == "True" => return before,
+        Some(c) => c.last_transition_time.0.max(start),
+        None => start,
+    };
+    before.saturating_add(now.duration_since(since)).max(SignedDuration::ZERO)
+}
+
+/// A status on its way from what is recorded to what should be.
+#[derive(Debug)]
+#[must_use]
+pub struct Draft {
+    status: MapReduceJobStatus,
+    now: Timestamp,
+    generation: Option<i64>,
+}
+
+impl Draft {
+    /// Begins with what is recorded.
+    pub fn of(job: &MapReduceJob, now: Timestamp) -> Self {
+        let generation = job.metadata.generation;
+        let mut status = job.status.clone().unwrap_or_default();
+        status.observed_generation = generation;
+        Self { status, now, generation }
+    }
+
+    /// What should be.
+    pub fn done(self) -> MapReduceJobStatus {
+        self.status
+    }
+
+    fn set(&mut self, kind: &str, value: bool, reason: &str, message: &str) {
+        let status = if value { "True" } else { "False" };
+        let old = condition(&self.status, kind);
+        if old.is_some_and(|c| c.status == status && c.reason == reason && c.message == message) {
+            return;
+        }
+        let since =
+            old.filter(|c| c.status == status).map_or(Time(self.now), |c| c.last_transition_time.clone());
+        let new = Condition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: since,
+            observed_generation: self.generation,
+        };
+        match self.status.conditions.iter_mut().find(|c| c.kind == kind) {
+            Some(c) => *c = new,
+            None => self.status.conditions.push(new),
+        }
+    }
+
+    /// Seen, nothing started.
+    pub fn pending(mut self) -> Self {
+        self.status.phase = Some(JobPhase::Pending);
+        self
+    }
+
+    /// The plan's Job is about to be made.
+    pub fn planning(mut self) -> Self {
+        self.status.phase = Some(JobPhase::Planning);
+        self.status.start_time = Some(Time(self.now));
+        self
+    }
+
+    /// The plan is known, and with it how many tasks there are. In the same write as the phase, for the
+    /// plan's Job may be gone at the next look.
+    pub fn mapping(mut self, plan: &PlanSummary) -> Self {
+        self.status.phase = Some(JobPhase::Mapping);
+        self.status.input = Some(JobInput {
+            objects: i64::try_from(plan.input_objects).unwrap_or(i64::MAX),
+            bytes: i64::try_from(plan.input_bytes).unwrap_or(i64::MAX),
+        });
+        self.status.maps = Some(untouched(plan.map_tasks));
+        self.status.reduces = Some(untouched(plan.reduce_tasks));
+        let message = format!(
+            "{} map tasks and {} reduce tasks for {} bytes in {} objects",
+            plan.map_tasks, plan.reduce_tasks, plan.input_bytes, plan.input_objects
+        );
+        self.set(PLANNED, true, "PlanCommitted", &message);
+        self.progressing()
+    }
+
+    /// All map tasks are done.
+    pub fn reducing(mut self) -> Self {
+        self.status.phase = Some(JobPhase::Reducing);
+        self.progressing()
+    }
+
+    /// The output is committed; the last pod's summary of it, when there was a pod left to ask.
+    pub fn succeeded(mut self, url: &str, summary: Option<&JobSummary>) -> Self {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let map_only = self.status.reduces.as_ref().is_none_or(|r| r.total == 0);
+        self.status.output = summary.map(|summary| JobOutput {
+            url: url.to_owned(),
+            objects: number(summary.parts),
+            bytes: number(summary.counters.output_bytes),
+            records: number(if map_only {
+                summary.counters.map_output_records
+            } else {
+                summary.counters.reduce_output_records
+            }),
+        });
+        if condition(&self.status, PLANNED).is_none() {
+            // The plan found nothing to do, and has committed the empty output itself.
+            self.status.maps = Some(untouched(0));
+            self.status.reduces = Some(untouched(0));
+            self.set(PLANNED, true, "PlanCommitted", "the input is empty");
+        }
+        self.status.counters = summary.map(|summary| summary.counters.clone());
+        let message = match summary {
+            Some(summary) => format!("{} parts are committed under {url}", summary.parts),
+            None => format!("the output is committed under {url}; its counters are in _SUCCESS alone"),
+        };
+        self.set(COMPLETE, true, "OutputCommitted", &message);
+        self = self.progressing();
+        self.ended(JobPhase::Succeeded, None)
+    }
+
+    /// The job has ended without output.
+    pub fn failed(mut self, failure: &Failure) -> Self {
+        self.set(FAILED, true, failure.reason.as_str(), &failure.message);
+        self.ended(JobPhase::Failed, Some(failure.reason.as_str()))
+    }
+
+    fn ended(mut self, phase: JobPhase, reason: Option<&str>) -> Self {
+        self.status.phase = Some(phase);
+        self.status.reason = reason.map(str::to_owned);
+        self.status.completion_time = Some(Time(self.now));
+        for counts in self.status.maps.iter_mut().chain(&mut self.status.reduces) {
+            counts.active = 0;
+        }
+        self
+    }
+
+    /// What the phase's Job counts.
+    pub fn counts(mut self, phase: JobPhase, run: &ChildJob) -> Self {
+        let counts = match phase {
+            JobPhase::Mapping => self.status.maps.as_mut(),
+            JobPhase::Reducing => self.status.reduces.as_mut(),
+            _ => None,
+        };
+        if let Some(counts) = counts {
+            counts.active = run.active;
+            counts.failed = run.failed;
+            counts.succeeded = if run.state == JobState::Complete { counts.total } else { run.succeeded };
+            counts.progress = format!("{}/{}", counts.succeeded, counts.total);
+            // A Job's start is reset at each resume.
+            counts.start_time = counts.start_time.clone().or_else(|| run.start_time.clone());
+            counts.completion_time.clone_from(&run.completion_time);
+        }
+        self
+    }
+
+    /// Notes that the job is suspended, or isn't any more.
+    pub fn suspension(mut self, suspend: bool) -> Self {
+        let was = is_true(&self.status, SUSPENDED);
+        if suspend && !was {
+            let active = active_for(&self.status, self.now).as_secs();
+            self.status.active_seconds_before_suspension = self.status.start_time.as_ref().map(|_| active);
+            self.set(SUSPENDED, true, "Suspended", "spec.suspend is true; what is done stays done");
+            self.status.reason = Some("Suspended".to_owned());
+        } else if !suspend && was {
+            self.set(SUSPENDED, false, "Resumed", "");
+            self.status.reason = None;
+        }
+        self
+    }
+
+    /// Pods can't start.
+    pub fn stuck(mut self, reason: &str, message: &str) -> Self {
+        let told =
+            condition(&self.status, PROGRESSING).is_some_and(|c| c.status == "False" && c.reason == reason);
+        // These two messages take turns on the same pod.
+        if !(told && reason == "ImagePullBackOff") {
+            self.set(PROGRESSING, false, reason, message);
+        }
+        if !is_true(&self.status, SUSPENDED) {
+            self.status.reason = Some(reason.to_owned());
+        }
+        self
+    }
+
+    /// They can again, if ever they couldn't.
+    pub fn progressing(mut self) -> Self {
+        if condition(&self.status, PROGRESSING).is_some_and(|c| c.status == "False") {
+            self.set(PROGRESSING, true, "PodsStarted", "");
+            if !is_true(&self.status, SUSPENDED) {
+                self.status.reason = None;
+            }
+        }
+        self
+    }
+}
+
+fn untouched(total: u32) -> PhaseCounts {
+    PhaseCounts {
+        total: i32::try_from(total).unwrap_or(i32::MAX),
+        progress: format!("0/{total}"),
+        ..PhaseCounts::default()
+    }
+}

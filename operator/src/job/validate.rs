@@ -1,0 +1,200 @@
+//! A job with its open parts parsed: after this, building its children can't fail.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource as _, ResourceExt as _};
+use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobSpec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::build::labels;
+
+/// A job whose children can be built.
+#[derive(Clone, Debug)]
+pub struct ValidatedJob {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID: the run's id.
+    pub uid: String,
+    /// What its children say of their owner.
+    pub owner: OwnerReference,
+    /// Labels for Kueue.
+    pub queue: BTreeMap<String, String>,
+    /// What the user wrote.
+    pub spec: MapReduceJobSpec,
+    /// A Secret whose keys become variables of the pods.
+    pub secret: Option<String>,
+    /// Pods of plan, map and cleanup.
+    pub map: PhasePods,
+    /// Pods of reduce.
+    pub reduce: PhasePods,
+}
+
+/// How the pods of a phase differ from the operator's defaults.
+#[derive(Clone, Debug, Default)]
+pub struct PhasePods {
+    /// What they are made from.
+    pub template: Option<PodTemplateSpec>,
+    /// Of the worker container.
+    pub resources: Option<ResourceRequirements>,
+    /// The worker container's image.
+    pub image: Option<String>,
+    /// Whom they are to the cloud.
+    pub service_account: Option<String>,
+    /// Most at once.
+    pub parallelism: Option<i32>,
+}
+
+/// What is wrong with a job that the CRD's schema let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// An open part isn't what it has to be.
+    #[error("spec.{field} is no {kind}: {message}")]
+    Part {
+        /// Which one.
+        field: &'static str,
+        /// What it has to be.
+        kind: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// Parses what the schema leaves open.
+pub fn validate(job: &MapReduceJob) -> Result<ValidatedJob, Invalid> {
+    let spec = &job.spec;
+    let map = PhasePods {
+        template: parse("map.template", "PodTemplateSpec", spec.map.template.as_ref())?,
+        resources: parse("map.resources", "ResourceRequirements", spec.map.resources.as_ref())?,
+        image: spec.map.image.clone(),
+        service_account: spec.map.service_account_name.clone(),
+        parallelism: spec.map.parallelism,
+    };
+    let reduce = match &spec.reduce {
+        None => PhasePods::default(),
+        Some(reduce) => PhasePods {
+            template: parse("reduce.template", "PodTemplateSpec", reduce.template.as_ref())?,
+            resources: parse("reduce.resources", "ResourceRequirements", reduce.resources.as_ref())?,
+            image: reduce.image.clone(),
+            service_account: reduce.service_account_name.clone(),
+            parallelism: reduce.parallelism,
+        },
+    };
+    Ok(ValidatedJob {
+        name: job.name_any(),
+        namespace: job.namespace().unwrap_or_default(),
+        uid: job.uid().unwrap_or_default(),
+        owner: owner(job),
+        queue: labels::queue(job.metadata.labels.as_ref()),
+        secret: spec
+            .storage
+            .s3
+            .as_ref()
+            .and_then(|s3| s3.secret_ref.as_ref())
+            .map(|secret| secret.name.clone()),
+        spec: spec.clone(),
+        map,
+        reduce,
+    })
+}
+
+/// The reference to a job that its children carry. While the job is being deleted in the foreground, the
+/// garbage collector removes all children that block it: the one that removes the data must not.
+fn owner(job: &MapReduceJob) -> OwnerReference {
+    let deleting = job.metadata.deletion_timestamp.is_some();
+    OwnerReference {
+        api_version: MapReduceJob::api_version(&()).into_owned(),
+        kind: MapReduceJob::kind(&()).into_owned(),
+        name: job.name_any(),
+        uid: job.uid().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(!deleting),
+    }
+}
+
+fn parse<T>(field: &'static str, kind: &'static str, value: Option<&Value>) -> Result<Option<T>, Invalid>
+where
+    T: DeserializeOwned + Serialize,
+{
+    let Some(value) = value else { return Ok(None) };
+    let bad = |message: String| Invalid::Part { field, kind, message };
+    let parsed: T = serde_json::from_value(value.clone()).map_err(|e| bad(e.to_string()))?;
+    // The types read past what they don't know, and a toleration with a typo would be lost in silence.
+    let again = serde_json::to_value(&parsed).map_err(|e| bad(e.to_string()))?;
+    match unknown(value, &again, "") {
+        Some(path) => Err(bad(format!("unknown field {}", path.trim_start_matches('.')))),
+        None => Ok(Some(parsed)),
+    }
+}
+
+/// The first field of `written` that did not survive being parsed.
+fn unknown(written: &Value, parsed: &Value, path: &str) -> Option<String> {
+    match (written, parsed) {
+        (Value::Object(written), Value::Object(parsed)) => written.iter().find_map(|(key, value)| {
+            let path = format!("{path}.{key}");
+            match parsed.get(key) {
+                Some(parsed) => unknown(value, parsed, &path),
+                None if value.is_null() => None,
+                None => Some(path),
+            }
+        }),
+        (Value::Array(written), Value::Array(parsed)) => {
+            let items = written.iter().zip(parsed).enumerate();
+            items.into_iter().find_map(|(i, (w, p))| unknown(w, p, &format!("{path}[{i}]")))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mapreduce_api::v1alpha1::MapReduceJob;
+    use serde_json::{Value, json};
+
+    use super::validate;
+
+    fn job(map: &Value) -> MapReduceJob {
+        serde_json::from_value(json!({
+            "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
+            "metadata": {"name": "n", "namespace": "ns", "uid": "u"},
+            "spec": {"input": {"urls": ["s3://b/"]}, "map": map, "output": {"url": "s3://b/out/"}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_template_of_the_wrong_type_is_refused_by_its_field() {
+        let error =
+            validate(&job(&json!({"template": {"spec": {"containers": 3}}}))).unwrap_err().to_string();
+        assert!(error.starts_with("spec.map.template is no PodTemplateSpec: "), "{error}");
+    }
+
+    #[test]
+    fn a_typo_deep_in_a_template_is_refused_by_its_path() {
+        let template =
+            json!({"spec": {"containers": [{"name": "worker", "env": [{"name": "A", "valeu": "1"}]}]}});
+        let error = validate(&job(&json!({"template": template}))).unwrap_err().to_string();
+        assert!(error.ends_with("unknown field spec.containers[0].env[0].valeu"), "{error}");
+    }
+
+    #[test]
+    fn a_template_without_a_fault_is_taken_as_it_is() {
+        let template = json!({
+            "metadata": {"annotations": {}},
+            "spec": {
+                "nodeSelector": {"disk": "ssd"}, "securityContext": {},
+                "tolerations": [{"operator": "Exists"}],
+                "volumes": [{"name": "scratch", "emptyDir": {}}],
+            },
+        });
+        let valid = validate(&job(&json!({"template": template}))).unwrap();
+        assert!(valid.map.template.is_some() && valid.reduce.template.is_none());
+        let resources = json!({"limits": {"memory": "4Gi"}, "requests": {"cpu": 2}});
+        assert!(validate(&job(&json!({"resources": resources}))).unwrap().map.resources.is_some());
+    }
+}

@@ -1,0 +1,108 @@
+//! All that the operator does to the API server, beside watching. Its role needs exactly:
+//!
+//! | group | resource | verbs | for |
+//! |---|---|---|---|
+//! | mapreduce.dev | mapreducejobs | get, list, watch | the jobs |
+//! | | | patch | the finalizer |
+//! | | | delete | `ttlSecondsAfterFinished` |
+//! | | mapreducejobs/status | patch | |
+//! | | mapreducejobs/finalizers | update | `blockOwnerDeletion` where the cluster asks for it |
+//! | batch | jobs | get, list, watch, create, patch, delete | one per phase |
+//! | (core) | configmaps | get, create | the job's description |
+//! | | pods | get, list | last words, and why one can't start |
+//! | | namespaces | get | optional: let go of a terminating namespace at once |
+//! | events.k8s.io | events | create, patch | what happened |
+//! | | | list | optional: why a Job can't make pods (quota) |
+//!
+//! The last three are namespaced but for `namespaces`; with `--namespace` Roles suffice.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The one field manager.
+pub const MANAGER: &str = "mapreduce-operator";
+
+/// What became of a create.
+#[derive(Debug)]
+pub enum Created<K> {
+    /// It is there now.
+    New(Box<K>),
+    /// There is one of that name already.
+    Exists,
+}
+
+/// Creates an object. An existing one is left as it is: others, such as Kueue, may have changed it.
+pub async fn create<K>(api: &Api<K>, object: &K) -> Result<Created<K>, kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug + Serialize,
+{
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&params, object).await {
+        Ok(object) => Ok(Created::New(Box::new(object))),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Exists),
+        Err(e) => Err(e),
+    }
+}
+
+/// Applies a status. The patch has to carry the `resourceVersion` that it was computed from.
+pub async fn apply_status<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<K, kube::Error>
+where
+    K: DeserializeOwned,
+{
+    api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await
+}
+
+/// Changes a few fields of an object; `None` when it isn't there any more.
+pub async fn patch_opt<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<Option<K>, kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(name, &params, &Patch::Merge(patch)).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Deletes the object with this name and UID, if it is there.
+pub async fn delete_opt<K>(
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+    propagation: PropagationPolicy,
+) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let params = DeleteParams {
+        propagation_policy: Some(propagation),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &params).await {
+        Ok(_) => Ok(()),
+        // Another object has the name by now: the one that was meant is gone.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The owner that is responsible for an object.
+pub fn controller_of<K: Resource>(object: &K) -> Option<&OwnerReference> {
+    object.owner_references().iter().find(|owner| owner.controller == Some(true))
+}
+
+/// Whether a refusal says that the namespace is being deleted.
+pub fn is_namespace_terminating(status: &kube::core::Status) -> bool {
+    let cause =
+        |s: &kube::core::response::StatusDetails| s.causes.iter().any(|c| c.reason == "NamespaceTerminating");
+    status.is_forbidden()
+        && (status.details.as_ref().is_some_and(cause) || status.message.contains("is being terminated"))
+}

@@ -1,0 +1,143 @@
+//! Wiring: client, one controller per watched namespace, the admin server, and the order of the end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::future::join_all;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::batch::v1::Job;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::{Config as ControllerConfig, Controller, Error as ControllerError};
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use mapreduce_api::v1alpha1::MapReduceJob;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin};
+use crate::args::{Args, Watch};
+use crate::context::Context;
+use crate::job;
+use crate::job::build::labels;
+use crate::metrics::{Jobs, Metrics};
+use crate::telemetry::Filter;
+
+/// Runs until SIGTERM or SIGINT; a second one doesn't wait for passes under way.
+pub async fn run(args: Args, filter: Filter) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("failed to find the cluster")?;
+    let metrics = Arc::new(Metrics::default());
+    let ready = Arc::new(AtomicBool::new(false));
+    let stop = CancellationToken::new();
+
+    let listener = tokio::net::TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}", args.listen))?;
+    let admin = Admin { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), filter: Some(filter) };
+    let admin_stop = CancellationToken::new();
+    let server = axum::serve(listener, admin::router(admin))
+        .with_graceful_shutdown(admin_stop.clone().cancelled_owned())
+        .into_future();
+    let server = tokio::spawn(server);
+
+    let context = Arc::new(Context::new(client, metrics, &args));
+    let (controllers, stores) = controllers(&context, &args.watch, args.concurrency, &stop);
+    let became_ready = async {
+        join_all(stores.iter().map(Jobs::wait_until_ready)).await;
+        ready.store(true, Ordering::Relaxed);
+        tracing::info!("Ready.");
+        std::future::pending::<()>().await;
+    };
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut controllers = std::pin::pin!(controllers);
+    tokio::select! {
+        () = &mut controllers => anyhow::bail!("a watch has ended by itself"),
+        () = became_ready => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("Stopping: passes under way are finished, no new ones are begun.");
+    stop.cancel();
+    tokio::select! {
+        () = &mut controllers => {}
+        () = tokio::time::sleep(args.drain_timeout) => tracing::warn!("Passes under way took too long."),
+        _ = terminate.recv() => tracing::warn!("Told to stop twice."),
+        _ = interrupt.recv() => tracing::warn!("Told to stop twice."),
+    }
+    // Last of all, so that probes and metrics are there while passes are finished.
+    admin_stop.cancel();
+    match tokio::time::timeout(Duration::from_secs(1), server).await {
+        Ok(ended) => ended?.context("the admin server failed"),
+        Err(_) => Ok(()),
+    }
+}
+
+/// One controller for each namespace, or one for all; and the jobs each has seen.
+pub fn controllers(
+    context: &Arc<Context>,
+    watch: &Watch,
+    concurrency: u16,
+    stop: &CancellationToken,
+) -> (impl Future<Output = ()> + use<>, Vec<Jobs>) {
+    let namespaces: Vec<Option<String>> = if watch.namespaces.iter().all(String::is_empty) {
+        vec![None]
+    } else {
+        watch.namespaces.iter().filter(|n| !n.is_empty()).cloned().map(Some).collect()
+    };
+    let mut stores = Vec::new();
+    let mut running = Vec::new();
+    for namespace in namespaces {
+        tracing::info!(namespace = namespace.as_deref().unwrap_or("*"), "Watching.");
+        let (controller, store) = controller(context, namespace.as_deref(), watch, concurrency, stop);
+        context.metrics.watch(store.clone());
+        stores.push(store);
+        running.push(controller.boxed());
+    }
+    (join_all(running).map(|_| ()), stores)
+}
+
+fn controller(
+    context: &Arc<Context>,
+    namespace: Option<&str>,
+    watch: &Watch,
+    concurrency: u16,
+    stop: &CancellationToken,
+) -> (impl Future<Output = ()> + use<>, Jobs) {
+    let client = context.client.clone();
+    // Guarded: an object that another version of the CRD let in must not stop the watch of all others.
+    let jobs: Api<DeserializeGuard<MapReduceJob>> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    // Metadata alone: a change is all that matters, and pod templates of all Jobs would fill the memory.
+    let children: Api<PartialObjectMeta<Job>> = match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let mut config = watcher::Config::default();
+    if let Some(selector) = &watch.label_selector {
+        config = config.labels(selector);
+    }
+    let controller = Controller::new(jobs, config)
+        .owns(children, watcher::Config::default().labels(labels::OURS))
+        .with_config(ControllerConfig::default().concurrency(concurrency))
+        .graceful_shutdown_on(stop.clone().cancelled_owned());
+    let store = controller.store();
+    let passes =
+        controller.run(job::reconcile, job::error_policy, Arc::clone(context)).for_each(|pass| async {
+            match pass {
+                Ok((job, action)) => tracing::debug!(%job, ?action, "Passed."),
+                // The last event of a deleted job.
+                Err(ControllerError::ObjectNotFound(job)) => tracing::debug!(%job, "Gone."),
+                Err(ControllerError::ReconcilerFailed(error, job)) => {
+                    tracing::warn!(%job, category = error.category(), "Pass failed: {error}");
+                }
+                Err(error) => tracing::warn!("Watch failed, it is begun again: {error}"),
+            }
+        });
+    (passes, store)
+}
