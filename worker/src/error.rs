@@ -123,7 +123,7 @@ impl Error {
             causes: self.causes.clone(),
             task: self.task.clone(),
             record: self.record.clone(),
-            permanent: self.kind != Kind::Retry,
+            permanent: !matches!(self.kind, Kind::Retry | Kind::Cancelled),
         }
     }
 }

@@ -3,6 +3,11 @@
 pub mod error;
 pub mod function;
 pub mod input;
+pub mod job;
 pub mod output;
+pub mod plan;
+#[cfg(feature = "pod")]
+pub mod pod_main;
 pub mod shuffle;
 pub mod storage;
+pub mod task;

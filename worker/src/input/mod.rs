@@ -11,4 +11,5 @@ pub mod codec;
 pub mod format;
 pub mod lines;
 pub mod list;
+pub mod reader;
 pub mod source;

@@ -71,6 +71,7 @@ pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stor
     if !split.is_whole() {
         let offset = split.start.saturating_sub(overlap);
         let bytes = place.store.open(&entry, offset..split.end)?;
+        let bytes = stores.counted(bytes);
         let content =
             Box::new(Overrun { place, entry, bytes, at: split.end, size: split.size, step: FIRST_OVERRUN });
         return Ok(Source { content, offset, end: Some(split.end) });
@@ -78,7 +79,7 @@ pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stor
     if split.size == 0 {
         return Ok(Source { content: Box::new(io::empty()), offset: 0, end: None });
     }
-    let mut bytes = place.store.open(&entry, 0..split.size)?;
+    let mut bytes = stores.counted(place.store.open(&entry, 0..split.size)?);
     let mut head = Vec::with_capacity(MAGIC_BYTES as usize);
     bytes.by_ref().take(MAGIC_BYTES).read_to_end(&mut head)?;
     let codec = Codec::of(compression, &head, &split.url);

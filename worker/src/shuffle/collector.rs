@@ -63,7 +63,7 @@ impl Collector {
             sink,
             partitioner,
             writer: RunWriter::new(space, BlockCodec::None),
-            combiner: combine.map(|function| function.make_combiner()),
+            combiner: combine.map(ReduceFunction::combiner),
             name,
             runs: vec![Vec::new(); partitioner.partitions() as usize],
             counters: Counters::default(),

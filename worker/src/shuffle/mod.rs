@@ -20,7 +20,9 @@
 
 pub mod block;
 pub mod collector;
+pub mod index;
 pub mod merge;
+pub mod object;
 pub mod partition;
 pub mod run;
 pub mod sort;

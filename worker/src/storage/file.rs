@@ -97,7 +97,7 @@ impl Store for FileStore {
         let path = PathBuf::from(format!("{work}{name}.{}", unique()));
         make_parent(&path)?;
         let file = File::create_new(&path).context(|| format!("can't write file://{}", path.display()))?;
-        Ok(Box::new(StagedFile { file, path, finished: false }))
+        Ok(Box::new(StagedFile { file, path, key: key.to_owned(), finished: false }))
     }
 
     fn complete(&self, key: &str, staged: &Staged) -> Result<()> {
@@ -215,6 +215,7 @@ impl Unchanged {
 struct StagedFile {
     file: File,
     path: PathBuf,
+    key: String,
     finished: bool,
 }
 
@@ -234,6 +235,12 @@ impl StagedWriter for StagedFile {
     fn finish(mut self: Box<Self>) -> Result<Staged> {
         self.finished = true;
         Ok(Staged::File { path: self.path.to_string_lossy().into_owned() })
+    }
+
+    fn publish(self: Box<Self>) -> Result<()> {
+        let key = self.key.clone();
+        let staged = self.finish()?;
+        FileStore.complete(&key, &staged)
     }
 }
 

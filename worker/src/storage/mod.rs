@@ -76,6 +76,8 @@ pub trait StagedWriter: Send {
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
     /// Ends the data.
     fn finish(self: Box<Self>) -> Result<Staged>;
+    /// Ends the data and makes it visible at once, in one request where it is small.
+    fn publish(self: Box<Self>) -> Result<()>;
 }
 
 /// An object store or a file system. All calls block.

@@ -385,6 +385,15 @@ impl StagedWriter for Upload {
         let id = self.id.take().unwrap_or_default();
         Ok(Staged::Upload { id, parts: std::mem::take(&mut self.parts) })
     }
+
+    fn publish(mut self: Box<Self>) -> Result<()> {
+        if self.sent == 0 {
+            return self.store.put(&self.key, std::mem::take(&mut self.buffer));
+        }
+        let (store, key) = (self.store.clone(), self.key.clone());
+        let staged = self.finish()?;
+        store.complete(&key, &staged)
+    }
 }
 
 impl Drop for Upload {

@@ -1,7 +1,9 @@
 //! From a URL to a store and a key in it.
 
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mapreduce_api::v1alpha1::{S3Storage, Storage};
@@ -65,13 +67,31 @@ pub struct Stores {
     runtime: Handle,
     cancel: CancellationToken,
     open: Mutex<HashMap<String, SharedStore>>,
+    read: Arc<AtomicU64>,
 }
 
 impl Stores {
     /// The stores of a job. Relative `file:` URLs are below `folder`; calls end early once
     /// `cancel` is cancelled.
     pub fn new(storage: Storage, folder: &Path, runtime: Handle, cancel: CancellationToken) -> Self {
-        Self { storage, folder: folder.to_owned(), runtime, cancel, open: Mutex::default() }
+        Self {
+            storage,
+            folder: folder.to_owned(),
+            runtime,
+            cancel,
+            open: Mutex::default(),
+            read: Arc::default(),
+        }
+    }
+
+    /// Bytes of input read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Counts what is read.
+    pub fn counted(&self, bytes: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+        Box::new(Counted { bytes, read: Arc::clone(&self.read) })
     }
 
     /// Takes a URL apart without reaching anything.
@@ -158,6 +178,19 @@ impl Stores {
         let store =
             ObjectStores::new(base.to_owned(), Arc::new(store), self.runtime.clone(), self.cancel.clone());
         Ok(Arc::new(store) as Arc<dyn Store>)
+    }
+}
+
+struct Counted {
+    bytes: Box<dyn Read + Send>,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.bytes.read(buf)?;
+        self.read.fetch_add(got as u64, Ordering::Relaxed);
+        Ok(got)
     }
 }
 

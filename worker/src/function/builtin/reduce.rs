@@ -38,7 +38,7 @@ impl ReduceFunction {
     }
 
     /// A combine function is applied any number of times, to its own results too.
-    pub fn check_combiner(self) -> Result<()> {
+    pub fn check_combiner(&self) -> Result<()> {
         match self {
             Self::Identity | Self::Sum => Ok(()),
             Self::Count => Err(Error::usage(
@@ -49,7 +49,7 @@ impl ReduceFunction {
     }
 
     /// One for a task.
-    pub fn make(self) -> Box<dyn Reducer> {
+    pub fn make(&self) -> Box<dyn Reducer> {
         match self {
             Self::Identity => Box::new(Identity),
             Self::Sum => Box::new(Sum { text: Vec::new(), combine: false }),
@@ -58,7 +58,7 @@ impl ReduceFunction {
     }
 
     /// One for a combiner: its results are values again.
-    pub fn make_combiner(self) -> Box<dyn Reducer> {
+    pub fn combiner(&self) -> Box<dyn Reducer> {
         match self {
             Self::Sum => Box::new(Sum { text: Vec::new(), combine: true }),
             other => other.make(),

@@ -1,0 +1,80 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use mapreduce_api::quantity::Bytes;
+
+use crate::{failure, plan, run};
+
+/// Runs MapReduceJob manifests on this machine, over local files and object stores.
+#[derive(Debug, Parser)]
+#[command(name = "mapreduce", version, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the job in this process.
+    Run(RunArgs),
+    /// Says how the job would be divided, and what its requests cost, without running it.
+    Plan(FileArgs),
+    /// Checks the manifest as the API server would, and its functions.
+    Validate(FileArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FileArgs {
+    /// The manifest; - for standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// The manifest; - for standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Reads this instead of spec.input.urls; may be given several times. `file:` is relative to
+    /// the current folder.
+    #[arg(long, value_name = "URL")]
+    pub input: Vec<String>,
+    /// Writes here instead of spec.output.url.
+    #[arg(long, value_name = "URL")]
+    pub output: Option<String>,
+    /// Tasks at once; as many as there are processors when absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Memory for buffers, as 512Mi; what does not fit goes to temporary files. Half of what is
+    /// free when absent.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Bytes>,
+    /// Shows no progress.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Prints the result as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> ExitCode {
+        // A second provider in the process would make every TLS connection panic.
+        if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+            eprintln!("mapreduce: another TLS provider is installed already");
+            return ExitCode::FAILURE;
+        }
+        let Self { command } = self;
+        match command {
+            Command::Run(args) => run::run(&args),
+            Command::Plan(args) => failure::exit(args.json, plan::plan(&args)),
+            Command::Validate(args) => failure::exit(args.json, plan::validate(&args)),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! From a file to a checked job.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use mapreduce_api::ids::JobId;
+use mapreduce_api::manifest::Manifest;
+use mapreduce_api::validate::validate;
+use mapreduce_api::wire::JobFile;
+use mapreduce_worker::error::{Error, Result};
+use mapreduce_worker::job::Job;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// A manifest, and the folder that its relative URLs are below.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub manifest: Manifest,
+    folder: PathBuf,
+}
+
+/// Reads and checks a manifest.
+pub(crate) fn load(file: &Path) -> Result<Loaded> {
+    let name = file.display();
+    let stdin = file == Path::new("-");
+    let mut text = String::new();
+    let read = if stdin {
+        std::io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(file).map(|read| text = read)
+    };
+    read.map_err(|e| Error::usage(format!("can't read {name}: {e}")))?;
+    let manifest = validate(&text).map_err(|violations| {
+        let mut lines = violations.iter().map(ToString::to_string);
+        let first = lines.next().unwrap_or_default();
+        lines.fold(Error::usage(format!("{name}: {first}")), Error::because)
+    })?;
+    let current =
+        std::env::current_dir().map_err(|e| Error::usage(format!("there is no current folder: {e}")))?;
+    let folder = match file.parent() {
+        Some(parent) if !stdin => current.join(parent),
+        _ => current,
+    };
+    Ok(Loaded { manifest, folder })
+}
+
+impl Loaded {
+    /// Puts other URLs in the place of the manifest's; `file:` ones are relative to the current folder.
+    pub(crate) fn replace(&mut self, input: &[String], output: Option<&str>) -> Result<()> {
+        if !input.is_empty() {
+            self.manifest.spec.input.urls = input.iter().map(|url| absolute(url)).collect::<Result<_>>()?;
+        }
+        if let Some(url) = output {
+            self.manifest.spec.output.url = absolute(url)?;
+        }
+        Ok(())
+    }
+
+    /// The job, ready to run.
+    pub(crate) fn job(self, runtime: Handle, cancel: CancellationToken) -> Result<Job> {
+        let id = JobId::new(uuid::Uuid::new_v4().to_string());
+        let file = JobFile { id, name: self.manifest.metadata.name, spec: self.manifest.spec };
+        Job::new(file, &self.folder, runtime, cancel)
+    }
+}
+
+fn absolute(url: &str) -> Result<String> {
+    match url.strip_prefix("file:") {
+        Some(path) if !path.starts_with('/') => {
+            let folder = std::env::current_dir()
+                .map_err(|e| Error::usage(format!("there is no current folder: {e}")))?;
+            let folder =
+                folder.to_str().ok_or_else(|| Error::usage("the current folder's name is no UTF-8"))?;
+            Ok(format!("file://{folder}/{path}"))
+        }
+        _ => Ok(url.to_owned()),
+    }
+}

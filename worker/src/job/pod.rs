@@ -1,0 +1,260 @@
+//! The tasks of a job as pods run them: one call is one pod.
+//!
+//! ```text
+//!  plan ──> plan.json ──> map × M ──> shuffle objects, commit records ──> index ──> reduce × R ──> parts
+//! ```
+//!
+//! The last map task to commit writes the index (or, without reducers, finishes the job), the
+//! last reduce task finishes the job. Each call first looks whether its task is committed already:
+//! a pod that died after its commit is started again, and goes on where it was.
+
+use std::sync::Arc;
+
+use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
+use mapreduce_api::wire::{Counters, PlanSummary};
+
+use super::{Job, Resources};
+use crate::error::{Error, Result};
+use crate::plan::{self, Plan};
+use crate::shuffle::block::BlockCodec;
+use crate::shuffle::index;
+use crate::shuffle::object::{self, FanIn, ShuffleObject};
+use crate::shuffle::run::Run;
+use crate::shuffle::space::Space;
+use crate::storage::{Created, Scheme, Stores};
+use crate::task::commit::{self, Commit};
+use crate::task::finish::{self, Success};
+use crate::task::{map, reduce};
+
+/// What the plan pod has to say.
+#[derive(Debug)]
+pub struct Planned {
+    /// Numbers of tasks.
+    pub summary: PlanSummary,
+    /// Set when there was nothing to do: the job is finished.
+    pub success: Option<Success>,
+}
+
+/// Plans a job: lists the input, divides it, writes the plan.
+pub fn plan(job: &Job, resources: &Resources) -> Result<Planned> {
+    if let Some(success) = finish::succeeded(job)? {
+        return Ok(Planned { summary: PlanSummary::default(), success: Some(success) });
+    }
+    finish::check_output(job)?;
+    // A plan that is there is this run's own: its planner died before it could say so, and tasks may
+    // have begun.
+    if job.work.store.head(&job.work.join(plan::HEAD).key)?.is_some() {
+        return Ok(Planned { summary: plan::load(job)?.summary, success: None });
+    }
+    let mut planned = plan::for_pods(job)?;
+    let summary = planned.plan.summary.clone();
+    if summary.map_tasks == 0 {
+        return Ok(Planned { success: Some(nothing_to_read(job, &summary, resources)?), summary });
+    }
+    plan::store(job, &mut planned)?;
+    Ok(Planned { summary, success: None })
+}
+
+/// Without a map task there are no pods: the parts are empty, and the plan's pod writes them.
+fn nothing_to_read(job: &Job, summary: &PlanSummary, resources: &Resources) -> Result<Success> {
+    let space = space(resources);
+    let mut counters = input_counters(summary);
+    let mut parts = Vec::new();
+    for partition in 0..summary.reduce_tasks {
+        let fan_in = FanIn::of(resources.memory);
+        let (part, done) =
+            reduce::run(job, TaskId::reduce(partition), partition, Vec::new(), fan_in, &space)?;
+        counters.add(&done);
+        parts.push(part);
+    }
+    finish::finish(job, counters, &parts)
+}
+
+fn input_counters(summary: &PlanSummary) -> Counters {
+    Counters { input_objects: summary.input_objects, input_bytes: summary.input_bytes, ..Counters::default() }
+}
+
+fn space(resources: &Resources) -> Arc<Space> {
+    Space::new(resources.memory / 4, resources.scratch.clone())
+}
+
+/// Runs an attempt at a map task. Gives the job's result when this was its last task.
+pub fn map(job: &Job, index: u32, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
+    let task = TaskId::map(index);
+    map_task(job, task, attempt, resources).map_err(|error| error.in_task(task))
+}
+
+fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
+    if let Some(success) = finish::succeeded(job)? {
+        return tidy_up(job, success);
+    }
+    let plan = plan::load(job)?;
+    if commit::look(job, task)?.is_none() {
+        let record = run_map(job, &plan, task, attempt, resources)?;
+        let created = commit::commit(job, task, &record)?;
+        give_up_if_late(job, created, &record)?;
+    }
+    let summary = &plan.summary;
+    let Some(commits) = commit::all(job, TaskKind::Map, summary.map_tasks, attempt)? else { return Ok(None) };
+    if job.file.spec.is_map_only() {
+        return finish_job(job, summary, &[], commits).map(Some);
+    }
+    let objects: Vec<ShuffleObject> =
+        commits.into_iter().map(|commit| commit.shuffle.unwrap_or_default()).collect();
+    let bytes = index::encode(&objects, summary.partitions)?;
+    let place = job.work.join(index::NAME);
+    place.store.create(&place.key, bytes)?;
+    Ok(None)
+}
+
+fn run_map(
+    job: &Job,
+    plan: &Plan,
+    task: TaskId,
+    attempt: &AttemptId,
+    resources: &Resources,
+) -> Result<Commit> {
+    let splits = plan::load_task(job, plan, task.index)?;
+    let space = space(resources);
+    if job.file.spec.is_map_only() {
+        let (part, counters) = map::run_map_only(job, task, &splits, &space)?;
+        return Ok(Commit { attempt: attempt.clone(), counters, shuffle: None, parts: vec![part] });
+    }
+    let partitions = plan.summary.partitions;
+    let (runs, mut counters) = map::run_threads(job, task, &splits, partitions, resources, &space)?;
+    let bucket = job.file.spec.shuffle.url.as_deref().unwrap_or(&job.file.spec.output.url);
+    let bucket = Stores::parse(bucket)?.0 != Scheme::File;
+    let codec = BlockCodec::of(job.file.spec.shuffle.compression, bucket);
+    let combiner = job.functions.combine.as_ref().map(crate::function::builtin::ReduceFunction::combiner);
+    let fan_in = FanIn::of(resources.memory / 4);
+    let name = format!("shuffle/{task}-{attempt}");
+    let (object, combined) = object::write(&job.work, name, runs, codec, fan_in, &space, combiner)?;
+    counters.combine_input_records += combined.input;
+    counters.combine_output_records += combined.output;
+    counters.shuffle_bytes = object.bytes();
+    Ok(Commit { attempt: attempt.clone(), counters, shuffle: Some(object), parts: Vec::new() })
+}
+
+/// Removes what an attempt wrote that was not the first to commit.
+fn give_up_if_late(job: &Job, created: Created, record: &Commit) -> Result<()> {
+    if created == Created::New {
+        return Ok(());
+    }
+    if let Some(object) = &record.shuffle {
+        job.work.store.delete(&[job.work.join(&object.name).key])?;
+    }
+    record
+        .parts
+        .iter()
+        .try_for_each(|part| job.output.store.abort(&job.output.join(&part.name).key, &part.staged))
+}
+
+/// Runs an attempt at a reduce task. Gives the job's result when this was its last task.
+pub fn reduce(job: &Job, index: u32, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
+    let task = TaskId::reduce(index);
+    reduce_task(job, task, attempt, resources).map_err(|error| error.in_task(task))
+}
+
+fn reduce_task(
+    job: &Job,
+    task: TaskId,
+    attempt: &AttemptId,
+    resources: &Resources,
+) -> Result<Option<Success>> {
+    if let Some(success) = finish::succeeded(job)? {
+        return tidy_up(job, success);
+    }
+    let plan = plan::load(job)?;
+    let summary = &plan.summary;
+    if commit::look(job, task)?.is_none() {
+        let record = run_reduce(job, summary, task, attempt, resources)?;
+        let created = commit::commit(job, task, &record)?;
+        give_up_if_late(job, created, &record)?;
+    }
+    let Some(reduces) = commit::all(job, TaskKind::Reduce, summary.reduce_tasks, attempt)? else {
+        return Ok(None);
+    };
+    let maps = commit::all(job, TaskKind::Map, summary.map_tasks, attempt)?
+        .ok_or_else(|| Error::retry("a map task's commit record is missing"))?;
+    finish_job(job, summary, &maps, reduces).map(Some)
+}
+
+fn run_reduce(
+    job: &Job,
+    summary: &PlanSummary,
+    task: TaskId,
+    attempt: &AttemptId,
+    resources: &Resources,
+) -> Result<Commit> {
+    let tasks = u64::from(summary.reduce_tasks);
+    let first = |index: u64| (u64::from(summary.partitions) * index / tasks) as u32;
+    let range = first(u64::from(task.index))..first(u64::from(task.index) + 1);
+    let shuffle = index::read(&job.work, range.clone())?;
+    let space = space(resources);
+    let fan_in = FanIn::of(resources.memory / 2);
+    let mut record =
+        Commit { attempt: attempt.clone(), counters: Counters::default(), shuffle: None, parts: Vec::new() };
+    for (partition, extents) in range.zip(&shuffle.partitions) {
+        let runs = fetch_all(job, &shuffle.names, extents, &space)?;
+        let (part, counters) = reduce::run(job, task, partition, runs, fan_in, &space)?;
+        record.counters.add(&counters);
+        record.parts.push(part);
+    }
+    Ok(record)
+}
+
+/// Fetches the runs of a partition, several at once, in the order of the map tasks.
+fn fetch_all(
+    job: &Job,
+    names: &[String],
+    extents: &[object::Extent],
+    space: &Arc<Space>,
+) -> Result<Vec<Run>> {
+    const AT_ONCE: usize = 16;
+    let wanted: Vec<_> = names.iter().zip(extents).filter(|(_, extent)| extent.bytes > 0).collect();
+    let share = wanted.len().div_ceil(AT_ONCE).max(1);
+    let fetched = std::thread::scope(|scope| {
+        let threads: Vec<_> = wanted
+            .chunks(share)
+            .map(|wanted| {
+                let fetch = |&(name, extent): &(&String, &object::Extent)| {
+                    job.check_cancelled()?;
+                    object::fetch(&job.work, name, *extent, space)
+                };
+                scope.spawn(move || wanted.iter().map(fetch).collect::<Result<Vec<Run>>>())
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(Error::retry("a thread that fetched has panicked")))
+            })
+            .collect::<Result<Vec<_>>>()
+    })?;
+    Ok(fetched.into_iter().flatten().collect())
+}
+
+fn finish_job(job: &Job, summary: &PlanSummary, maps: &[Commit], last: Vec<Commit>) -> Result<Success> {
+    let mut counters = input_counters(summary);
+    maps.iter().chain(&last).for_each(|commit| counters.add(&commit.counters));
+    let mut parts: Vec<_> = last.into_iter().flat_map(|commit| commit.parts).collect();
+    parts.sort_by(|a, b| a.name.cmp(&b.name));
+    finish::finish(job, counters, &parts)
+}
+
+/// The job is finished, but perhaps not its cleaning up: the pod that did it has died.
+fn tidy_up(job: &Job, success: Success) -> Result<Option<Success>> {
+    if job.file.spec.cleanup != mapreduce_api::v1alpha1::Cleanup::Never {
+        finish::remove_work(job)?;
+    }
+    Ok(Some(success))
+}
+
+/// Removes what a job left that has failed or was deleted; committed output stays.
+pub fn cleanup(job: &Job) -> Result<()> {
+    if finish::succeeded(job)?.is_some() {
+        return finish::remove_work(job);
+    }
+    let parts = finish::committed_parts(job)?;
+    finish::abandon(job, &parts)
+}

@@ -1,0 +1,75 @@
+//! What a job asks of its object stores, before it is run.
+//!
+//! An upper estimate: every block is taken to be non-empty and no attempt to fail. Prices are S3
+//! Standard's in us-east-1: 5 USD a million LIST and PUT, 0.40 USD a million GET; DELETE is free.
+
+use super::Planned;
+use crate::job::Job;
+use crate::storage::{Scheme, Stores};
+
+/// Requests to object stores; none for local files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// LIST, of up to 1,000 names.
+    pub list: u64,
+    /// GET and HEAD.
+    pub get: u64,
+    /// PUT, and the POST of multipart uploads.
+    pub put: u64,
+}
+
+/// The requests of a job, by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Listing and reading the input.
+    pub input: Requests,
+    /// Plan, shuffle objects, index, commit records.
+    pub shuffle: Requests,
+    /// Writing the parts.
+    pub output: Requests,
+}
+
+/// Bytes that one GET of the input reads.
+const GET_BYTES: u64 = 8 << 20;
+
+impl Cost {
+    /// The requests of a planned job.
+    pub fn of(job: &Job, planned: &Planned) -> Self {
+        let spec = &job.file.spec;
+        let in_bucket = |url: &str| !matches!(Stores::parse(url), Ok((Scheme::File, _)) | Err(_));
+        let summary = &planned.plan.summary;
+        let (maps, reduces) = (u64::from(summary.map_tasks), u64::from(summary.reduce_tasks));
+        let parts = u64::from(summary.partitions);
+        let mut cost = Self::default();
+        if spec.input.urls.iter().any(|url| in_bucket(url)) {
+            let splits = planned.tasks.iter().flat_map(|task| &task.splits);
+            cost.input.list = (summary.input_objects.div_ceil(1000)).max(spec.input.urls.len() as u64);
+            cost.input.get = splits.map(|split| split.bytes().div_ceil(GET_BYTES).max(1)).sum();
+        }
+        if in_bucket(spec.shuffle.url.as_deref().unwrap_or(&spec.output.url)) {
+            // A task looks whether the job or it is done, and reads the plan; the last of n looks at
+            // all n records, those before it at n / (n - k + 1) of them.
+            let barrier = |n: u64| (1..=n).map(|k| n / (n - k + 1)).sum::<u64>();
+            cost.shuffle.put = 3 + 2 * maps + reduces;
+            cost.shuffle.get =
+                maps * 4 + barrier(maps) + reduces * 6 + barrier(reduces) + maps + maps * parts;
+            if reduces == 0 {
+                cost.shuffle.put = 3 + maps;
+                cost.shuffle.get = maps * 4 + barrier(maps);
+            }
+        }
+        if in_bucket(&spec.output.url) {
+            cost.output.list = 2;
+            cost.output.put = parts * 3 + 1;
+        }
+        cost
+    }
+
+    /// Their price in US dollars; none where there is no bucket.
+    pub fn usd(&self) -> Option<f64> {
+        let all = [self.input, self.shuffle, self.output];
+        let dear: u64 = all.iter().map(|r| r.list + r.put).sum();
+        let cheap: u64 = all.iter().map(|r| r.get).sum();
+        (dear + cheap > 0).then(|| (dear as f64 * 5.0 + cheap as f64 * 0.4) / 1e6)
+    }
+}

@@ -1,0 +1,176 @@
+//! The plan: which task reads what, and into how many partitions the result goes.
+//!
+//! ```text
+//!  plan.json  │ version, hash, partitions, number of tasks, where each map task is in plan.tasks
+//!  plan.tasks │ one JSON line per map task: its splits
+//! ```
+//!
+//! A map pod reads the first and one line of the second, so that a plan's size does not count M times.
+
+pub mod cost;
+mod splits;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::splits::{MapTask, Unsplit};
+use crate::error::{Error, Result};
+use crate::input::list;
+use crate::job::Job;
+use crate::shuffle::partition::HASH;
+use mapreduce_api::wire::PlanSummary;
+
+/// The number of the format that this program writes and reads.
+const VERSION: u32 = 1;
+/// The plan's name in the work folder.
+pub(crate) const HEAD: &str = "plan.json";
+const TASKS: &str = "plan.tasks";
+
+/// What was decided before the first task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    version: u32,
+    hash: String,
+    /// Numbers of tasks and partitions, and what the input is.
+    pub summary: PlanSummary,
+    /// Where each map task's line begins in `plan.tasks`, and where the last one ends.
+    #[serde(default)]
+    offsets: Vec<u64>,
+}
+
+/// A plan and all that went into it.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Its map tasks.
+    pub tasks: Vec<MapTask>,
+    /// Large objects that one task has to read whole.
+    pub unsplit: Vec<Unsplit>,
+}
+
+/// Input that one pod is given at least, where there is enough of it.
+const POD_BYTES: u64 = 1 << 30;
+
+impl Planned {
+    /// Gives neighbouring tasks to one pod, as long as there are `wanted` pods or each has enough to
+    /// do: starting a pod takes longer than mapping a split. Without reducers a task stays a part.
+    pub(crate) fn group(&mut self, wanted: usize) {
+        let summary = &mut self.plan.summary;
+        let enough = wanted.max(usize::try_from(summary.input_bytes / POD_BYTES).unwrap_or(usize::MAX));
+        if summary.reduce_tasks == 0 || self.tasks.len() <= enough {
+            return;
+        }
+        let tasks = std::mem::take(&mut self.tasks);
+        let total = tasks.len();
+        for (i, task) in tasks.into_iter().enumerate() {
+            if i * enough / total == self.tasks.len() {
+                self.tasks.push(MapTask::default());
+            }
+            if let Some(pod) = self.tasks.last_mut() {
+                pod.splits.extend(task.splits);
+            }
+        }
+        summary.map_tasks = self.tasks.len() as u32;
+    }
+}
+
+/// How the work is divided.
+#[derive(Clone, Copy, Debug)]
+pub struct Division {
+    /// Tasks that there should be at least, where the input is large enough for more than one.
+    pub least_tasks: usize,
+    /// Tasks that there may be at most.
+    pub most_tasks: usize,
+}
+
+/// Bytes of input per output partition, where the manifest does not say how many there are.
+const PARTITION_BYTES: u64 = 256 << 20;
+const MOST_PARTITIONS: u64 = 1000;
+
+/// Lists the input and divides it.
+pub fn make(job: &Job, division: Division) -> Result<Planned> {
+    let spec = &job.file.spec;
+    let objects = list::list(&spec.input, &job.stores)?;
+    let input_bytes: u64 = objects.iter().map(|object| object.entry.size).sum();
+    let (tasks, unsplit) = splits::divide(&objects, job, division)?;
+    let chosen = input_bytes.div_ceil(PARTITION_BYTES).clamp(1, MOST_PARTITIONS) as u32;
+    let partitions = match &spec.reduce {
+        _ if spec.is_map_only() => tasks.len() as u32,
+        Some(reduce) => reduce.tasks.map_or(chosen, |tasks| tasks.max(1) as u32),
+        None => 0,
+    };
+    let summary = PlanSummary {
+        map_tasks: tasks.len() as u32,
+        reduce_tasks: if spec.is_map_only() { 0 } else { partitions },
+        partitions,
+        input_objects: objects.len() as u64,
+        input_bytes,
+    };
+    let plan = Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new() };
+    Ok(Planned { plan, tasks, unsplit })
+}
+
+/// Pods that there should be at least, where the input is large enough.
+const LEAST_PODS: usize = 20;
+/// Pods of a phase that Kubernetes manages well.
+const MOST_PODS: usize = 10_000;
+
+/// Lists the input and divides it among pods.
+pub fn for_pods(job: &Job) -> Result<Planned> {
+    let wanted = job.file.spec.map.parallelism.map_or(LEAST_PODS, |pods| pods as usize);
+    let mut planned = make(job, Division { least_tasks: 1, most_tasks: MOST_PODS })?;
+    planned.group(wanted);
+    Ok(planned)
+}
+
+/// Writes a plan into the job's work folder.
+pub fn store(job: &Job, planned: &mut Planned) -> Result<()> {
+    let fail = |e: serde_json::Error| Error::permanent("can't write the plan").because(e);
+    let (mut lines, mut offsets) = (Vec::new(), vec![0]);
+    for task in &planned.tasks {
+        serde_json::to_writer(&mut lines, task).map_err(fail)?;
+        lines.push(b'\n');
+        offsets.push(lines.len() as u64);
+    }
+    planned.plan.offsets = offsets;
+    let head = serde_json::to_vec(&planned.plan).map_err(fail)?;
+    // The head comes last: where it is, the plan is whole.
+    job.work.store.put(&job.work.join(TASKS).key, lines)?;
+    job.work.store.put(&job.work.join(HEAD).key, head)
+}
+
+/// Reads the plan of a job.
+pub fn load(job: &Job) -> Result<Plan> {
+    let place = job.work.join(HEAD);
+    let url = place.url(&place.key);
+    let Some(bytes) = place.store.get(&place.key)? else {
+        return Err(Error::permanent(format!(
+            "there is no plan {url}: was the job's intermediate data removed?"
+        )));
+    };
+    let plan: Plan = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::permanent(format!("can't read the plan {url}")).because(e))?;
+    if plan.version != VERSION || plan.hash != HASH {
+        return Err(Error::permanent(format!(
+            "the plan {url} has version {} and hash {}, this worker has {VERSION} and {HASH}: \
+             operator and workers must be of one release",
+            plan.version, plan.hash
+        )));
+    }
+    Ok(plan)
+}
+
+/// Reads one map task of a plan.
+pub fn load_task(job: &Job, plan: &Plan, index: u32) -> Result<MapTask> {
+    let place = job.work.join(TASKS);
+    let i = index as usize;
+    let (Some(&from), Some(&to)) = (plan.offsets.get(i), plan.offsets.get(i + 1)) else {
+        return Err(Error::permanent(format!("the plan has no map task {index}")));
+    };
+    let line = place.store.read(&place.key, from..to)?;
+    serde_json::from_slice(&line).map_err(|e| {
+        Error::permanent(format!("can't read map task {index} of the plan {}", place.url(&place.key)))
+            .because(e)
+    })
+}

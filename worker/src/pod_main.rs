@@ -1,0 +1,172 @@
+//! The worker's command line, its surroundings in a pod, and its last words.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mapreduce_api::ids::AttemptId;
+use mapreduce_api::wire::{ErrorReport, JobFile, JobSummary, Termination, env, exit};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, IoContext as _, Result};
+use crate::job::{Job, Resources, pod};
+use crate::task::finish::Success;
+
+/// A pod's task of a MapReduceJob.
+#[derive(Debug, Parser)]
+#[command(name = "mapreduce-worker", version)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Where the last words go.
+    #[arg(long, default_value = "/dev/termination-log", global = true)]
+    termination_log: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists the input and divides it.
+    Plan(JobArgs),
+    /// Runs the map task whose number is in `JOB_COMPLETION_INDEX`.
+    Map(JobArgs),
+    /// Runs the reduce task whose number is in `JOB_COMPLETION_INDEX`.
+    Reduce(JobArgs),
+    /// Removes what a failed or deleted job has left.
+    Cleanup(JobArgs),
+    /// Copies this program to a file, for a container whose image does not have it.
+    Install {
+        /// The file.
+        to: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct JobArgs {
+    /// The job, as the operator describes it.
+    #[arg(long, value_name = "FILE")]
+    job: PathBuf,
+}
+
+impl Args {
+    /// Runs the task; the exit code says whether another attempt may do better.
+    pub fn run(self) -> ExitCode {
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+        tracing_subscriber::fmt()
+            .json()
+            .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+            .with_writer(std::io::stderr)
+            .init();
+        let Self { command, termination_log } = self;
+        let last_words = match perform(&command) {
+            Ok(last_words) => last_words,
+            Err(error) => {
+                tracing::error!(%error, causes = ?error.causes(), "The attempt failed.");
+                Termination::Failed(error.report())
+            }
+        };
+        // Without a place for them (outside a pod) the last words are in the log alone.
+        if let Err(error) = std::fs::write(&termination_log, last_words.to_message()) {
+            tracing::warn!(%error, path = %termination_log.display(), "The termination message was not written.");
+        }
+        match last_words {
+            Termination::Failed(ErrorReport { permanent: true, .. }) => ExitCode::from(exit::PERMANENT),
+            Termination::Failed(_) => ExitCode::from(exit::RETRY),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+fn perform(command: &Command) -> Result<Termination> {
+    let file = match command {
+        Command::Plan(args) | Command::Map(args) | Command::Reduce(args) | Command::Cleanup(args) => {
+            &args.job
+        }
+        Command::Install { to } => return install(to).map(|()| Termination::Done),
+    };
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return Err(Error::permanent("another TLS provider is installed already"));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context(|| "can't start the runtime".into())?;
+    let cancel = CancellationToken::new();
+    listen(&runtime, &cancel)?;
+    let job = read_job(file, &runtime, cancel)?;
+    let resources = resources();
+    let attempt =
+        || AttemptId::new(std::env::var(env::ATTEMPT).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string()));
+    match command {
+        Command::Plan(_) => {
+            let planned = pod::plan(&job, &resources)?;
+            Ok(planned.success.map_or(Termination::Planned(planned.summary), |success| finished(&success)))
+        }
+        Command::Map(_) => Ok(outcome(pod::map(&job, index()?, &attempt(), &resources)?)),
+        Command::Reduce(_) => Ok(outcome(pod::reduce(&job, index()?, &attempt(), &resources)?)),
+        Command::Cleanup(_) => pod::cleanup(&job).map(|()| Termination::Done),
+        Command::Install { .. } => Ok(Termination::Done),
+    }
+}
+
+fn outcome(success: Option<Success>) -> Termination {
+    success.map_or(Termination::Done, |success| finished(&success))
+}
+
+fn finished(success: &Success) -> Termination {
+    let parts = success.outputs.len() as u64;
+    Termination::Finished(Box::new(JobSummary { counters: success.counters.clone(), parts, committed: true }))
+}
+
+fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: CancellationToken) -> Result<Job> {
+    let bytes = std::fs::read(file).context(|| format!("can't read {}", file.display()))?;
+    let job: JobFile = serde_json::from_slice(&bytes).map_err(|e| {
+        Error::permanent(format!("can't read {}: operator and worker must be of one release", file.display()))
+            .because(e)
+    })?;
+    Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)
+}
+
+/// A pod that is drained gets SIGTERM: what it has written is removed before it ends.
+fn listen(runtime: &tokio::runtime::Runtime, cancel: &CancellationToken) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _entered = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate()).context(|| "can't listen for signals".into())?;
+    let cancel = cancel.clone();
+    runtime.spawn(async move {
+        terminate.recv().await;
+        cancel.cancel();
+    });
+    Ok(())
+}
+
+fn index() -> Result<u32> {
+    let text = std::env::var(env::INDEX).unwrap_or_default();
+    text.parse().map_err(|_| Error::permanent(format!("{} is `{text}`, not a task's number", env::INDEX)))
+}
+
+/// Bytes for buffers where the container has no limit.
+const DEFAULT_MEMORY: u64 = 1 << 30;
+
+fn resources() -> Resources {
+    let limit = std::env::var(env::MEMORY_LIMIT).ok().and_then(|text| text.parse::<u64>().ok());
+    // The rest of the limit is for what is not counted: stacks, connections, the program itself.
+    let memory = limit.map_or(DEFAULT_MEMORY, |limit| limit / 10 * 6);
+    Resources {
+        memory,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        scratch: std::env::var_os(env::SCRATCH).map_or_else(std::env::temp_dir, PathBuf::from),
+    }
+}
+
+/// Copies this program, in one step for whoever looks: a container may be started again.
+fn install(to: &Path) -> Result<()> {
+    let what = || format!("can't install the worker as {}", to.display());
+    let from = std::env::current_exe().context(what)?;
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).context(what)?;
+    }
+    let beside = to.with_extension("new");
+    std::fs::copy(&from, &beside).context(what)?;
+    std::fs::rename(&beside, to).context(what)
+}

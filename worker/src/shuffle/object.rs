@@ -1,0 +1,129 @@
+//! The shuffle object: all that an attempt at a map task has to say, partition by partition.
+//!
+//! ```text
+//!  map-00017-<attempt> = run of partition 0 │ run of partition 1 │ …      (blocks, see `block`)
+//! ```
+//!
+//! Where each partition begins and ends is in the task's commit record; empty partitions take no
+//! bytes. One object per task keeps the number of objects at M + R, however many partitions there are.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::block::{BlockCodec, BlockWriter};
+use super::merge::{Combined, Merge, merge_down, write_combined};
+use super::run::Run;
+use super::space::Space;
+use crate::error::Result;
+use crate::function::Reducer;
+use crate::storage::Location;
+
+/// Where a partition's run is in a shuffle object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Where it begins.
+    pub offset: u64,
+    /// Its bytes; 0 for an empty partition.
+    pub bytes: u64,
+    /// Its pairs.
+    pub records: u64,
+}
+
+/// What a commit record says of a shuffle object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShuffleObject {
+    /// Its name below the work folder.
+    pub name: String,
+    /// Where each partition is.
+    pub extents: Vec<Extent>,
+}
+
+impl ShuffleObject {
+    /// Its bytes.
+    pub fn bytes(&self) -> u64 {
+        self.extents.iter().map(|extent| extent.bytes).sum()
+    }
+}
+
+/// How much is merged at once.
+#[derive(Clone, Copy, Debug)]
+pub struct FanIn(pub usize);
+
+impl FanIn {
+    /// As many runs as fit `memory` with a block each.
+    pub fn of(memory: u64) -> Self {
+        let per_run = 3 * super::block::BLOCK_BYTES as u64;
+        Self(usize::try_from(memory / per_run).unwrap_or(usize::MAX).clamp(8, 1000))
+    }
+}
+
+/// Merges the runs of each partition into a shuffle object.
+pub fn write(
+    place: &Location,
+    name: String,
+    runs: Vec<Vec<Run>>,
+    codec: BlockCodec,
+    fan_in: FanIn,
+    space: &Arc<Space>,
+    mut combiner: Option<Box<dyn Reducer>>,
+) -> Result<(ShuffleObject, Combined)> {
+    let mut writer = place.store.stage(&format!("{}{name}", place.key), &place.key)?;
+    let (mut blocks, mut out) = (BlockWriter::new(codec), Vec::new());
+    let (mut extents, mut offset, mut sum) = (Vec::with_capacity(runs.len()), 0, Combined::default());
+    for runs in runs {
+        let mut extent = Extent { offset, ..Extent::default() };
+        // A single run was combined when it was made.
+        let combiner = if runs.len() > 1 { combiner.as_deref_mut() } else { None };
+        let mut combiner = combiner;
+        let runs = merge_down(runs, fan_in.0, space, reborrow(&mut combiner))?;
+        let combined = write_combined(Merge::new(runs), combiner, &mut |key, value| {
+            extent.records += 1;
+            if blocks.push(key, value) {
+                blocks.end(&mut out)?;
+                writer.write(&out)?;
+                extent.bytes += out.len() as u64;
+                out.clear();
+            }
+            Ok(())
+        })?;
+        blocks.end(&mut out)?;
+        writer.write(&out)?;
+        extent.bytes += out.len() as u64;
+        out.clear();
+        offset += extent.bytes;
+        sum.input += combined.input;
+        sum.output += combined.output;
+        extents.push(extent);
+    }
+    writer.publish()?;
+    Ok((ShuffleObject { name, extents }, sum))
+}
+
+fn reborrow<'a>(
+    combiner: &'a mut Option<&mut (dyn Reducer + 'static)>,
+) -> Option<&'a mut (dyn Reducer + 'a)> {
+    match combiner {
+        Some(combiner) => Some(&mut **combiner),
+        None => None,
+    }
+}
+
+/// Fetches a partition's run from a shuffle object into a [`Space`].
+pub fn fetch(place: &Location, name: &str, extent: Extent, space: &Arc<Space>) -> Result<Run> {
+    let place = place.join(name);
+    let mut pieces = Vec::new();
+    let mut at = extent.offset;
+    let end = extent.offset + extent.bytes;
+    while at < end {
+        let range: Range<u64> = at..end.min(at + FETCH_BYTES);
+        at = range.end;
+        let mut bytes = place.store.read(&place.key, range)?;
+        pieces.push(space.keep(&mut bytes)?);
+    }
+    Ok(Run { pieces, records: extent.records, name: Arc::from(place.url(&place.key)) })
+}
+
+/// Bytes of one GET of a fetch.
+const FETCH_BYTES: u64 = 16 << 20;

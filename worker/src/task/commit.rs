@@ -1,0 +1,104 @@
+//! The commit of a task: one conditional create.
+//!
+//! Several attempts at a task may run at once: a pod that a node lost sight of and its
+//! replacement, a straggler and its backup. Each writes under its own name. The first to create
+//! the task's commit record wins; what the others wrote is never read.
+//!
+//! ```text
+//!  <work>/commit/map-00017.json    attempt, shuffle object and where each partition is in it, counters
+//!  <work>/commit/reduce-00003.json attempt, staged parts, counters
+//! ```
+//!
+//! The task whose commit is the phase's last has to know it, without a LIST and without anybody
+//! to count: after its own commit each task looks for the others' records in an order of its own
+//! and stops at the first that is missing. The last one finds all of them. With R tasks that is
+//! R·ln R small GETs in all, most of them the last one's.
+
+use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
+use mapreduce_api::wire::Counters;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::output::StagedPart;
+use crate::shuffle::object::ShuffleObject;
+use crate::storage::{Created, Location};
+
+/// The commit record of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Commit {
+    /// The attempt that won.
+    pub attempt: AttemptId,
+    /// What the task has done.
+    pub counters: Counters,
+    /// A map task's shuffle object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle: Option<ShuffleObject>,
+    /// The parts of a reduce task, or of a map task without reducers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<StagedPart>,
+}
+
+fn place(job: &Job, task: TaskId) -> Location {
+    job.work.join(&format!("commit/{task}.json"))
+}
+
+/// The commit record of a task, if there is one.
+pub fn look(job: &Job, task: TaskId) -> Result<Option<Commit>> {
+    let place = place(job, task);
+    let Some(bytes) = place.store.get(&place.key)? else { return Ok(None) };
+    let parsed = serde_json::from_slice(&bytes);
+    parsed.map(Some).map_err(|e| Error::permanent(format!("can't read {}", place.url(&place.key))).because(e))
+}
+
+/// Commits an attempt; says whether it was the first.
+pub fn commit(job: &Job, task: TaskId, record: &Commit) -> Result<Created> {
+    let place = place(job, task);
+    let bytes =
+        serde_json::to_vec(record).map_err(|e| Error::permanent("can't write a commit record").because(e))?;
+    let created = place.store.create(&place.key, bytes)?;
+    if created == Created::Exists && look(job, task)?.is_some_and(|there| there.attempt == record.attempt) {
+        // Our own: the answer to the first request was lost and the store was asked again.
+        return Ok(Created::New);
+    }
+    Ok(created)
+}
+
+/// The commit records of all tasks of a phase, if this is the moment that all are there.
+pub fn all(job: &Job, kind: TaskKind, tasks: u32, attempt: &AttemptId) -> Result<Option<Vec<Commit>>> {
+    let mut order: Vec<u32> = (0..tasks).collect();
+    order.sort_by_cached_key(|index| xxh3_64(format!("{attempt} {index}").as_bytes()));
+    let mut found: Vec<Option<Commit>> = (0..tasks).map(|_| None).collect();
+    // One by one while some may be missing, then many at once: the last one reads all of them.
+    let (first, rest) = order.split_at(order.len().min(4));
+    for index in first {
+        let Some(commit) = look(job, TaskId { kind, index: *index })? else { return Ok(None) };
+        found[*index as usize] = Some(commit);
+    }
+    for batch in rest.chunks(64) {
+        let looked = std::thread::scope(|scope| {
+            let threads: Vec<_> = batch
+                .chunks(batch.len().div_ceil(8))
+                .map(|indexes| {
+                    scope.spawn(move || {
+                        indexes
+                            .iter()
+                            .map(|&index| (index, look(job, TaskId { kind, index })))
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        });
+        if looked.len() < batch.len() {
+            return Err(Error::retry("a thread that read commit records has panicked"));
+        }
+        for (index, commit) in looked {
+            let Some(commit) = commit? else { return Ok(None) };
+            found[index as usize] = Some(commit);
+        }
+    }
+    Ok(found.into_iter().collect())
+}

@@ -1,0 +1,151 @@
+//! The end of a job: its parts appear, then `_SUCCESS`, then the intermediate data goes.
+//!
+//! Whatever happens in between can be done again: completing what is complete is no error, and
+//! `_SUCCESS` names the run that wrote it.
+
+use std::collections::HashSet;
+
+use mapreduce_api::ids::JobId;
+use mapreduce_api::v1alpha1::{Cleanup, IfExists};
+use mapreduce_api::wire::Counters;
+use serde::{Deserialize, Serialize};
+
+use super::commit::Commit;
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::output::StagedPart;
+
+/// A part of the output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputObject {
+    /// Its URL.
+    pub url: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its records.
+    pub records: u64,
+}
+
+/// The content of `_SUCCESS`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Success {
+    /// The job's name.
+    pub name: String,
+    /// The run that wrote it.
+    pub id: JobId,
+    /// Sums over the committed attempts of all tasks.
+    pub counters: Counters,
+    /// The parts.
+    pub outputs: Vec<OutputObject>,
+}
+
+const SUCCESS: &str = "_SUCCESS";
+/// There while parts appear: without `_SUCCESS` beside it, those that did have to go again.
+const COMMITTING: &str = "committing";
+
+/// An error when there is something at the output prefix that must not be there.
+pub fn check_output(job: &Job) -> Result<()> {
+    if job.file.spec.output.if_exists == IfExists::Replace {
+        return Ok(());
+    }
+    match old_objects(job)?.first() {
+        None => Ok(()),
+        Some(key) => Err(Error::permanent(format!(
+            "output {} exists: there is {}",
+            job.file.spec.output.url,
+            job.output.url(key)
+        ))
+        .because("remove it, choose another output.url, or set output.ifExists: Replace")),
+    }
+}
+
+/// What is at the output prefix and is not this run's own work folder.
+fn old_objects(job: &Job) -> Result<Vec<String>> {
+    let mut entries = job.output.store.list(&job.output.key, true)?;
+    entries.retain(|entry| !entry.key.starts_with(&job.staging.key) && !entry.key.starts_with(&job.work.key));
+    Ok(entries.into_iter().map(|entry| entry.key).collect())
+}
+
+/// The `_SUCCESS` of this very run, if it is there.
+pub fn succeeded(job: &Job) -> Result<Option<Success>> {
+    let place = job.output.join(SUCCESS);
+    let bytes = place.store.get(&place.key)?;
+    let success: Option<Success> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(success.filter(|success| success.id == job.file.id))
+}
+
+/// Makes the parts visible and writes `_SUCCESS`.
+pub fn finish(job: &Job, counters: Counters, parts: &[StagedPart]) -> Result<Success> {
+    let marker = job.staging.join(COMMITTING);
+    marker.store.put(&marker.key, Vec::new())?;
+    if job.file.spec.output.if_exists == IfExists::Replace {
+        let ours: HashSet<String> = parts.iter().map(|part| job.output.join(&part.name).key).collect();
+        let mut old = old_objects(job)?;
+        // Those of the same name are replaced in one step when the new ones appear.
+        old.retain(|key| !ours.contains(key));
+        job.output.store.delete(&old)?;
+    }
+    in_parallel(parts, |part| job.output.store.complete(&job.output.join(&part.name).key, &part.staged))?;
+    let outputs = parts
+        .iter()
+        .map(|part| OutputObject {
+            url: job.output.url(&job.output.join(&part.name).key),
+            bytes: part.bytes,
+            records: part.records,
+        })
+        .collect();
+    let success = Success { name: job.file.name.clone(), id: job.file.id.clone(), counters, outputs };
+    let json = serde_json::to_vec_pretty(&success)
+        .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
+    job.output.store.put(&job.output.join(SUCCESS).key, json)?;
+    if job.file.spec.cleanup != Cleanup::Never {
+        remove_work(job)?;
+    }
+    Ok(success)
+}
+
+/// Removes the intermediate data of this run.
+pub fn remove_work(job: &Job) -> Result<()> {
+    job.work.store.delete_prefix(&job.work.key)?;
+    job.staging.store.delete_prefix(&job.staging.key)
+}
+
+/// Removes all that a run without success has left: its staged parts, those that appeared already,
+/// and its intermediate data.
+pub fn abandon(job: &Job, parts: &[StagedPart]) -> Result<()> {
+    let marker = job.staging.join(COMMITTING);
+    let committing = marker.store.head(&marker.key)?.is_some();
+    for part in parts {
+        let key = job.output.join(&part.name).key;
+        job.output.store.abort(&key, &part.staged)?;
+        if committing {
+            job.output.store.delete(&[key])?;
+        }
+    }
+    remove_work(job)
+}
+
+/// The staged parts that the commit records in the work folder name.
+pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
+    let mut parts = Vec::new();
+    for entry in job.work.store.list(&job.work.join("commit/").key, true)? {
+        let record = job.work.store.get(&entry.key)?;
+        if let Some(commit) = record.and_then(|bytes| serde_json::from_slice::<Commit>(&bytes).ok()) {
+            parts.extend(commit.parts);
+        }
+    }
+    Ok(parts)
+}
+
+fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    const AT_ONCE: usize = 16;
+    let share = items.len().div_ceil(AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> =
+            items.chunks(share).map(|items| scope.spawn(move || items.iter().try_for_each(work))).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::retry("a thread has panicked")))
+        })
+    })
+}

@@ -1,0 +1,100 @@
+//! The map task: reads its splits, maps their records, and leaves sorted runs or a part.
+
+use std::sync::Arc;
+
+use mapreduce_api::ids::TaskId;
+use mapreduce_api::wire::Counters;
+
+use crate::error::{Error, Result};
+use crate::input::reader::Reader;
+use crate::job::{Job, Resources};
+use crate::output::{PartWriter, StagedPart};
+use crate::plan::MapTask;
+use crate::shuffle::collector::Collector;
+use crate::shuffle::partition::Partitioner;
+use crate::shuffle::run::Run;
+use crate::shuffle::space::Space;
+
+/// What a task of a job with reducers leaves: runs per partition.
+pub type Runs = Vec<Vec<Run>>;
+
+/// Runs an attempt at a map task. `memory` bytes are filled before runs are made.
+pub fn run(
+    job: &Job,
+    task: TaskId,
+    splits: &MapTask,
+    partitions: u32,
+    memory: usize,
+    space: &Arc<Space>,
+) -> Result<(Runs, Counters)> {
+    let name = Arc::from(format!("intermediate data of {task}"));
+    let partitioner = Partitioner::hash(partitions);
+    let mut out = Collector::for_shuffle(partitioner, job.functions.combine.as_ref(), memory, space, name);
+    map_splits(job, splits, &mut out).and_then(|()| out.into_runs()).map_err(|error| error.in_task(task))
+}
+
+/// Runs an attempt at a map task in several threads, each with its stretch of the splits.
+pub fn run_threads(
+    job: &Job,
+    task: TaskId,
+    splits: &MapTask,
+    partitions: u32,
+    resources: &Resources,
+    space: &Arc<Space>,
+) -> Result<(Runs, Counters)> {
+    let threads = resources.threads.min(splits.splits.len()).max(1);
+    let memory = (resources.memory / 2 / threads as u64) as usize;
+    let total = splits.splits.len();
+    let stretch =
+        |i: usize| MapTask { splits: splits.splits[total * i / threads..total * (i + 1) / threads].to_vec() };
+    let done = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|i| scope.spawn(move || run(job, task, &stretch(i), partitions, memory, space)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::retry("a map thread has panicked"))))
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let mut all: Runs = (0..partitions).map(|_| Vec::new()).collect();
+    let mut counters = Counters::default();
+    for (runs, counted) in done {
+        counters.add(&counted);
+        all.iter_mut().zip(runs).for_each(|(all, mut runs)| all.append(&mut runs));
+    }
+    Ok((all, counters))
+}
+
+/// Runs an attempt at a task of a job without reducers: its pairs are a part.
+pub fn run_map_only(
+    job: &Job,
+    task: TaskId,
+    splits: &MapTask,
+    space: &Arc<Space>,
+) -> Result<(StagedPart, Counters)> {
+    let attempt = || {
+        let part = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, task.index)?;
+        let mut out = Collector::for_part(part, space);
+        map_splits(job, splits, &mut out)?;
+        let (part, mut counters) = out.into_part()?;
+        let part = part.finish()?;
+        counters.output_bytes += part.bytes;
+        Ok((part, counters))
+    };
+    attempt().map_err(|error: Error| error.in_task(task))
+}
+
+fn map_splits(job: &Job, task: &MapTask, out: &mut Collector) -> Result<()> {
+    let mut function = job.functions.map.make();
+    let mut buffer = Vec::new();
+    for split in &task.splits {
+        let compression = job.file.spec.input.compression;
+        let mut reader = Reader::open(split, &job.format, compression, &job.stores, buffer)?;
+        while let Some(chunk) = reader.next_chunk()? {
+            job.check_cancelled()?;
+            out.counters.map_input_records += function.map_chunk(&chunk, out)?;
+        }
+        buffer = reader.into_buffer();
+    }
+    function.finish(out)
+}

@@ -1,0 +1,52 @@
+//! The tasks: map, reduce, and the commit that makes an attempt's work count.
+
+pub mod commit;
+pub mod finish;
+pub mod map;
+pub mod reduce;
+
+use crate::error::Result;
+
+/// Runs attempts at a task until one succeeds, an error is no attempt's fault, or `retries` more
+/// attempts have failed too. Says how many failed.
+pub fn attempts<T>(retries: i32, mut attempt: impl FnMut(u32) -> Result<T>) -> Result<(T, u32)> {
+    let mut failed = 0;
+    loop {
+        match attempt(failed) {
+            Ok(done) => return Ok((done, failed)),
+            Err(error) if error.is_retryable() && i64::from(failed) < i64::from(retries) => {
+                tracing::warn!(%error, causes = ?error.causes(), attempt = failed, "An attempt failed, another follows.");
+                failed += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::attempts;
+    use crate::error::Error;
+
+    #[test]
+    fn a_task_gets_its_first_attempt_and_the_retries() {
+        let mut calls = 0;
+        let failed = attempts(3, |_| -> crate::error::Result<()> {
+            calls += 1;
+            Err(Error::retry("no"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(calls, 4);
+        assert_eq!(attempts(3, |n| if n < 2 { Err(Error::retry("no")) } else { Ok(n) }).unwrap(), (2, 2));
+    }
+
+    #[test]
+    fn what_no_attempt_can_do_better_is_not_tried_again() {
+        let mut calls = 0;
+        let _ = attempts(3, |_| -> crate::error::Result<()> {
+            calls += 1;
+            Err(Error::permanent("never"))
+        });
+        assert_eq!(calls, 1);
+    }
+}

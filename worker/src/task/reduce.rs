@@ -1,0 +1,70 @@
+//! The reduce task: merges the runs of a partition, reduces its groups, and leaves a part.
+
+use std::sync::Arc;
+
+use mapreduce_api::ids::TaskId;
+use mapreduce_api::wire::Counters;
+
+use crate::error::{Error, Result};
+use crate::function::Emit;
+use crate::job::Job;
+use crate::output::{PartWriter, StagedPart};
+use crate::shuffle::merge::{Groups, Merge, merge_down};
+use crate::shuffle::object::FanIn;
+use crate::shuffle::run::Run;
+use crate::shuffle::space::Space;
+
+/// Reduces a partition, whose runs are in the order of the map tasks that they come from.
+pub fn run(
+    job: &Job,
+    task: TaskId,
+    partition: u32,
+    runs: Vec<Run>,
+    fan_in: FanIn,
+    space: &Arc<Space>,
+) -> Result<(StagedPart, Counters)> {
+    reduce(job, partition, runs, fan_in, space).map_err(|error| error.in_task(task))
+}
+
+fn reduce(
+    job: &Job,
+    partition: u32,
+    runs: Vec<Run>,
+    fan_in: FanIn,
+    space: &Arc<Space>,
+) -> Result<(StagedPart, Counters)> {
+    let Some(function) = job.functions.reduce.as_ref() else {
+        return Err(Error::permanent("the job has no reduce function"));
+    };
+    let mut function = function.make();
+    let mut out = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, partition)?;
+    // Combining on the way down would not change the result, only how much there is to merge.
+    let mut combiner = job.functions.combine.as_ref().map(crate::function::builtin::ReduceFunction::combiner);
+    let runs = match &mut combiner {
+        Some(combiner) => merge_down(runs, fan_in.0, space, Some(&mut **combiner))?,
+        None => merge_down(runs, fan_in.0, space, None)?,
+    };
+    let mut groups = Groups::new(Merge::new(runs));
+    let mut key = Vec::new();
+    let mut seen = 0;
+    while groups.next_group(&mut key)? {
+        seen += 1;
+        if seen % CANCEL_EVERY == 0 {
+            job.check_cancelled()?;
+        }
+        function.reduce(&key, &mut groups, &mut out)?;
+    }
+    function.finish(&mut out as &mut dyn Emit)?;
+    let part = out.finish()?;
+    let counters = Counters {
+        reduce_input_groups: groups.groups,
+        reduce_input_records: groups.records,
+        reduce_output_records: part.records,
+        output_bytes: part.bytes,
+        ..Counters::default()
+    };
+    Ok((part, counters))
+}
+
+/// Groups between two looks whether somebody has asked to stop.
+const CANCEL_EVERY: u64 = 4096;

@@ -1,0 +1,227 @@
+//! Two attempts at a task, attempts that die at the worst moment, and outputs that exist.
+
+mod common;
+
+use common::{Place, builtin, counted, parse_counts, word_count};
+use mapreduce_api::ids::AttemptId;
+use mapreduce_worker::job::{Job, pod};
+use serde_json::json;
+
+fn attempt(name: &str) -> AttemptId {
+    AttemptId::new(name)
+}
+
+const TEXTS: [&str; 3] = ["to be or not to be\n", "that is the question\n", "be\n"];
+
+/// A place with three objects, and a word count of them as pods run it: a map task per object.
+fn place() -> (Place, serde_json::Value) {
+    let place = Place::new();
+    for (i, text) in TEXTS.iter().enumerate() {
+        place.write(&format!("in/{i}"), text);
+    }
+    let mut fields = word_count(2, true);
+    fields["input"] = json!({"splitSize": 1});
+    fields["shuffle"] = json!({"url": "file:shuffle/"});
+    (place, fields)
+}
+
+fn assert_right(place: &Place) {
+    assert_eq!(parse_counts(&place.output()), counted(&TEXTS));
+    assert_eq!(place.names("out"), ["_SUCCESS", "part-00000", "part-00001"]);
+    assert!(place.names("shuffle").is_empty(), "intermediate data is left");
+}
+
+fn plan(job: &Job, place: &Place) -> (u32, u32) {
+    let summary = pod::plan(job, &place.resources).unwrap().summary;
+    (summary.map_tasks, summary.reduce_tasks)
+}
+
+#[test]
+fn of_two_attempts_at_every_task_one_counts() {
+    let (place, fields) = place();
+    let job = place.job(fields).unwrap();
+    let (maps, reduces) = plan(&job, &place);
+    assert!(maps >= 3);
+    std::thread::scope(|scope| {
+        for name in ["a", "b"] {
+            let (job, place) = (&job, &place);
+            scope.spawn(move || {
+                (0..maps).for_each(|i| drop(pod::map(job, i, &attempt(name), &place.resources).unwrap()));
+            });
+        }
+    });
+    let objects = place.names("shuffle/run-1/shuffle");
+    assert_eq!(objects.len() as u32, maps, "the losers' objects are removed: {objects:?}");
+    let finished: Vec<_> = std::thread::scope(|scope| {
+        let threads = ["a", "b"].map(|name| {
+            let (job, place) = (&job, &place);
+            scope.spawn(move || {
+                (0..reduces)
+                    .filter_map(|i| pod::reduce(job, i, &attempt(name), &place.resources).ok()?)
+                    .next()
+            })
+        });
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(!finished.is_empty());
+    assert_right(&place);
+    assert_eq!(finished[0].counters.map_output_records, 11, "a task counts once");
+}
+
+#[test]
+fn a_pod_that_died_after_its_commit_goes_on_where_it_was() {
+    let (place, fields) = place();
+    let job = place.job(fields).unwrap();
+    let (maps, reduces) = plan(&job, &place);
+    (0..maps).for_each(|i| drop(pod::map(&job, i, &attempt("a"), &place.resources).unwrap()));
+    // The last map task died between its commit and the index.
+    std::fs::remove_file(place.path("shuffle/run-1/index")).unwrap();
+    pod::map(&job, maps - 1, &attempt("b"), &place.resources).unwrap();
+    assert!(place.path("shuffle/run-1/index").exists());
+    (0..reduces - 1)
+        .for_each(|i| assert!(pod::reduce(&job, i, &attempt("a"), &place.resources).unwrap().is_none()));
+    // The plan is made once: a second planner finds it.
+    assert_eq!(plan(&job, &place), (maps, reduces));
+    let done =
+        pod::reduce(&job, reduces - 1, &attempt("a"), &place.resources).unwrap().expect("it is the last");
+    // The last reduce task died between _SUCCESS and its last words.
+    let again =
+        pod::reduce(&job, reduces - 1, &attempt("b"), &place.resources).unwrap().expect("it is finished");
+    assert_eq!(again, done);
+    assert_right(&place);
+}
+
+#[test]
+fn a_reduce_task_finds_a_damaged_shuffle_object_and_names_it() {
+    let (place, fields) = place();
+    let job = place.job(fields).unwrap();
+    let (maps, reduces) = plan(&job, &place);
+    (0..maps).for_each(|i| drop(pod::map(&job, i, &attempt("a"), &place.resources).unwrap()));
+    let name = format!("shuffle/run-1/shuffle/{}", place.names("shuffle/run-1/shuffle")[0]);
+    let mut bytes = place.read(&name);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    place.write(&name, bytes);
+    let errors: Vec<_> =
+        (0..reduces).filter_map(|i| pod::reduce(&job, i, &attempt("a"), &place.resources).err()).collect();
+    assert!(!errors.is_empty(), "the flipped bit was not seen");
+    for error in errors {
+        let text = format!("{error} {:?}", error.causes());
+        assert!(text.contains("shuffle/map-0000") && text.contains("damaged"), "{text}");
+    }
+    assert_eq!(
+        place.names("out"),
+        ["_mapreduce-run-1"]
+            .iter()
+            .filter(|n| place.path("out").join(n).exists())
+            .map(|n| (*n).to_owned())
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn cleanup_removes_everything_of_a_job_that_did_not_end() {
+    let (place, fields) = place();
+    let job = place.job(fields).unwrap();
+    let (maps, _) = plan(&job, &place);
+    (0..maps).for_each(|i| drop(pod::map(&job, i, &attempt("a"), &place.resources).unwrap()));
+    pod::reduce(&job, 0, &attempt("a"), &place.resources).unwrap();
+    assert!(!place.names("out").is_empty(), "a part is staged");
+    pod::cleanup(&job).unwrap();
+    assert!(place.names("out").is_empty() && place.names("shuffle").is_empty());
+    pod::cleanup(&job).unwrap();
+}
+
+#[test]
+fn cleanup_leaves_committed_output() {
+    let (place, fields) = place();
+    place.run(fields.clone()).unwrap();
+    pod::cleanup(&place.job(fields).unwrap()).unwrap();
+    assert_right(&place);
+}
+
+#[test]
+fn an_output_that_exists_is_refused_and_left_as_it_is() {
+    let (place, fields) = place();
+    place.write("out/old", "precious");
+    for fields in [fields, word_count(1, false)] {
+        let error = place.run(fields).unwrap_err();
+        assert!(error.to_string().contains("out/old"), "{error}");
+        assert_eq!(place.names("out"), ["old"]);
+    }
+}
+
+#[test]
+fn replace_takes_the_old_result_away_only_when_the_new_one_is_there() {
+    let (place, mut fields) = place();
+    place.write("out/old", "precious");
+    place.write("out/part-00000", "old");
+    fields["output"] = json!({"ifExists": "Replace"});
+    let mut failing = fields.clone();
+    failing["input"] = json!({"urls": ["file:in/"], "format": {"type": "KeyValue"}});
+    failing["map"] = builtin("identity");
+    let error = place.run(failing).unwrap_err();
+    assert!(error.to_string().contains("no number"), "{error}");
+    assert_eq!(place.names("out"), ["old", "part-00000"], "a failed run leaves the old result");
+    place.run(fields).unwrap();
+    assert_right(&place);
+}
+
+#[test]
+fn a_failed_run_leaves_nothing() {
+    for shuffle in [json!({}), json!({"url": "file:shuffle/"})] {
+        let place = Place::new();
+        place.write("in/a", "one\t1\ntwo\tx\n".repeat(100));
+        let fields =
+            json!({"input": {"format": {"type": "KeyValue"}}, "reduce": builtin("sum"), "shuffle": shuffle});
+        let error = place.run(fields).unwrap_err();
+        assert!(error.to_string().contains("`x`, a value of key `two`, is no number"), "{error}");
+        assert!(place.names("out").is_empty(), "{:?}", place.names("out"));
+        assert!(place.names("shuffle").is_empty() && place.names("scratch").is_empty());
+    }
+}
+
+#[test]
+fn an_empty_input_has_empty_parts() {
+    for shuffle in [json!({}), json!({"url": "file:shuffle/"})] {
+        let place = Place::new();
+        place.write("in/a", "");
+        let mut fields = word_count(2, true);
+        fields["shuffle"] = shuffle;
+        let done = place.run(fields).unwrap();
+        assert_eq!(place.names("out"), ["_SUCCESS", "part-00000", "part-00001"]);
+        assert_eq!((done.counters.input_objects, done.counters.reduce_output_records), (1, 0));
+        assert!(place.output().is_empty());
+    }
+}
+
+#[test]
+fn a_job_without_reducers_writes_a_part_per_task_in_the_order_of_the_input() {
+    for shuffle in [json!({}), json!({"url": "file:shuffle/"})] {
+        let place = Place::new();
+        place.write("in/a", "k1\tone\nk0\ttwo\nk2\tthree\n");
+        let fields = json!({
+            "input": {"format": {"type": "KeyValue"}, "splitSize": 10},
+            "shuffle": shuffle,
+            "reduce": {"tasks": 0},
+        });
+        let done = place.run(fields).unwrap();
+        assert_eq!(place.output_text(), "k1\tone\nk0\ttwo\nk2\tthree\n");
+        assert_eq!(place.names("out").len(), 4, "three splits, three parts, _SUCCESS");
+        assert_eq!(done.counters.map_output_records, 3);
+        assert_eq!(done.counters.output_bytes, 23);
+        assert!(place.names("shuffle").is_empty());
+    }
+}
+
+#[test]
+fn success_holds_the_counters() {
+    let (place, fields) = place();
+    let done = place.run(fields).unwrap();
+    let success: serde_json::Value = serde_json::from_slice(&place.read("out/_SUCCESS")).unwrap();
+    assert_eq!(success["counters"], serde_json::to_value(&done.counters).unwrap());
+    assert_eq!(success["counters"]["mapInputRecords"], 3);
+    assert_eq!(success["counters"]["mapOutputRecords"], 11);
+    assert_eq!(success["counters"]["inputBytes"], 43);
+    assert_eq!(success["outputs"].as_array().unwrap().len(), 2);
+}

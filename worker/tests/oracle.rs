@@ -1,0 +1,90 @@
+//! Whatever the splits, memory, threads and partitions: the output is the one that a few lines of
+//! code make of the same input in memory.
+
+mod common;
+
+use common::{Place, builtin, counted, parse_counts, word_count};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn texts() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let byte = prop_oneof![4 => Just(b'a'), 3 => Just(b'b'), 2 => any::<u8>(), 2 => Just(b' '), 1 => Just(b'\n'), 1 => Just(b'\r')];
+    let word = prop_oneof![
+        Just(b"the ".to_vec()),
+        Just(b"a-word-of-more-than-sixteen-bytes ".to_vec()),
+        Just(b"x\n".to_vec())
+    ];
+    let text = prop_oneof![
+        proptest::collection::vec(byte, 0..300),
+        proptest::collection::vec(word, 0..200).prop_map(|words| words.concat()),
+    ];
+    proptest::collection::vec(text, 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn a_word_count_is_the_oracles(
+        texts in texts(),
+        split in 1u64..400,
+        memory in prop_oneof![Just(2u64 << 10), Just(64 << 20)],
+        threads in 1usize..4,
+        partitions in 1u32..6,
+        combine: bool,
+        as_pods: bool,
+    ) {
+        let mut place = Place::new();
+        for (i, text) in texts.iter().enumerate() {
+            place.write(&format!("in/{i}.txt"), text);
+        }
+        place.resources.memory = memory;
+        place.resources.threads = threads;
+        let mut fields = word_count(partitions, combine);
+        fields["input"] = json!({"splitSize": split});
+        if as_pods {
+            fields["shuffle"] = json!({"url": "file:shuffle/"});
+        }
+        let done = place.run(fields).unwrap();
+        let expected = counted(&texts);
+        prop_assert_eq!(parse_counts(&place.output()), expected.clone());
+        prop_assert_eq!(done.counters.reduce_output_records, expected.len() as u64);
+        prop_assert_eq!(done.counters.map_output_records, expected.values().sum::<u64>());
+        prop_assert_eq!(done.outputs.len() as u32, partitions);
+        prop_assert!(place.names("shuffle").is_empty(), "intermediate data is left");
+        prop_assert!(place.names("scratch").is_empty(), "scratch files are left");
+        prop_assert_eq!(place.names("out").len() as u32, partitions + 1);
+        for partition in 0..partitions {
+            let part = place.read(&format!("out/part-{partition:05}"));
+            let keys: Vec<_> = part.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| l.rsplitn(2, |&b| b == b'\t').last().unwrap()).collect();
+            prop_assert!(keys.is_sorted(), "keys ascend within a part");
+        }
+    }
+
+    #[test]
+    fn identity_keeps_every_pair_and_the_order_of_equal_keys(
+        lines in proptest::collection::vec((0u8..9, 0u32..1000), 0..200),
+        split in 1u64..400,
+        memory in prop_oneof![Just(2u64 << 10), Just(64 << 20)],
+        threads in 1usize..4,
+        as_pods: bool,
+    ) {
+        let mut place = Place::new();
+        let text: String = lines.iter().map(|(key, value)| format!("k{key}\t{value}\n")).collect();
+        place.write("in/a", text);
+        place.resources.memory = memory;
+        place.resources.threads = threads;
+        let mut fields = json!({
+            "input": {"splitSize": split, "format": {"type": "KeyValue"}},
+            "reduce": builtin("identity"),
+        });
+        fields["reduce"]["tasks"] = json!(1);
+        if as_pods {
+            fields["shuffle"] = json!({"url": "file:shuffle/"});
+        }
+        place.run(fields).unwrap();
+        let mut expected = lines.clone();
+        expected.sort_by_key(|(key, _)| *key);
+        let expected: String = expected.iter().map(|(key, value)| format!("k{key}\t{value}\n")).collect();
+        prop_assert_eq!(place.output_text(), expected);
+    }
+}
