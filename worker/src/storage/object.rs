@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::explain::{explain, is_missing};
 use super::{Created, Entry, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
 
@@ -74,26 +75,8 @@ impl ObjectStores {
 
     /// Says which object it is about, and whether another attempt may do better.
     fn error(&self, verb: &str, key: &str, error: &object_store::Error) -> Error {
-        let url = format!("{}{key}", self.base);
-        let cause = error.to_string();
-        match error {
-            object_store::Error::NotFound { .. } if cause.contains("NoSuchBucket") => {
-                Error::permanent(format!("there is no bucket {}", self.base))
-            }
-            object_store::Error::NotFound { .. } => Error::permanent(format!("there is no object {url}")),
-            object_store::Error::Precondition { .. } => {
-                Error::permanent(format!("{url} changed while the job was reading it: run the job again"))
-            }
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Error::permanent(format!("can't {verb} {url}: the credentials don't allow it")).because(cause)
-            }
-            _ => Error::retry(format!("can't {verb} {url}")).because(cause),
-        }
+        explain(verb, &self.base, key, error)
     }
-}
-
-fn is_missing(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::NotFound { .. }) && !error.to_string().contains("NoSuchBucket")
 }
 
 impl Store for ObjectStores {
