@@ -1,0 +1,248 @@
+//! The command as a user types it: exit codes, what is on stdout and what on stderr.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// A folder with `job.yaml`, a word count of `in/` into `out/`.
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("in/a.txt", "to be or not to be\n");
+        place.manifest(&json!({}));
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Writes `job.yaml` with other values for some fields of the spec.
+    fn manifest(&self, fields: &Value) {
+        let mut spec = json!({
+            "input": {"urls": ["file:in/"]},
+            "map": {"function": {"builtin": {"name": "words"}}},
+            "reduce": {"function": {"builtin": {"name": "sum"}}, "tasks": 1},
+            "output": {"url": "file:out/"},
+        });
+        for (name, value) in fields.as_object().unwrap() {
+            spec[name] = value.clone();
+        }
+        let manifest = json!({
+            "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
+            "metadata": {"name": "count"}, "spec": spec,
+        });
+        self.write("job.yaml", &serde_json::to_string_pretty(&manifest).unwrap());
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mapreduce"));
+        command.args(args).current_dir(self.path()).env_remove("AWS_ACCESS_KEY_ID");
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let Ok(items) = std::fs::read_dir(self.path().join(folder)) else { return Vec::new() };
+        let mut names: Vec<_> = items.map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_run_writes_the_result_and_says_so() {
+    let place = Place::new();
+    let output = place.run(&["run", "job.yaml"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let result = std::fs::read_to_string(place.path().join("out/part-00000")).unwrap();
+    assert_eq!(result, "be\t2\nnot\t1\nor\t1\nto\t2\n");
+    assert_eq!(place.names("out"), ["_SUCCESS", "part-00000"]);
+    assert!(stdout(&output).starts_with("count succeeded in "), "{}", stdout(&output));
+    assert!(stderr(&output).contains("count: map 1/1"), "{}", stderr(&output));
+    assert_eq!(stderr(&place.run(&["run", "job.yaml", "--quiet", "--output", "file:other/"])), "");
+}
+
+#[test]
+fn json_is_one_object_and_nothing_else() {
+    let place = Place::new();
+    let output = place.run(&["run", "job.yaml", "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["state"], "Succeeded");
+    assert_eq!(json["counters"]["mapOutputRecords"], 6);
+    assert_eq!(json["counters"]["user"], json!({}));
+    assert_eq!(json["error"], Value::Null);
+    let part = &json["outputs"][0];
+    assert!(part["url"].as_str().unwrap().ends_with("/out/part-00000"));
+    assert_eq!((&part["bytes"], &part["records"]), (&json!(21), &json!(4)));
+
+    let output = place.run(&["run", "job.yaml", "--json"]);
+    assert_eq!(code(&output), 1);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["state"], "Failed");
+    assert!(json["error"]["message"].as_str().unwrap().contains("exists"), "{json}");
+    assert!(json["error"]["causes"].is_array() && json["error"]["record"].is_null());
+}
+
+#[test]
+fn urls_on_the_command_line_are_relative_to_the_current_folder() {
+    let place = Place::new();
+    place.write("elsewhere/b.txt", "x x x\n");
+    std::fs::create_dir(place.path().join("jobs")).unwrap();
+    std::fs::rename(place.path().join("job.yaml"), place.path().join("jobs/job.yaml")).unwrap();
+    let output = place.run(&[
+        "run",
+        "jobs/job.yaml",
+        "--input",
+        "file:elsewhere/",
+        "--input",
+        "file:in/a.txt",
+        "--output",
+        "file:out2",
+    ]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let result = std::fs::read_to_string(place.path().join("out2/part-00000")).unwrap();
+    assert_eq!(result, "be\t2\nnot\t1\nor\t1\nto\t2\nx\t3\n");
+}
+
+#[test]
+fn what_the_manifest_alone_shows_is_exit_code_2_and_touches_nothing() {
+    let sum = |args: Value| json!({"function": {"builtin": {"name": "sum", "args": args}}});
+    for (fields, says) in [
+        (json!({"mapp": {}}), "mapp"),
+        (json!({"output": {"url": "ftp://x/"}}), "ftp://x/"),
+        (json!({"input": {"urls": []}}), "spec.input.urls"),
+        (json!({"map": {"function": {"builtin": {"name": "wordz"}}}}), "wordz"),
+        (json!({"reduce": sum(json!({"size": 3}))}), "size"),
+        (json!({"combine": {"function": {"builtin": {"name": "count"}}}}), "`sum` for combine and reduce"),
+        (
+            json!({"map": {"function": {"builtin": {"name": "grep", "args": {"pattern": "("}}}}}),
+            "unclosed group",
+        ),
+        (json!({"reduce": {}}), "tasks: 0"),
+    ] {
+        let place = Place::new();
+        place.manifest(&fields);
+        for command in ["run", "plan", "validate"] {
+            let output = place.run(&[command, "job.yaml"]);
+            let text = stderr(&output);
+            assert_eq!(code(&output), 2, "{command} {fields}: {text}");
+            assert!(text.contains(says), "{command} {fields}: {text}");
+            assert!(stdout(&output).is_empty());
+        }
+        assert_eq!(place.names("."), ["in", "job.yaml"], "{fields}");
+    }
+    let place = Place::new();
+    assert_eq!(code(&place.run(&["run", "missing.yaml"])), 2);
+    assert_eq!(code(&place.run(&["run"])), 2);
+    assert_eq!(code(&place.run(&["run", "job.yaml", "--memory", "lots"])), 2);
+}
+
+#[test]
+fn what_needs_the_data_is_exit_code_1_and_leaves_nothing() {
+    for (fields, says) in [
+        (json!({"input": {"urls": ["file:no/*.txt"]}}), "file:no/*.txt matches no object"),
+        (json!({"input": {"urls": ["file:in"]}}), "write file:in/"),
+        (json!({"input": {"urls": ["file:in/"], "format": {"type": "KeyValue"}}, "map": {}}), "is no number"),
+        (
+            json!({"input": {"urls": ["file:in/"], "compression": "Gzip"}}),
+            "in/a.txt is truncated or damaged gzip data",
+        ),
+    ] {
+        let place = Place::new();
+        place.manifest(&fields);
+        let output = place.run(&["run", "job.yaml"]);
+        assert_eq!(code(&output), 1, "{fields}");
+        assert!(stderr(&output).contains(says), "{fields}: {}", stderr(&output));
+        assert!(place.names("out").is_empty(), "{fields}: {:?}", place.names("out"));
+    }
+}
+
+#[test]
+fn credentials_that_are_missing_are_said_to_be() {
+    let place = Place::new();
+    place.manifest(
+        &json!({"output": {"url": "s3://b/out/"}, "storage": {"s3": {"endpoint": "http://127.0.0.1:1"}}}),
+    );
+    let output = place.run(&["run", "job.yaml"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("no credentials for s3://b/"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_plan_says_how_the_work_is_divided_and_runs_nothing() {
+    let place = Place::new();
+    place.write("in/big.txt", &"some text\n".repeat(50_000));
+    let numbers: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    let packed = flate2::read::GzEncoder::new(&numbers[..], flate2::Compression::fast());
+    let packed: Vec<u8> = std::io::Read::bytes(packed).collect::<Result<_, _>>().unwrap();
+    std::fs::write(place.path().join("in/packed.gz"), packed).unwrap();
+    place.manifest(&json!({"input": {"urls": ["file:in/"], "splitSize": "100Ki"}}));
+    let output = place.run(&["plan", "job.yaml"]);
+    let text = stdout(&output);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(text.contains("3 objects") && text.contains("1 task, 1 partition"), "{text}");
+    assert!(text.contains("packed.gz") && text.contains("it is gzip data"), "{text}");
+    assert!(place.names("out").is_empty());
+    let json: Value = serde_json::from_slice(&place.run(&["plan", "job.yaml", "--json"]).stdout).unwrap();
+    assert_eq!(json["splits"], 7, "five of the big object, the gzip data, the small object: {json}");
+    assert_eq!(json["partitions"], 1);
+}
+
+#[test]
+fn a_valid_manifest_is_said_to_be() {
+    let place = Place::new();
+    let output = place.run(&["validate", "job.yaml"]);
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, "job.yaml: MapReduceJob count is valid\n"));
+}
+
+#[test]
+fn a_signal_ends_a_run_with_nothing_left_behind() {
+    for (signal, expected) in [("INT", 130), ("TERM", 143)] {
+        let place = Place::new();
+        place.write("in/big.txt", &"a line of text that is copied and copied\n".repeat(4_000_000));
+        place.manifest(&json!({"map": {}, "reduce": {"tasks": 0}}));
+        let child = place
+            .command(&["run", "job.yaml", "--quiet", "--threads", "1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while place.names("out").is_empty() {
+            assert!(Instant::now() < deadline, "the run did not begin to write");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let sent =
+            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(code(&output), expected, "{}", stderr(&output));
+        assert!(place.names("out").is_empty(), "{:?}", place.names("out"));
+    }
+}
