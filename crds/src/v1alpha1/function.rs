@@ -23,7 +23,9 @@ pub struct Function {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Builtin {
-    /// Its name. Maps: `identity`, `words`, `grep`. Combines and reduces: `identity`, `sum`, `count`.
+    /// Its name. Maps: `identity`, `words`, `grep`, `fields`, `csv`, `json`, `extract`, `count`.
+    /// Reduces: `identity`, `sum`, `count`, `min`, `max`, `mean`, `distinct`, `stats`, `histogram`, `first`,
+    /// `last`, `top`, `collect`, `join`, `aggregate`; combines: those that can be applied any number of times.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 64)))]
     pub name: String,
 

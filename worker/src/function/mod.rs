@@ -23,6 +23,12 @@ pub trait Emit {
 pub trait Values {
     /// The next value; none at the end of the group.
     fn next(&mut self) -> Result<Option<&[u8]>>;
+
+    /// Says that the value last handed out is bad. That is the given error, unless bad values are
+    /// left out: then the function goes on with the next one.
+    fn bad(&mut self, error: Error) -> Result<()> {
+        Err(error)
+    }
 }
 
 /// A map function. One is made for each attempt at a task.
@@ -95,7 +101,7 @@ impl Functions {
             Some(combine) => {
                 let function =
                     builtin::ReduceFunction::new(&combine.function).map_err(at("spec.combine.function"))?;
-                function.check_combiner().map_err(at("spec.combine.function"))?;
+                function.check_combiner(reduce.as_ref()).map_err(at("spec.combine.function"))?;
                 Some(function)
             }
             None => None,

@@ -9,6 +9,7 @@
 
 pub mod codec;
 pub mod format;
+pub mod json;
 pub mod lines;
 pub mod list;
 pub mod reader;

@@ -39,9 +39,41 @@ impl<'a> Args<'a> {
         }
     }
 
-    pub(super) fn needed_text(&mut self, arg: &'static str) -> Result<&'a str> {
-        self.text(arg)?
-            .ok_or_else(|| Error::usage(format!("builtin `{}` needs the argument `{arg}`", self.name)))
+    /// A text, or a number as YAML writes it without quotes.
+    pub(super) fn list(&mut self, arg: &'static str) -> Result<Option<String>> {
+        match self.take(arg) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(other) => Err(self.wrong(arg, "a text", other)),
+        }
+    }
+
+    /// One of some words; the first one when absent.
+    pub(super) fn choice<T: Copy>(&mut self, arg: &'static str, words: &[(&str, T)]) -> Result<T> {
+        let word = self.text(arg)?.unwrap_or(words[0].0);
+        words.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice).ok_or_else(|| {
+            let known: Vec<_> = words.iter().map(|(known, _)| *known).collect();
+            Error::usage(format!(
+                "argument `{arg}` of builtin `{}` is one of {}, not `{word}`",
+                self.name,
+                known.join(", ")
+            ))
+        })
+    }
+
+    /// Two tags that differ; `L` and `R` when absent.
+    pub(super) fn sides(&mut self, arg: &'static str) -> Result<[&'a str; 2]> {
+        let Some(value) = self.take(arg) else { return Ok(["L", "R"]) };
+        let is_tag = |text: &str| !text.is_empty() && !text.contains(['\t', '\n']);
+        match value.as_array().map(Vec::as_slice) {
+            Some([Value::String(left), Value::String(right)])
+                if left != right && is_tag(left) && is_tag(right) =>
+            {
+                Ok([left, right])
+            }
+            _ => Err(self.wrong(arg, "a list of two different tags without TAB", value)),
+        }
     }
 
     pub(super) fn flag(&mut self, arg: &'static str) -> Result<bool> {
@@ -70,6 +102,11 @@ impl<'a> Args<'a> {
                 self.name
             ))
         })
+    }
+
+    pub(super) fn needed_regex(&mut self, arg: &'static str) -> Result<Regex> {
+        self.regex(arg)?
+            .ok_or_else(|| Error::usage(format!("builtin `{}` needs the argument `{arg}`", self.name)))
     }
 
     /// All arguments must have been looked up: those that are left are unknown.

@@ -1,15 +1,19 @@
-//! Built-in map functions.
+//! Built-in map functions, by name.
 
 use mapreduce_api::v1alpha1::Function;
 use regex::bytes::Regex;
 
 use super::args::Args;
+use super::extract::{Extract, Template};
+use super::fields::{FieldList, Fields};
+use super::grep::Grep;
+use super::lookup::{Lookup, Path};
 use super::words::{PatternWords, Words};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
 use crate::function::Mapper;
-use crate::input::format::{Chunk, Key, Record};
-use crate::shuffle::collector::Collector;
+use crate::input::format::{Chunk, Record};
+use crate::shuffle::collector::{Collector, Sink};
 
 /// A checked map function.
 #[derive(Clone, Debug)]
@@ -32,9 +36,17 @@ pub enum MapFunction {
         /// Whether records without a match are emitted instead.
         invert: bool,
     },
+    /// Some fields → others.
+    Fields(Fields),
+    /// A member of a JSON text → another.
+    Lookup(Lookup),
+    /// Groups of a pattern.
+    Extract(Extract),
+    /// `count` → 1.
+    Count,
 }
 
-const NAMES: [&str; 3] = ["identity", "words", "grep"];
+const NAMES: [&str; 8] = ["identity", "words", "grep", "fields", "csv", "json", "extract", "count"];
 
 impl MapFunction {
     /// The function of a manifest.
@@ -45,10 +57,7 @@ impl MapFunction {
             "identity" => Self::Identity,
             "words" => Self::Words { pattern: args.regex("pattern")?, lowercase: args.flag("lowercase")? },
             "grep" => {
-                args.needed_text("pattern")?;
-                let Some(pattern) = Args::new(builtin).regex("pattern")? else {
-                    return Err(unknown("map", &builtin.name, &NAMES));
-                };
+                let pattern = args.needed_regex("pattern")?;
                 let group = usize::try_from(args.number("group", 0)?).unwrap_or(usize::MAX);
                 if group >= pattern.captures_len() {
                     let groups = pattern.captures_len() - 1;
@@ -58,6 +67,37 @@ impl MapFunction {
                 }
                 Self::Grep { pattern, group, invert: args.flag("invert")? }
             }
+            "fields" => {
+                let separator = args.text("separator")?.unwrap_or("\t");
+                if separator.is_empty() {
+                    return Err(Error::usage("argument `separator` of builtin `fields` is empty"));
+                }
+                let key = args.list("key")?.unwrap_or_else(|| "1".into());
+                let value = args.list("value")?.unwrap_or_else(|| "2-".into());
+                Self::Fields(Fields::new(
+                    separator.as_bytes(),
+                    FieldList::parse("key", &key)?,
+                    FieldList::parse("value", &value)?,
+                ))
+            }
+            name @ ("csv" | "json") => {
+                let path = if name == "csv" { Path::column } else { Path::pointer };
+                let (key, value) = (args.text("key")?.map(path), args.text("value")?.map(path));
+                if key.is_none() && value.is_none() {
+                    return Err(Error::usage(format!(
+                        "builtin `{name}` needs the argument `key`, `value` or both"
+                    )));
+                }
+                Self::Lookup(Lookup::new(key, value))
+            }
+            "extract" => {
+                let pattern = args.needed_regex("pattern")?;
+                let key = Template::parse("key", args.text("key")?.unwrap_or("${1}"), &pattern)?;
+                let value = Template::parse("value", args.text("value")?.unwrap_or("${bytes}"), &pattern)?;
+                let strict = args.choice("onMismatch", &[("Skip", false), ("BadRecord", true)])?;
+                Self::Extract(Extract::new(pattern, key, value, strict))
+            }
+            "count" => Self::Count,
             name => return Err(unknown("map", name, &NAMES)),
         };
         args.end()?;
@@ -70,9 +110,11 @@ impl MapFunction {
             Self::Identity => Box::new(Identity { key: Vec::new() }),
             Self::Words { pattern: None, lowercase: false } => Box::new(Words),
             Self::Words { pattern, lowercase } => Box::new(PatternWords::new(pattern, lowercase)),
-            Self::Grep { pattern, group, invert } => {
-                Box::new(Grep { searchable: is_searchable(&pattern), pattern, group, invert })
-            }
+            Self::Grep { pattern, group, invert } => Box::new(Grep::new(pattern, group, invert)),
+            Self::Fields(fields) => Box::new(fields),
+            Self::Lookup(lookup) => Box::new(lookup),
+            Self::Extract(extract) => Box::new(extract),
+            Self::Count => Box::new(Count),
         }
     }
 }
@@ -87,59 +129,23 @@ impl Mapper for Identity {
     }
 }
 
-struct Grep {
-    pattern: Regex,
-    group: usize,
-    invert: bool,
-    searchable: bool,
-}
+/// One for each record, under one key.
+struct Count;
 
-impl Mapper for Grep {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
-        if self.invert {
-            return if self.pattern.is_match(record.value) { Ok(()) } else { out.emit_one(record.value) };
-        }
-        if self.group == 0 {
-            return self.pattern.find_iter(record.value).try_for_each(|found| out.emit_one(found.as_bytes()));
-        }
-        for captures in self.pattern.captures_iter(record.value) {
-            if let Some(group) = captures.get(self.group) {
-                out.emit_one(group.as_bytes())?;
-            }
-        }
-        Ok(())
+impl Mapper for Count {
+    fn map(&mut self, _record: &Record<'_>, out: &mut Collector) -> Result<()> {
+        out.emit_one(b"count")
     }
 
     fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
-        if self.invert || !self.searchable || !chunk.is_plain() {
-            return chunk.each(|record| self.map(&record, out));
+        if let Sink::Sum(table) = &mut out.sink
+            && chunk.is_plain()
+        {
+            let lines = chunk.count_lines();
+            table.add_ones(b"count", lines);
+            out.added(lines)?;
+            return Ok(lines);
         }
-        // Most records don't match: a search over the chunk finds those that may. A match may go on
-        // past its line's end; whether the line itself has one, `map` finds out.
-        let bytes = chunk.lines.bytes;
-        let mut at = 0;
-        while let Some(found) = self.pattern.find_at(bytes, at) {
-            let start = memchr::memrchr(b'\n', &bytes[at..found.start()]).map_or(at, |end| at + end + 1);
-            let end =
-                memchr::memchr(b'\n', &bytes[found.start()..]).map_or(bytes.len(), |n| found.start() + n);
-            let line = &bytes[start..end];
-            let value = if end < bytes.len() { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
-            let offset = chunk.lines.offset + start as u64;
-            self.map(&Record { key: Key::Number(offset), value, offset }, out)?;
-            at = end + 1;
-            if at > bytes.len() {
-                break;
-            }
-        }
-        Ok(chunk.count_lines())
+        chunk.each(|record| self.map(&record, out))
     }
-}
-
-/// Whether a match in a record is always a match in a chunk of records too: the pattern has no
-/// anchors or word boundaries, which see the edge of the text, and never matches nothing.
-fn is_searchable(pattern: &Regex) -> bool {
-    regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern.as_str()).is_ok_and(|hir| {
-        let properties = hir.properties();
-        properties.look_set().is_empty() && properties.minimum_len().is_some_and(|least| least > 0)
-    })
 }

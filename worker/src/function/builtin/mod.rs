@@ -1,12 +1,23 @@
 //! The functions that come with the engine, by name.
 
+mod aggregate;
 mod args;
+mod extract;
+mod fields;
+mod grep;
+mod join;
+mod lookup;
 mod map;
+mod numeric;
 mod reduce;
+mod scan;
+mod stats;
+mod values;
 mod words;
 
 use mapreduce_api::v1alpha1::{Builtin, Function};
 
+pub use self::join::JoinKind;
 pub use self::map::MapFunction;
 pub use self::reduce::ReduceFunction;
 pub(crate) use self::reduce::not_a_number;
@@ -21,3 +32,6 @@ fn builtin(function: &Function) -> Result<&Builtin> {
 fn unknown(kind: &str, name: &str, names: &[&str]) -> Error {
     Error::usage(format!("there is no {kind} builtin `{name}`: there are {}", names.join(", ")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,32 @@
-//! Built-in reduce and combine functions.
+//! Built-in reduce and combine functions, by name.
+//!
+//! What a function keeps of a group while its values stream by:
+//!
+//! ```text
+//!  identity, sum, count, min, max, mean, first, last   one value or number
+//!  top                                                 n values
+//!  stats                                               8 bytes a value, for the median
+//!  distinct, histogram                                 each distinct value
+//!  collect, join                                       every value
+//!  aggregate                                           as the aggregator that the key names
+//! ```
+
+use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::Function;
 
+use super::aggregate::Aggregate;
 use super::args::Args;
+use super::join::{Join, JoinKind};
+use super::numeric::{Extreme, Mean, Sum, Top};
+use super::stats::Stats;
+use super::values::{Collect, Count, Distinct, End, Histogram, Identity};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
-use crate::function::number::{ExactSum, Number};
-use crate::function::{Emit, Reducer, Values};
-use crate::shuffle::table::push_i64;
+use crate::function::Reducer;
 
 /// A checked reduce function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReduceFunction {
     /// Every pair.
     Identity,
@@ -18,33 +34,176 @@ pub enum ReduceFunction {
     Sum,
     /// The number of values.
     Count,
+    /// The least number.
+    Min,
+    /// The greatest number.
+    Max,
+    /// The mean.
+    Mean,
+    /// The number of distinct values.
+    Distinct,
+    /// Count, sum, least, greatest, mean, standard deviation, median.
+    Stats,
+    /// How often the distinct values come.
+    Histogram,
+    /// The smallest value in byte order.
+    First,
+    /// The largest value in byte order.
+    Last,
+    /// The greatest numbers.
+    Top {
+        /// How many.
+        n: usize,
+    },
+    /// The values joined in byte order.
+    Collect {
+        /// What stands between them.
+        separator: Arc<[u8]>,
+        /// Whether a value is taken once.
+        unique: bool,
+    },
+    /// Pairs of values of two sides.
+    Join {
+        /// Whether a pair may miss a side.
+        kind: JoinKind,
+        /// The sides' tags.
+        sides: [Arc<[u8]>; 2],
+    },
+    /// What the key asks for.
+    Aggregate,
 }
 
-const NAMES: [&str; 3] = ["identity", "sum", "count"];
+const NAMES: [&str; 15] = [
+    "identity",
+    "sum",
+    "count",
+    "min",
+    "max",
+    "mean",
+    "distinct",
+    "stats",
+    "histogram",
+    "first",
+    "last",
+    "top",
+    "collect",
+    "join",
+    "aggregate",
+];
+
+const MOST_TOP: u64 = 1_000_000;
 
 impl ReduceFunction {
     /// The function of a manifest.
     pub fn new(function: &Function) -> Result<Self> {
         let builtin = builtin(function)?;
-        let args = Args::new(builtin);
+        let mut args = Args::new(builtin);
         let made = match builtin.name.as_str() {
             "identity" => Self::Identity,
             "sum" => Self::Sum,
             "count" => Self::Count,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            "mean" => Self::Mean,
+            "distinct" => Self::Distinct,
+            "stats" => Self::Stats,
+            "histogram" => Self::Histogram,
+            "first" => Self::First,
+            "last" => Self::Last,
+            "top" => {
+                let n = args.number("n", 10)?;
+                if n == 0 || n > MOST_TOP {
+                    return Err(Error::usage(format!(
+                        "argument `n` of builtin `top` is from 1 to {MOST_TOP}, not {n}"
+                    )));
+                }
+                args.choice("by", &[("numeric", ())])?;
+                Self::Top { n: n as usize }
+            }
+            "collect" => Self::Collect {
+                separator: args.text("separator")?.unwrap_or(",").as_bytes().into(),
+                unique: args.flag("unique")?,
+            },
+            "join" => {
+                let kinds = [
+                    ("inner", JoinKind::INNER),
+                    ("left", JoinKind::LEFT),
+                    ("right", JoinKind::RIGHT),
+                    ("outer", JoinKind::OUTER),
+                ];
+                let kind = args.choice("type", &kinds)?;
+                Self::Join { kind, sides: args.sides("sides")?.map(|tag| tag.as_bytes().into()) }
+            }
+            "aggregate" => Self::Aggregate,
             name => return Err(unknown("reduce", name, &NAMES)),
         };
         args.end()?;
         Ok(made)
     }
 
-    /// A combine function is applied any number of times, to its own results too.
-    pub fn check_combiner(&self) -> Result<()> {
-        match self {
-            Self::Identity | Self::Sum => Ok(()),
-            Self::Count => Err(Error::usage(
+    /// A combine function is applied any number of times, to its own results too: an error for one
+    /// that would give another result then. `reduce` is the job's reduce function.
+    pub fn check_combiner(&self, reduce: Option<&Self>) -> Result<()> {
+        let remedy = match self {
+            Self::Identity | Self::Sum | Self::Min | Self::Max | Self::First | Self::Last => return Ok(()),
+            Self::Aggregate => {
+                if reduce == Some(self) {
+                    return Ok(());
+                }
+                "`aggregate` as a combine function goes with `aggregate` as the reduce function, \
+                 which takes the type from the key: use it for both, or leave combine out"
+            }
+            Self::Top { n } => {
+                if reduce == Some(self) {
+                    return Ok(());
+                }
+                return Err(Error::usage(format!(
+                    "`top` as a combine function goes with `top` of the same `n`, {n}, as the reduce \
+                     function: use it for both, or leave combine out"
+                )));
+            }
+            Self::Count => {
                 "`count` can't be a combine function, which is applied to its own results too: \
-                 emit 1 for each value and use `sum` for combine and reduce",
-            )),
+                 emit 1 for each value and use `sum` for combine and reduce"
+            }
+            Self::Mean => {
+                "`mean` can't be a combine function: the mean of means is not the mean; leave combine out"
+            }
+            Self::Distinct | Self::Stats | Self::Histogram => {
+                return Err(Error::usage(format!(
+                    "`{}` can't be a combine function, which is applied to its own results too: \
+                     leave combine out",
+                    self.name()
+                )));
+            }
+            Self::Collect { .. } => {
+                "`collect` can't be a combine function: values that are joined already can't be put in \
+                 order any more; leave combine out"
+            }
+            Self::Join { .. } => {
+                "`join` can't be a combine function, which sees only some values of a key: leave combine out"
+            }
+        };
+        Err(Error::usage(remedy))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Sum => "sum",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Mean => "mean",
+            Self::Distinct => "distinct",
+            Self::Stats => "stats",
+            Self::Histogram => "histogram",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Top { .. } => "top",
+            Self::Collect { .. } => "collect",
+            Self::Join { .. } => "join",
+            Self::Aggregate => "aggregate",
         }
     }
 
@@ -52,93 +211,40 @@ impl ReduceFunction {
     pub fn make(&self) -> Box<dyn Reducer> {
         match self {
             Self::Identity => Box::new(Identity),
-            Self::Sum => Box::new(Sum { text: Vec::new(), combine: false }),
-            Self::Count => Box::new(Count { text: Vec::new() }),
+            Self::Sum => Box::new(Sum::new(false)),
+            Self::Count => Box::new(Count::default()),
+            Self::Min => Box::new(Extreme::min()),
+            Self::Max => Box::new(Extreme::max()),
+            Self::Mean => Box::new(Mean::default()),
+            Self::Distinct => Box::new(Distinct::default()),
+            Self::Stats => Box::new(Stats::default()),
+            Self::Histogram => Box::new(Histogram::default()),
+            Self::First => Box::new(End::first()),
+            Self::Last => Box::new(End::last()),
+            Self::Top { n } => Box::new(Top::new(*n)),
+            Self::Collect { separator, unique } => Box::new(Collect::new(Arc::clone(separator), *unique)),
+            Self::Join { kind, sides } => Box::new(Join::new(*kind, sides.clone())),
+            Self::Aggregate => Box::new(Aggregate::new(false)),
         }
     }
 
     /// One for a combiner: its results are values again.
     pub fn combiner(&self) -> Box<dyn Reducer> {
         match self {
-            Self::Sum => Box::new(Sum { text: Vec::new(), combine: true }),
+            Self::Sum => Box::new(Sum::new(true)),
+            Self::Aggregate => Box::new(Aggregate::new(true)),
             other => other.make(),
-        }
-    }
-}
-
-struct Identity;
-
-impl Reducer for Identity {
-    fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
-        while let Some(value) = values.next()? {
-            out.emit(key, value)?;
-        }
-        Ok(())
-    }
-}
-
-struct Count {
-    text: Vec<u8>,
-}
-
-impl Reducer for Count {
-    fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
-        let mut count = 0;
-        while values.next()?.is_some() {
-            count += 1;
-        }
-        self.text.clear();
-        push_i64(&mut self.text, count);
-        out.emit(key, &self.text)
-    }
-}
-
-/// The sum. As a combiner it leaves doubles in exact parts, so that the sum of sums is the sum.
-struct Sum {
-    text: Vec<u8>,
-    combine: bool,
-}
-
-impl Reducer for Sum {
-    fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
-        let mut small = 0i64;
-        let mut sum: Option<ExactSum> = None;
-        while let Some(value) = values.next()? {
-            let number = Number::parse(value).ok_or_else(|| not_a_number(key, value))?;
-            if let Number::Integer(n) = number
-                && let Ok(n) = i64::try_from(n)
-                && let Some(next) = small.checked_add(n)
-            {
-                small = next;
-            } else {
-                sum.get_or_insert_default().add(number);
-            }
-        }
-        match sum {
-            None => {
-                self.text.clear();
-                push_i64(&mut self.text, small);
-                out.emit(key, &self.text)
-            }
-            Some(mut sum) => {
-                sum.add(Number::Integer(small.into()));
-                if self.combine {
-                    return sum.each_text(&mut self.text, |text| out.emit(key, text));
-                }
-                sum.text(&mut self.text)
-                    .map_err(|error| error.context(format!("the sum of key `{}`", key.escape_ascii())))?;
-                out.emit(key, &self.text)
-            }
         }
     }
 }
 
 /// The error for a value that had to be a number.
 pub(crate) fn not_a_number(key: &[u8], value: &[u8]) -> Error {
-    let shown = &value[..value.len().min(64)];
-    Error::permanent(format!(
-        "`{}`, a value of key `{}`, is no number",
-        shown.escape_ascii(),
-        key.escape_ascii()
-    ))
+    bad_value(key, value, "is no number")
+}
+
+/// The error for a value that a function doesn't take.
+pub(super) fn bad_value(key: &[u8], value: &[u8], why: &str) -> Error {
+    let show = |text: &[u8]| text[..text.len().min(64)].escape_ascii().to_string();
+    Error::permanent(format!("`{}`, a value of key `{}`, {why}", show(value), show(key)))
 }

@@ -1,0 +1,431 @@
+//! A fast way to the groups of most matches.
+//!
+//! A pattern such as `^\S+ - \[([^\]]*)\] "(?:GET|POST) (\S+)` needs no automaton: the path that a
+//! backtracking matcher tries first (a run as long as it can be, the first branch that begins here)
+//! is the right one for nearly every record. Where that path leads to the end, it is the match, by
+//! the definition of leftmost-first. Where it doesn't, or meets bytes whose class it can't tell
+//! without decoding them, the answer is [`Found::Unsure`], and the regex itself decides.
+
+use memchr::memmem::Finder;
+use regex::bytes::Regex;
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+
+/// What a scan says of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The pattern matches, with the groups that the scan has.
+    Match,
+    /// The pattern doesn't match.
+    Nothing,
+    /// Ask the regex.
+    Unsure,
+}
+
+/// A compiled pattern and the groups of its last match.
+#[derive(Clone, Debug)]
+pub(super) struct Scan {
+    steps: Vec<Step>,
+    /// Where a match may begin, but for the start of the text.
+    prefix: Option<Finder<'static>>,
+    /// Start and end of each group.
+    slots: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Literal(Box<[u8]>),
+    /// As many bytes of a class as there are, up to `max`.
+    Run {
+        class: Box<ByteClass>,
+        min: usize,
+        max: usize,
+    },
+    /// As few bytes of a class as there are before a text.
+    Until {
+        class: Box<ByteClass>,
+        min: usize,
+        text: Box<[u8]>,
+    },
+    /// The position goes into a slot.
+    Mark(usize),
+    /// The end of the text.
+    End,
+    /// The first branch that can begin here.
+    Branches(Vec<Vec<Self>>),
+    /// These steps if they can begin here.
+    Optional(Vec<Self>),
+}
+
+/// Whether a byte is in a class: `IN`, `OUT`, or `UNSURE` for one of several bytes of a character.
+type ByteClass = [u8; 256];
+const OUT: u8 = 0;
+const IN: u8 = 1;
+const UNSURE: u8 = 2;
+
+const UNSET: usize = usize::MAX;
+
+impl Scan {
+    /// None for a pattern that this way does not suit.
+    pub(super) fn new(pattern: &Regex) -> Option<Self> {
+        let hir = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern.as_str()).ok()?;
+        let parts = match hir.kind() {
+            HirKind::Concat(parts) => &parts[..],
+            _ => std::slice::from_ref(&hir),
+        };
+        let (anchored, parts) = match parts {
+            [first, rest @ ..] if *first.kind() == HirKind::Look(Look::Start) => (true, rest),
+            _ => (false, parts),
+        };
+        let mut steps = Vec::new();
+        compile_all(parts, &mut steps)?;
+        suits(&steps, None)?;
+        // What may be empty at the end changes no group.
+        while let Some(Step::Run { min: 0, .. }) = steps.last() {
+            steps.pop();
+        }
+        let first = steps.iter().find(|step| !matches!(step, Step::Mark(_)));
+        let prefix = match first {
+            _ if anchored => None,
+            Some(Step::Literal(text)) => Some(Finder::new(text).into_owned()),
+            _ => None,
+        };
+        Some(Self { steps, prefix, slots: vec![UNSET; 2 * pattern.captures_len()] })
+    }
+
+    /// Looks for the first match.
+    #[inline]
+    pub(super) fn find(&mut self, text: &[u8]) -> Found {
+        self.slots.fill(UNSET);
+        let start = match &self.prefix {
+            None => 0,
+            Some(prefix) => match prefix.find(text) {
+                Some(at) => at,
+                None => return Found::Nothing,
+            },
+        };
+        match walk(&self.steps, text, start, &mut self.slots) {
+            Some(_) => Found::Match,
+            None => Found::Unsure,
+        }
+    }
+
+    /// A group of the last match, empty where it took no part.
+    #[inline]
+    pub(super) fn group<'a>(&self, text: &'a [u8], number: usize) -> &'a [u8] {
+        let (from, to) = (self.slots[2 * number], self.slots[2 * number + 1]);
+        if to == UNSET { b"" } else { &text[from..to] }
+    }
+}
+
+/// Takes the steps from `at` on; where they end. None where the first path ends before.
+fn walk(steps: &[Step], text: &[u8], mut at: usize, slots: &mut [usize]) -> Option<usize> {
+    for step in steps {
+        match step {
+            Step::Literal(literal) => {
+                if !text[at..].starts_with(literal) {
+                    return None;
+                }
+                at += literal.len();
+            }
+            Step::Run { class, min, max } => {
+                let most = text.len().min(at.saturating_add(*max));
+                let length = text[at..most].iter().position(|&byte| class[usize::from(byte)] != IN);
+                let end = length.map_or(most, |length| at + length);
+                if end < most && class[usize::from(text[end])] == UNSURE || end - at < *min {
+                    return None;
+                }
+                at = end;
+            }
+            Step::Until { class, min, text: literal } => {
+                let from = at;
+                while at - from < *min || !text[at..].starts_with(literal) {
+                    if class[usize::from(*text.get(at)?)] != IN {
+                        return None;
+                    }
+                    at += 1;
+                }
+            }
+            Step::Mark(slot) => slots[*slot] = at,
+            Step::End => {
+                if at < text.len() {
+                    return None;
+                }
+            }
+            Step::Branches(branches) => {
+                let mut taken = None;
+                for branch in branches {
+                    if begins(branch, text, at)? {
+                        taken = Some(walk(branch, text, at, slots)?);
+                        break;
+                    }
+                }
+                at = taken?;
+            }
+            Step::Optional(steps) => {
+                if begins(steps, text, at)? {
+                    at = walk(steps, text, at, slots)?;
+                }
+            }
+        }
+    }
+    Some(at)
+}
+
+/// Whether steps can begin at `at`. None where only the regex can tell.
+fn begins(steps: &[Step], text: &[u8], at: usize) -> Option<bool> {
+    for step in steps {
+        match step {
+            Step::Mark(_) => {}
+            Step::Literal(literal) => return Some(text[at..].starts_with(literal)),
+            Step::Run { min: 0, .. } => return Some(true),
+            Step::Run { class, .. } => {
+                let Some(&byte) = text.get(at) else { return Some(false) };
+                return match class[usize::from(byte)] {
+                    UNSURE => None,
+                    inside => Some(inside == IN),
+                };
+            }
+            Step::Until { .. } | Step::End | Step::Branches(_) | Step::Optional(_) => return None,
+        }
+    }
+    Some(true)
+}
+
+fn compile_all(parts: &[Hir], steps: &mut Vec<Step>) -> Option<()> {
+    for (i, part) in parts.iter().enumerate() {
+        if let HirKind::Repetition(repetition) = part.kind()
+            && !repetition.greedy
+        {
+            let literal = parts.get(i + 1).and_then(leading_literal)?;
+            let class = class_of(&repetition.sub)?;
+            let min = repetition.min as usize;
+            if repetition.max.is_some() {
+                return None;
+            }
+            steps.push(Step::Until { class, min, text: literal.into() });
+        } else {
+            compile(part, steps)?;
+        }
+    }
+    Some(())
+}
+
+fn leading_literal(hir: &Hir) -> Option<&[u8]> {
+    match hir.kind() {
+        HirKind::Literal(literal) => Some(&literal.0),
+        HirKind::Capture(capture) => leading_literal(&capture.sub),
+        HirKind::Concat(parts) => leading_literal(parts.first()?),
+        _ => None,
+    }
+}
+
+fn compile(hir: &Hir, steps: &mut Vec<Step>) -> Option<()> {
+    match hir.kind() {
+        HirKind::Empty => {}
+        HirKind::Literal(literal) => steps.push(Step::Literal(literal.0.clone())),
+        HirKind::Class(_) => steps.push(Step::Run { class: class_of(hir)?, min: 1, max: 1 }),
+        HirKind::Look(Look::End) => steps.push(Step::End),
+        HirKind::Look(_) => return None,
+        HirKind::Repetition(repetition) => compile_repetition(repetition, steps)?,
+        HirKind::Capture(capture) => {
+            let slot = 2 * capture.index as usize;
+            steps.push(Step::Mark(slot));
+            compile_all(std::slice::from_ref(&*capture.sub), steps)?;
+            steps.push(Step::Mark(slot + 1));
+        }
+        HirKind::Concat(parts) => compile_all(parts, steps)?,
+        HirKind::Alternation(branches) => {
+            let mut compiled = Vec::new();
+            for branch in branches {
+                let mut steps = Vec::new();
+                compile_all(std::slice::from_ref(branch), &mut steps)?;
+                compiled.push(steps);
+            }
+            steps.push(Step::Branches(compiled));
+        }
+    }
+    Some(())
+}
+
+fn compile_repetition(repetition: &Repetition, steps: &mut Vec<Step>) -> Option<()> {
+    if !repetition.greedy {
+        return None;
+    }
+    if let Some(class) = class_of(&repetition.sub) {
+        let max = repetition.max.map_or(usize::MAX, |max| max as usize);
+        steps.push(Step::Run { class, min: repetition.min as usize, max });
+        return Some(());
+    }
+    let can_be_empty = repetition.sub.properties().minimum_len() == Some(0);
+    if (repetition.min, repetition.max) != (0, Some(1)) || can_be_empty {
+        return None;
+    }
+    let mut inner = Vec::new();
+    compile_all(std::slice::from_ref(&*repetition.sub), &mut inner)?;
+    steps.push(Step::Optional(inner));
+    Some(())
+}
+
+/// The class of what takes one byte, or one character, of ASCII.
+fn class_of(hir: &Hir) -> Option<Box<ByteClass>> {
+    let mut class = Box::new([OUT; 256]);
+    match hir.kind() {
+        HirKind::Literal(literal) => match literal.0[..] {
+            [byte] => class[usize::from(byte)] = IN,
+            _ => return None,
+        },
+        HirKind::Class(Class::Bytes(bytes)) => {
+            for range in bytes.ranges() {
+                class[usize::from(range.start())..=usize::from(range.end())].fill(IN);
+            }
+        }
+        HirKind::Class(Class::Unicode(chars)) => {
+            for range in chars.ranges() {
+                let (start, end) = (range.start() as usize, range.end() as usize);
+                if start < 0x80 {
+                    class[start..=end.min(0x7f)].fill(IN);
+                }
+                if end >= 0x80 {
+                    class[0x80..].fill(UNSURE);
+                }
+            }
+        }
+        _ => return None,
+    }
+    Some(class)
+}
+
+/// The bytes with which what has to come next may begin; none where nothing has to.
+type Follow = Option<[bool; 256]>;
+
+/// A run that takes what has to come behind it makes the first path fail at every record: none.
+/// `follow` comes behind the steps; what has to come before them is the result.
+fn suits(steps: &[Step], mut follow: Follow) -> Option<Follow> {
+    for step in steps.iter().rev() {
+        match step {
+            Step::Mark(_) => {}
+            Step::End => follow = Some([false; 256]),
+            Step::Literal(literal) => {
+                let mut bytes = [false; 256];
+                bytes[usize::from(*literal.first()?)] = true;
+                follow = Some(bytes);
+            }
+            Step::Run { class, min, max } => {
+                let takes = |bytes: [bool; 256]| (0..0x80).any(|byte| bytes[byte] && class[byte] == IN);
+                if min != max && follow.is_some_and(takes) {
+                    return None;
+                }
+                if *min > 0 {
+                    follow = Some(class.map(|is_in| is_in != OUT));
+                }
+            }
+            Step::Until { class, min, .. } => {
+                if *min > 0 {
+                    follow = Some(class.map(|is_in| is_in != OUT));
+                }
+            }
+            Step::Branches(branches) => {
+                let mut all = Some([false; 256]);
+                for branch in branches {
+                    all = match (all, suits(branch, follow)?) {
+                        (Some(mut all), Some(own)) => {
+                            all.iter_mut().zip(own).for_each(|(all, own)| *all |= own);
+                            Some(all)
+                        }
+                        _ => None,
+                    };
+                }
+                follow = all;
+            }
+            Step::Optional(steps) => {
+                suits(steps, follow)?;
+            }
+        }
+    }
+    Some(follow)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::bytes::Regex;
+
+    use super::{Found, Scan};
+
+    const PATTERNS: [&str; 16] = [
+        r#"^(\S+) \S+ \[([^\]]+)\] "(?:GET|POST|PUT) ([^ ?"]*)[^"]*" (\d{3}) (\d+|-)"#,
+        r#""(GET|HEAD|POST) (?P<path>[^ ?]+)"#,
+        r"^([ab]*)-(?:(\d+)|x)$",
+        r"(a+)b?c",
+        r"^(?:(\d+) )?(\w+)",
+        r"a(.*?)bc",
+        r"^([^,]*),([^,]*),",
+        r"(?-u)^([^ ]+) (.*)",
+        r"x{2,3}(y)",
+        r"^(a?)(b?)(c?)",
+        r"([0-9]+)\.([0-9]+)?",
+        r"(?:a|ab)(c|bcd)",
+        r"^a(\s*)$",
+        r"(?i)^get ([a-z]+)",
+        r"(b|)a",
+        r"^(.*)b",
+    ];
+
+    /// What the regex says, with the scan's answer checked against it.
+    fn check(pattern: &str, text: &[u8]) -> Found {
+        let regex = Regex::new(pattern).unwrap();
+        let Some(mut scan) = Scan::new(&regex) else { return Found::Unsure };
+        let found = scan.find(text);
+        let captures = regex.captures(text);
+        match found {
+            Found::Match => {
+                let captures = captures.unwrap_or_else(|| panic!("{pattern} has no match in {text:?}"));
+                for i in 1..captures.len() {
+                    let expected = captures.get(i).map_or(&b""[..], |group| group.as_bytes());
+                    assert_eq!(scan.group(text, i), expected, "group {i} of {pattern} in {text:?}");
+                }
+            }
+            Found::Nothing => assert!(captures.is_none(), "{pattern} matches {text:?}"),
+            Found::Unsure => {}
+        }
+        found
+    }
+
+    #[test]
+    fn the_patterns_of_logs_are_scanned() {
+        let line = br#"10.0.0.1 - [01/Oct/2026:00:00:02 +0000] "GET /a/b?c=1 HTTP/1.1" 200 13289 "-" "x""#;
+        for pattern in &PATTERNS[..2] {
+            assert_eq!(check(pattern, line), Found::Match, "{pattern}");
+        }
+        assert_eq!(check(PATTERNS[1], b"no request"), Found::Nothing);
+        assert_eq!(check(PATTERNS[4], "1 é".as_bytes()), Found::Unsure, "not ASCII: the regex decides");
+        assert_eq!(check(r"^\w+", "é".as_bytes()), Found::Unsure);
+    }
+
+    #[test]
+    fn a_pattern_whose_runs_take_what_has_to_come_is_left_to_the_regex() {
+        for pattern in [r"^(.*) x", r"(\S+)-", r"a.*b", r"(?:ab)+", r"\bx", r"(a*)*", r"(?m)^x"] {
+            assert!(Scan::new(&Regex::new(pattern).unwrap()).is_none(), "{pattern}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn a_match_is_the_one_of_the_regex(i in 0..PATTERNS.len(), text in "[abcdxy0-9 ,.\"é-]{0,12}") {
+            check(PATTERNS[i], text.as_bytes());
+        }
+
+        #[test]
+        fn a_match_of_any_pattern_is_the_one_of_the_regex(
+            pattern in "\\^?((\\(a*|\\(\\?:b|\\([ab]|\\(c\\?)([ab]*\\??|\\|c|\\?|\\+)\\)(\\?|)|[abc](\\?|\\*|\\+|\\*\\?|)|\\[ab\\](\\+|\\*|\\{1,2\\})){1,4}\\$?",
+            texts in proptest::collection::vec("[abc]{0,6}", 8),
+        ) {
+            if Regex::new(&pattern).is_ok() {
+                for text in texts {
+                    check(&pattern, text.as_bytes());
+                }
+            }
+        }
+    }
+}
