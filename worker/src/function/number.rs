@@ -270,7 +270,9 @@ mod tests {
         assert_eq!(sum(&[" 1 ", "-3", "+2"]), "0");
         assert_eq!(sum(&[&most, "-1"]), (i128::MAX - 1).to_string());
         let mut over = ExactSum::default();
-        [&most[..], "1"].iter().for_each(|n| over.add(Number::parse(n.as_bytes()).unwrap()));
+        for n in [&most[..], "1"] {
+            over.add(Number::parse(n.as_bytes()).unwrap());
+        }
         assert!(over.text(&mut Vec::new()).is_err());
         assert_eq!(sum(&[&most, "1", "-2"]), (i128::MAX - 1).to_string(), "whatever the order");
         assert_eq!(sum(&[&most, &most, "2", "0.0"]), "3.402823669209385e+38");
@@ -285,7 +287,9 @@ mod tests {
         assert_eq!(sum(&["9007199254740993", "0.0"]), "9007199254740992");
         assert_eq!(sum(&["1e308", "1e308", "-1e308", "-1e308", "3.5"]), "3.5");
         let mut over = ExactSum::default();
-        ["1e308", "1e308"].iter().for_each(|n| over.add(Number::parse(n.as_bytes()).unwrap()));
+        for n in ["1e308", "1e308"] {
+            over.add(Number::parse(n.as_bytes()).unwrap());
+        }
         assert!(over.text(&mut Vec::new()).unwrap_err().to_string().contains("more than a double"));
     }
 
@@ -350,7 +354,9 @@ mod tests {
             let mut parts: Vec<String> = Vec::new();
             for half in [&values[..cut], &values[cut..]] {
                 let mut sum = ExactSum::default();
-                half.iter().for_each(|value| sum.add(Number::parse(value.as_bytes()).unwrap()));
+                for value in half {
+                    sum.add(Number::parse(value.as_bytes()).unwrap());
+                }
                 sum.each_text(&mut Vec::new(), |text| {
                     parts.push(String::from_utf8(text.to_vec()).unwrap());
                     Ok(())

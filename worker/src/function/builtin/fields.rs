@@ -9,7 +9,7 @@ use crate::shuffle::collector::Collector;
 
 /// Fields by number, as `cut -f` takes them: `2`, `1,3-5`, `-2`, `4-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldList {
+pub(super) struct FieldList {
     /// First and last field of each range, from 1 on, ascending and apart.
     ranges: Vec<(usize, usize)>,
 }

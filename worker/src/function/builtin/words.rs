@@ -131,19 +131,15 @@ impl PatternWords {
 
 impl Mapper for PatternWords {
     fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
-        match self.pattern.take() {
-            Some(pattern) => {
-                let result = pattern
-                    .find_iter(record.value)
-                    .filter(|word| !word.is_empty())
-                    .try_for_each(|word| self.word(word.as_bytes(), out));
-                self.pattern = Some(pattern);
-                result
-            }
-            None => {
-                let words = record.value.split(|&byte| is_space(byte));
-                words.filter(|word| !word.is_empty()).try_for_each(|word| self.word(word, out))
-            }
-        }
+        let Some(pattern) = self.pattern.take() else {
+            let mut words = record.value.split(|&byte| is_space(byte)).filter(|word| !word.is_empty());
+            return words.try_for_each(|word| self.word(word, out));
+        };
+        let result = pattern
+            .find_iter(record.value)
+            .filter(|word| !word.is_empty())
+            .try_for_each(|word| self.word(word.as_bytes(), out));
+        self.pattern = Some(pattern);
+        result
     }
 }
