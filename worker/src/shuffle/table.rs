@@ -84,16 +84,6 @@ impl SumTable {
         self.add_halves(a, b, key, 1);
     }
 
-    /// Adds one to a key's sum, a number of times.
-    pub fn add_ones(&mut self, key: &[u8], times: u64) {
-        if times == 0 {
-            return;
-        }
-        let (a, b) = halves(key);
-        self.add_halves(a, b, key, times as i64);
-        self.input = self.input + times - 1;
-    }
-
     /// Adds a number to a key's sum; an error when the value is none.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), ()> {
         match Number::parse(value).ok_or(())? {
