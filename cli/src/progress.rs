@@ -62,11 +62,8 @@ impl Shown {
             (Arc::clone(progress), Arc::clone(stores), name.to_owned(), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
             let state = || State::of(&progress, &stores);
-            if std::io::stderr().is_terminal() {
-                bar(&name, state, &waits)
-            } else {
-                lines(&name, state, &waits)
-            }
+            let show = if std::io::stderr().is_terminal() { bar } else { lines };
+            show(&name, &state, &waits);
         });
         Self { thread, ended }
     }
@@ -85,7 +82,7 @@ fn wait(ended: &(Mutex<bool>, Condvar), time: Duration) -> bool {
     *waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
-fn bar(name: &str, state: impl Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
+fn bar(name: &str, state: &dyn Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{elapsed}] {wide_bar} {msg}") {
         bar.set_style(style);
@@ -104,7 +101,7 @@ fn bar(name: &str, state: impl Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
     bar.finish_and_clear();
 }
 
-fn lines(name: &str, state: impl Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
+fn lines(name: &str, state: &dyn Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
     let started = Instant::now();
     let mut shown: Option<State> = None;
     let say =

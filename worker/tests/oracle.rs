@@ -1,5 +1,12 @@
 //! Whatever the splits, memory, threads and partitions: the output is the one that a few lines of
 //! code make of the same input in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -69,7 +76,7 @@ proptest! {
         as_pods: bool,
     ) {
         let mut place = Place::new();
-        let text: String = lines.iter().map(|(key, value)| format!("k{key}\t{value}\n")).collect();
+        let text = text_of(&lines);
         place.write("in/a", text);
         place.resources.memory = memory;
         place.resources.threads = threads;
@@ -84,7 +91,11 @@ proptest! {
         place.run(fields).unwrap();
         let mut expected = lines.clone();
         expected.sort_by_key(|(key, _)| *key);
-        let expected: String = expected.iter().map(|(key, value)| format!("k{key}\t{value}\n")).collect();
-        prop_assert_eq!(place.output_text(), expected);
+        prop_assert_eq!(place.output_text(), text_of(&expected));
     }
+}
+
+fn text_of(lines: &[(u8, u32)]) -> String {
+    let lines: Vec<String> = lines.iter().map(|(key, value)| format!("k{key}\t{value}\n")).collect();
+    lines.concat()
 }

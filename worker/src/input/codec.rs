@@ -95,7 +95,7 @@ impl Read for Named {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.decoder.read(buf).map_err(|error| {
             // What the store below has said is not the decoder's.
-            if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+            if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>) {
                 return error;
             }
             let codec = format!("{:?}", self.codec).to_lowercase();
@@ -181,7 +181,9 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn codecs() -> [(Codec, Box<dyn Fn(&[u8]) -> Vec<u8>>); 4] {
+    type Encode = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+    fn codecs() -> [(Codec, Encode); 4] {
         [
             (Codec::Gzip, Box::new(gzip)),
             (Codec::Bzip2, Box::new(bzip2)),

@@ -65,10 +65,9 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Vec<Object>> {
     entries.retain(|entry| {
         let below = &entry.key[prefix.len()..];
         // Object stores keep empty objects named as folders: they are no input.
-        !below.is_empty()
-            && !below.ends_with('/')
-            && !(input.ignore_hidden && is_hidden(below))
-            && pattern.as_ref().is_none_or(|glob| glob.is_match(below))
+        let object = !below.is_empty() && !below.ends_with('/');
+        let shown = !input.ignore_hidden || !is_hidden(below);
+        object && shown && pattern.as_ref().is_none_or(|glob| glob.is_match(below))
     });
     if entries.is_empty() && glob.is_some() {
         // A name may hold a glob's characters.
@@ -106,7 +105,7 @@ fn is_hidden(below: &str) -> bool {
 mod tests {
     use std::path::Path;
 
-    use mapreduce_api::v1alpha1::Input;
+    use mapreduce_api::v1alpha1::{Input, Storage};
     use tokio_util::sync::CancellationToken;
 
     use super::list;
@@ -115,7 +114,7 @@ mod tests {
 
     fn names(dir: &Path, input: serde_json::Value) -> Result<Vec<String>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let stores = Stores::new(Default::default(), dir, runtime.handle().clone(), CancellationToken::new());
+        let stores = Stores::new(Storage::default(), dir, runtime.handle().clone(), CancellationToken::new());
         let input: Input = serde_json::from_value(input).unwrap();
         let base = format!("file://{}/", dir.display());
         Ok(list(&input, &stores)?

@@ -73,7 +73,7 @@ impl Job {
             Some(url) => stores.locate(url)?.as_prefix().join(&format!("{}/", file.id)),
             None => staging.clone(),
         };
-        Ok(Self { functions, format, stores, output, work, staging, cancel, file })
+        Ok(Self { file, functions, format, stores, output, work, staging, cancel })
     }
 
     /// An error once somebody has asked to stop.

@@ -38,11 +38,10 @@ impl BlockCodec {
     /// What the manifest asks for; `Auto` is zstd for a bucket and nothing for memory and files.
     pub fn of(compression: ShuffleCompression, bucket: bool) -> Self {
         match compression {
-            ShuffleCompression::None => Self::None,
             ShuffleCompression::Lz4 => Self::Lz4,
             ShuffleCompression::Zstd => Self::Zstd,
             ShuffleCompression::Auto if bucket => Self::Zstd,
-            ShuffleCompression::Auto => Self::None,
+            ShuffleCompression::None | ShuffleCompression::Auto => Self::None,
         }
     }
 }

@@ -98,7 +98,7 @@ impl Collector {
                 }
             }
             Sink::Sum(table) => {
-                table.add(key, value).map_err(|()| crate::function::builtin::not_a_number(key, value))?;
+                table.add(key, value)?;
                 if table.is_full() {
                     self.flush()?;
                 }

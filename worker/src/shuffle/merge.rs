@@ -99,7 +99,7 @@ impl Pairs for Merge {
         }
         self.live[winner as usize] = self.runs[winner as usize].advance()?;
         let mut champion = winner;
-        let mut node = (winner as usize + self.runs.len()) / 2;
+        let mut node = usize::midpoint(winner as usize, self.runs.len());
         while node > 0 {
             if self.before(self.tree[node], champion) {
                 std::mem::swap(&mut self.tree[node], &mut champion);
@@ -241,6 +241,9 @@ pub fn merge_down(
     Ok(runs)
 }
 
+/// Takes the pairs that are written.
+type Write<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// What a combiner has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Combined {
@@ -254,7 +257,7 @@ pub struct Combined {
 pub fn write_combined<P: Pairs>(
     mut pairs: P,
     combiner: Option<&mut (dyn Reducer + '_)>,
-    write: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    write: &mut Write<'_>,
 ) -> Result<Combined> {
     let Some(combiner) = combiner else {
         while pairs.advance()? {
@@ -275,7 +278,7 @@ pub fn write_combined<P: Pairs>(
 /// Output of a combiner: pairs of the group's own key, or the run would not be sorted any more.
 struct SameKey<'a> {
     key: &'a [u8],
-    write: &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    write: &'a mut Write<'a>,
     records: &'a mut u64,
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
 use crate::error::Result;
+use crate::function::builtin::not_a_number;
 use crate::function::number::{ExactSum, Number};
 
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +86,8 @@ impl SumTable {
     }
 
     /// Adds a number to a key's sum; an error when the value is none.
-    pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), ()> {
-        match Number::parse(value).ok_or(())? {
+    pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        match Number::parse(value).ok_or_else(|| not_a_number(key, value))? {
             Number::Integer(n) if i64::try_from(n).is_ok() => {
                 let (a, b) = halves(key);
                 self.add_halves(a, b, key, n as i64);

@@ -19,7 +19,8 @@ impl Store for FileStore {
         let mut found = Vec::new();
         match fs::metadata(prefix) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
-            other => drop(other.context(|| format!("can't list file://{prefix}"))?),
+            Err(e) => return Err(Error::from(e).context(format!("can't list file://{prefix}"))),
+            Ok(_) => {}
         }
         let mut above = Vec::new();
         walk(Path::new(prefix), recursive, &mut above, &mut found)?;

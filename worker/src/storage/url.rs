@@ -170,7 +170,7 @@ impl Stores {
         let options = ClientOptions::new()
             .with_allow_http(http)
             .with_connect_timeout(std::time::Duration::from_secs(5))
-            .with_timeout(std::time::Duration::from_secs(120));
+            .with_timeout(std::time::Duration::from_mins(2));
         let store = builder
             .with_client_options(options)
             .build()
@@ -209,7 +209,7 @@ fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig::default(),
         max_retries: 8,
-        retry_timeout: std::time::Duration::from_secs(60),
+        retry_timeout: std::time::Duration::from_mins(1),
     }
 }
 

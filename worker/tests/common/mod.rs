@@ -1,5 +1,5 @@
 //! Jobs over files of a temporary folder.
-#![allow(dead_code, reason = "each test crate uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test crate uses its part")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
