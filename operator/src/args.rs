@@ -136,7 +136,7 @@ mod tests {
     fn the_worker_image_is_all_that_has_to_be_given() {
         let args = Args::try_parse_from(["mapreduce-operator", "--worker-image", "worker:1"]).unwrap();
         assert!(args.watch.namespaces.is_empty());
-        assert_eq!(args.cleanup_timeout, Duration::from_secs(120));
+        assert_eq!(args.cleanup_timeout, Duration::from_mins(2));
         assert_eq!(
             serde_json::to_value(&args.worker.worker_resources).unwrap(),
             serde_json::json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}})

@@ -54,6 +54,13 @@ impl Looks {
         Ok(())
     }
 
+    /// The next look is at this time, if it would have been later.
+    pub fn sooner(&self, uid: &str, time: Timestamp) {
+        if let Some(due) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
+            *due = time.min(*due);
+        }
+    }
+
     /// Nothing waits any more.
     pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
@@ -86,6 +93,10 @@ mod tests {
         assert_eq!(looks.due("a", at(5), interval), Err(Duration::from_secs(10)));
         assert_eq!(looks.due("a", at(15), interval), Ok(()));
         assert_eq!(looks.due("a", at(16), interval), Err(Duration::from_secs(14)));
+        looks.sooner("a", at(20));
+        assert_eq!(looks.due("a", at(17), interval), Err(Duration::from_secs(3)));
+        looks.sooner("a", at(99));
+        assert_eq!(looks.due("a", at(20), interval), Ok(()));
         looks.forget("a");
         assert_eq!(looks.due("a", at(40), interval), Err(interval));
     }

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
 use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
@@ -178,9 +178,11 @@ async fn starting(
         context.looks.forget(&uid);
         return Ok(if idle { Starting::Unread } else { Starting::All });
     }
-    let deadline =
-        job.spec.pending_deadline_seconds.map_or(Duration::MAX, |s| Duration::from_secs(s.unsigned_abs()));
-    let again = context.limits.start_grace.min(deadline);
+    let limit = job.spec.pending_deadline_seconds;
+    let again = context
+        .limits
+        .start_grace
+        .min(limit.map_or(Duration::MAX, |s| Duration::from_secs(s.unsigned_abs())));
     if let Err(wait) = context.looks.due(&uid, now, again) {
         return Ok(Starting::NotDue(wait));
     }
@@ -189,6 +191,12 @@ async fn starting(
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     let pending = api.list(&list).await.map_err(reading("pods"))?;
     if let Some((since, stuck)) = pods::longest_pending(&pending.items) {
+        if let Some(limit) = limit {
+            context.looks.sooner(
+                &uid,
+                since.saturating_add(SignedDuration::from_secs(limit)).unwrap_or(Timestamp::MAX),
+            );
+        }
         return Ok(Starting::Waiting(Waiting { since, stuck, again }));
     }
     // Between two pods a Job has none for a moment; with no tasks done since it started it can't make any.

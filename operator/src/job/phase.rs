@@ -152,12 +152,10 @@ fn active(
         return decision;
     }
     let recorded = job.status.clone().unwrap_or_default();
-    if let Some(over) = deadline(job, &recorded, seen.now).filter(|left| *left <= SignedDuration::ZERO) {
+    if deadline(job, &recorded, seen.now).is_some_and(|left| left <= SignedDuration::ZERO) {
         let active = active_for(&recorded, seen.now).as_secs();
-        let message = format!(
-            "the job was active for {active} s, {} s more than spec.activeDeadlineSeconds allows",
-            -over.as_secs()
-        );
+        let limit = job.spec.active_deadline_seconds.unwrap_or_default();
+        let message = format!("the job has been active for {active} s (spec.activeDeadlineSeconds: {limit})");
         return fail(job, seen, Reason::DeadlineExceeded, message);
     }
     match slot {

@@ -1,1 +1,676 @@
+//! Every phase against what there can be beside it. A decision is written as a few words.
 
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobStatus};
+use mapreduce_api::wire::{JobSummary, PlanSummary};
+use serde_json::{Value, json};
+
+use super::{Change, Decision, Step, decide};
+use crate::context::Limits;
+use crate::job::build::names::Child;
+use crate::job::observed::{
+    ChildJob, Failure, JobState, Observed, Reason, Refusal, Slot, Starting, Stuck, Waiting, Words,
+};
+use crate::job::status::{COMPLETE, PROGRESSING, SUSPENDED, active_for, condition, is_true};
+use crate::job::validate::validate;
+
+const LIMITS: Limits = Limits {
+    cleanup_timeout: Duration::from_mins(2),
+    start_grace: Duration::from_secs(15),
+    default_parallelism: 100,
+};
+
+/// Seconds after the job's creation.
+fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+}
+
+/// A job 10 s after its start, with a plan of 5 map and 2 reduce tasks where its phase has one.
+fn job(phase: &str, spec: &Value) -> MapReduceJob {
+    let mut whole = json!({
+        "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
+        "metadata": {"name": "wc", "namespace": "ns", "uid": "u", "generation": 1, "resourceVersion": "1",
+                     "finalizers": ["mapreduce.dev/cleanup"]},
+        "spec": {"input": {"urls": ["s3://b/"]}, "output": {"url": "s3://b/out/"},
+                 "reduce": {"function": {"builtin": {"name": "sum"}}}},
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        whole["spec"][key] = value.clone();
+    }
+    if !phase.is_empty() {
+        whole["status"] =
+            json!({"phase": phase, "observedGeneration": 1, "startTime": "1970-01-01T00:00:00Z"});
+    }
+    if matches!(phase, "Mapping" | "Reducing") {
+        whole["status"]["maps"] = json!({"total": 5, "progress": "0/5"});
+        whole["status"]["reduces"] = json!({"total": 2, "progress": "0/2"});
+    }
+    if matches!(phase, "Succeeded" | "Failed") {
+        whole["status"]["completionTime"] = json!("1970-01-01T00:00:08Z");
+    }
+    serde_json::from_value(whole).unwrap()
+}
+
+fn plain(phase: &str) -> MapReduceJob {
+    job(phase, &json!({}))
+}
+
+fn released(mut job: MapReduceJob) -> MapReduceJob {
+    job.metadata.finalizers = None;
+    job
+}
+
+fn deleted(mut job: MapReduceJob, second: i64) -> MapReduceJob {
+    job.metadata.deletion_timestamp = Some(Time(at(second)));
+    job
+}
+
+fn map_only(mut job: MapReduceJob) -> MapReduceJob {
+    job.status.as_mut().unwrap().reduces.as_mut().unwrap().total = 0;
+    job
+}
+
+fn seen() -> Observed {
+    let mut seen = Observed::nothing(at(10));
+    for child in [Child::Plan, Child::Map, Child::Reduce, Child::Cleanup] {
+        *seen.child_mut(child) = Slot::Absent;
+    }
+    seen
+}
+
+/// A Job as we would have made it for `tasks` tasks.
+fn run(tasks: i32) -> ChildJob {
+    ChildJob { uid: "j".into(), completions: tasks, parallelism: tasks, ..ChildJob::default() }
+}
+
+fn with(child: Child, run: ChildJob) -> Observed {
+    let mut seen = seen();
+    *seen.child_mut(child) = Slot::Ours(run);
+    seen
+}
+
+fn ended(child: Child, state: JobState, words: Words) -> Observed {
+    Observed { words, ..with(child, ChildJob { state, ..run(5) }) }
+}
+
+fn slot(child: Child, slot: Slot) -> Observed {
+    let mut seen = seen();
+    *seen.child_mut(child) = slot;
+    seen
+}
+
+fn planned(map_tasks: u32) -> Words {
+    Words::Planned(PlanSummary { map_tasks, reduce_tasks: 2, ..PlanSummary::default() })
+}
+
+fn finished() -> Words {
+    Words::Finished(Box::new(JobSummary { committed: true, parts: 2, ..JobSummary::default() }))
+}
+
+fn failed(reason: Reason) -> Words {
+    Words::Failed(Failure { reason, message: "why".into() })
+}
+
+fn waiting(since: i64, stuck: bool) -> Starting {
+    let stuck = stuck.then(|| Stuck { reason: "Unschedulable".into(), message: "no node".into() });
+    Starting::Waiting(Waiting { since: at(since), stuck, again: Duration::from_secs(15) })
+}
+
+fn after(job: &MapReduceJob, seen: &Observed) -> Decision {
+    decide(job, &validate(job), seen, &LIMITS)
+}
+
+fn recorded(job: &MapReduceJob, seen: &Observed) -> MapReduceJobStatus {
+    match after(job, seen).step {
+        Step::Record(status) => *status,
+        step => panic!("{step:?} records nothing"),
+    }
+}
+
+fn told(decision: &Decision) -> String {
+    match &decision.step {
+        Step::Rest => match decision.wake {
+            Some(wake) => format!("rest {} s", wake.as_secs()),
+            None => "rest".to_owned(),
+        },
+        Step::AddFinalizer => "hold".to_owned(),
+        Step::RemoveFinalizer(None) => "release".to_owned(),
+        Step::RemoveFinalizer(Some(note)) => format!("release: {note}"),
+        Step::Record(status) => {
+            let phase = status.phase.map_or_else(|| "none".to_owned(), |p| format!("{p:?}"));
+            let reason = status.reason.as_ref().map(|r| format!(" {r}")).unwrap_or_default();
+            format!("record {phase}{reason}")
+        }
+        Step::Create(child, size) => format!("create {child} {}/{}", size.parallelism, size.completions),
+        Step::Patch(child, Change { suspend, parallelism, deadline }) => {
+            let mut text = format!("patch {child}");
+            for (name, value) in [
+                ("suspend", suspend.map(|s| s.to_string())),
+                ("parallelism", parallelism.map(|p| p.to_string())),
+                ("deadline", deadline.map(|d| d.to_string())),
+            ] {
+                text.extend(value.map(|value| format!(" {name}={value}")));
+            }
+            text
+        }
+        Step::Delete(child, _) => format!("delete {child}"),
+        Step::DeleteSelf => "delete the job".to_owned(),
+    }
+}
+
+fn check(table: Vec<(&str, MapReduceJob, Observed, &str)>) {
+    let wrong: Vec<String> = table
+        .into_iter()
+        .filter_map(|(case, job, seen, expected)| {
+            let got = told(&after(&job, &seen));
+            (got != expected).then(|| format!("{case}: {got}, expected: {expected}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_phase_is_recorded_before_its_job_is_made() {
+    use Child::{Map, Plan, Reduce};
+    use JobState::Complete;
+    check(vec![
+        ("a new job is held first", released(plain("")), seen(), "hold"),
+        ("then its plan is recorded", plain(""), seen(), "record Planning"),
+        (
+            "nothing to remove, nothing to hold",
+            released(job("", &json!({"cleanup": "Never"}))),
+            seen(),
+            "record Planning",
+        ),
+        ("then its plan is made", plain("Planning"), seen(), "create plan 1/1"),
+        ("a plan that runs is left alone", plain("Planning"), with(Plan, run(1)), "rest"),
+        (
+            "with the plan the maps are recorded",
+            plain("Planning"),
+            ended(Plan, Complete, planned(5)),
+            "record Mapping",
+        ),
+        ("then they are made", plain("Mapping"), seen(), "create map 5/5"),
+        (
+            "as many at once as the job says",
+            job("Mapping", &json!({"map": {"parallelism": 3}})),
+            seen(),
+            "create map 3/5",
+        ),
+        (
+            "with the last map reduces are recorded",
+            plain("Mapping"),
+            ended(Map, Complete, Words::Unread),
+            "record Reducing",
+        ),
+        ("then they are made", plain("Reducing"), seen(), "create reduce 2/2"),
+        (
+            "with the last reduce the job succeeds",
+            plain("Reducing"),
+            ended(Reduce, Complete, finished()),
+            "record Succeeded",
+        ),
+        ("then it is let go", plain("Succeeded"), seen(), "release"),
+        ("and rests", released(plain("Succeeded")), seen(), "rest"),
+        (
+            "the last map ends a map-only job",
+            map_only(plain("Mapping")),
+            ended(Map, Complete, finished()),
+            "record Succeeded",
+        ),
+        (
+            "an empty input ends with its plan",
+            plain("Planning"),
+            ended(Plan, Complete, finished()),
+            "record Succeeded",
+        ),
+        (
+            "as does a plan without tasks",
+            plain("Planning"),
+            ended(Plan, Complete, planned(0)),
+            "record Succeeded",
+        ),
+    ]);
+}
+
+#[test]
+fn a_recorded_phase_beats_what_is_there() {
+    use Child::{Map, Plan, Reduce};
+    use JobState::Complete;
+    check(vec![
+        ("maps that were removed are not run again", plain("Reducing"), with(Reduce, run(2)), "rest"),
+        ("nor by reduces that are missing", plain("Reducing"), seen(), "create reduce 2/2"),
+        ("a running phase's Job is made again", plain("Mapping"), with(Plan, run(1)), "create map 5/5"),
+        ("not before it is gone", plain("Mapping"), with(Map, ChildJob { deleting: true, ..run(5) }), "rest"),
+        ("a job that has succeeded makes nothing", released(plain("Succeeded")), seen(), "rest"),
+        ("nor does one that has failed", released(plain("Failed")), seen(), "rest"),
+        (
+            "a plan whose pod is gone is asked again",
+            plain("Planning"),
+            ended(Plan, Complete, Words::Lost),
+            "delete plan",
+        ),
+        (
+            "a commit whose pod is gone is a commit",
+            plain("Reducing"),
+            ended(Reduce, Complete, Words::Lost),
+            "record Succeeded",
+        ),
+        (
+            "of map-only jobs too",
+            map_only(plain("Mapping")),
+            ended(Map, Complete, Words::Lost),
+            "record Succeeded",
+        ),
+    ]);
+    let status = recorded(&plain("Reducing"), &ended(Reduce, Complete, Words::Lost));
+    assert_eq!((status.counters, status.output), (None, None));
+}
+
+#[test]
+fn a_failed_job_says_why() {
+    use Child::{Map, Plan, Reduce};
+    use JobState::{Complete, Failed, Failing};
+    let refused = |permanent| Some(Refusal { child: Map, permanent, message: "no".into() });
+    check(vec![
+        (
+            "a plan",
+            plain("Planning"),
+            ended(Plan, Failed("x".into()), failed(Reason::PlanFailed)),
+            "record Failed PlanFailed",
+        ),
+        (
+            "a map",
+            plain("Mapping"),
+            ended(Map, Failed("x".into()), failed(Reason::OutOfMemory)),
+            "record Failed OutOfMemory",
+        ),
+        (
+            "before its last pod has ended",
+            plain("Reducing"),
+            ended(Reduce, Failing("x".into()), failed(Reason::TaskFailed)),
+            "record Failed TaskFailed",
+        ),
+        (
+            "a plan too large for a Job",
+            plain("Planning"),
+            ended(Plan, Complete, planned(100_001)),
+            "record Failed PlanFailed",
+        ),
+        (
+            "a plan that can't be read",
+            plain("Planning"),
+            ended(Plan, Complete, Words::Unclear("?".into())),
+            "record Failed PlanFailed",
+        ),
+        ("somebody else's Job", plain("Mapping"), slot(Map, Slot::Foreign), "record Failed NameTaken"),
+        ("an earlier job's Job is waited for", plain("Mapping"), slot(Map, Slot::Leftover), "rest 1 s"),
+        (
+            "a template that is none",
+            job("", &json!({"map": {"template": {"spec": 3}}})),
+            seen(),
+            "record Failed InvalidSpec",
+        ),
+        (
+            "also later",
+            job("Mapping", &json!({"map": {"template": {"spec": 3}}})),
+            seen(),
+            "record Failed InvalidSpec",
+        ),
+        (
+            "a Job that is refused for good",
+            plain("Mapping"),
+            Observed { refused: refused(Some(Reason::InvalidSpec)), ..seen() },
+            "record Failed InvalidSpec",
+        ),
+        (
+            "a Job that is refused for now",
+            plain("Mapping"),
+            Observed { refused: refused(None), ..seen() },
+            "record Mapping CreateRefused",
+        ),
+    ]);
+}
+
+#[test]
+fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
+    use Child::{Cleanup, Map, Reduce};
+    use JobState::{Complete, Failed, Failing};
+    let on_success = json!({"cleanup": "OnSuccess"});
+    check(vec![
+        ("pods that run are ended", plain("Failed"), with(Map, run(5)), "patch map deadline=1"),
+        ("once", plain("Failed"), with(Map, ChildJob { deadline: Some(1), ..run(5) }), "rest"),
+        (
+            "also of a job that isn't held",
+            released(plain("Failed")),
+            with(Map, run(5)),
+            "patch map deadline=1",
+        ),
+        (
+            "a suspended Job could be resumed by others",
+            plain("Failed"),
+            with(Map, ChildJob { suspended: true, ..run(5) }),
+            "delete map",
+        ),
+        (
+            "pods that end are waited for",
+            plain("Failed"),
+            ended(Map, Failing("x".into()), Words::Unread),
+            "rest",
+        ),
+        (
+            "then the data is removed",
+            plain("Failed"),
+            ended(Map, Failed("x".into()), Words::Unread),
+            "create cleanup 1/1",
+        ),
+        ("for as long as it takes", plain("Failed"), with(Cleanup, run(1)), "rest"),
+        ("then the job is let go", plain("Failed"), ended(Cleanup, Complete, Words::Unread), "release"),
+        (
+            "even if that failed",
+            plain("Failed"),
+            ended(Cleanup, Failed("x".into()), Words::Unread),
+            "release: intermediate data may be left: the cleanup Job failed: x",
+        ),
+        ("OnSuccess keeps it for a look", job("Failed", &on_success), seen(), "rest"),
+        (
+            "and ends pods none the less",
+            job("Failed", &on_success),
+            with(Reduce, run(2)),
+            "patch reduce deadline=1",
+        ),
+    ]);
+}
+
+#[test]
+fn suspending_ends_pods_and_starts_none_and_resuming_goes_on() {
+    use Child::{Map, Reduce};
+    let suspend = |phase| job(phase, &json!({"suspend": true}));
+    let noted = |mut job: MapReduceJob, seen: &Observed| {
+        job.status = Some(recorded(&job, seen));
+        job
+    };
+    let suspended = ChildJob { suspended: true, ..run(5) };
+    let queued = |suspended| ChildJob { queued: true, suspended, parallelism: 1, ..run(5) };
+    check(vec![
+        ("a new job is not started", suspend(""), seen(), "record Pending Suspended"),
+        ("and rests", noted(suspend(""), &seen()), seen(), "rest"),
+        ("a running one is noted first", suspend("Mapping"), with(Map, run(5)), "record Mapping Suspended"),
+        (
+            "then its Job is suspended",
+            noted(suspend("Mapping"), &with(Map, run(5))),
+            with(Map, run(5)),
+            "patch map suspend=true",
+        ),
+        ("once", noted(suspend("Mapping"), &with(Map, run(5))), with(Map, suspended.clone()), "rest"),
+        ("a missing Job is not made", noted(suspend("Mapping"), &seen()), seen(), "rest"),
+        (
+            "a phase that ended is recorded",
+            suspend("Mapping"),
+            ended(Map, JobState::Complete, Words::Unread),
+            "record Reducing Suspended",
+        ),
+        (
+            "and the next not begun",
+            noted(suspend("Mapping"), &ended(Map, JobState::Complete, Words::Unread)),
+            seen(),
+            "rest",
+        ),
+        ("resuming resumes the Job", plain("Mapping"), with(Map, suspended), "patch map suspend=false"),
+        (
+            "a new parallelism is passed on",
+            job("Mapping", &json!({"map": {"parallelism": 2}})),
+            with(Map, run(5)),
+            "patch map parallelism=2",
+        ),
+        ("Kueue's Job is left as Kueue wants it", plain("Mapping"), with(Map, queued(false)), "rest"),
+        (
+            "while it waits in the queue too",
+            plain("Mapping"),
+            with(Map, queued(true)),
+            "record Mapping Queued",
+        ),
+        (
+            "and is removed when the job is suspended",
+            noted(suspend("Mapping"), &with(Map, queued(false))),
+            with(Map, queued(false)),
+            "delete map",
+        ),
+        (
+            "reduces alike",
+            noted(suspend("Reducing"), &with(Reduce, run(2))),
+            with(Reduce, run(2)),
+            "patch reduce suspend=true",
+        ),
+    ]);
+}
+
+#[test]
+fn deadlines_count_active_time_and_waiting_pods() {
+    use Child::Map;
+    let active = |limit: i64| job("Mapping", &json!({"activeDeadlineSeconds": limit}));
+    let pending = job("Mapping", &json!({"pendingDeadlineSeconds": 8}));
+    let starts = |starting| Observed { starting, ..with(Map, run(5)) };
+    let mut before = active(15);
+    before.status.as_mut().unwrap().active_seconds_before_suspension = Some(6);
+    let paused = job("Mapping", &json!({"activeDeadlineSeconds": 3, "suspend": true}));
+    let noted = |mut job: MapReduceJob, seen: &Observed| {
+        job.status = Some(recorded(&job, seen));
+        job
+    };
+    check(vec![
+        ("the rest of it is waited for", active(30), with(Map, run(5)), "rest 20 s"),
+        ("and ends the job", active(10), with(Map, run(5)), "record Failed DeadlineExceeded"),
+        ("with or without a Job", active(10), seen(), "record Failed DeadlineExceeded"),
+        (
+            "but not a phase that is complete",
+            active(10),
+            ended(Map, JobState::Complete, Words::Unread),
+            "record Reducing",
+        ),
+        ("earlier activity counts", before, with(Map, run(5)), "record Failed DeadlineExceeded"),
+        ("suspension doesn't", paused, with(Map, run(5)), "record Mapping Suspended"),
+        ("a pod may wait that long", pending.clone(), starts(waiting(5, false)), "rest 3 s"),
+        (
+            "and no longer",
+            pending.clone(),
+            starts(waiting(2, false)),
+            "record Failed PendingDeadlineExceeded",
+        ),
+        ("nothing waits", pending, starts(Starting::All), "rest"),
+        ("it is looked at again", plain("Mapping"), starts(waiting(2, false)), "rest 15 s"),
+        (
+            "or for the first time",
+            plain("Mapping"),
+            starts(Starting::NotDue(Duration::from_secs(7))),
+            "rest 7 s",
+        ),
+        (
+            "what keeps pods is shown",
+            plain("Mapping"),
+            starts(waiting(2, true)),
+            "record Mapping Unschedulable",
+        ),
+        ("once", noted(plain("Mapping"), &starts(waiting(2, true))), starts(waiting(2, true)), "rest 15 s"),
+        (
+            "until they start",
+            noted(plain("Mapping"), &starts(waiting(2, true))),
+            starts(Starting::All),
+            "record Mapping",
+        ),
+        (
+            "an expired job is deleted",
+            released(job("Succeeded", &json!({"ttlSecondsAfterFinished": 2}))),
+            seen(),
+            "delete the job",
+        ),
+        ("not before", released(job("Failed", &json!({"ttlSecondsAfterFinished": 5}))), seen(), "rest 3 s"),
+        (
+            "and not before its data",
+            job("Failed", &json!({"ttlSecondsAfterFinished": 0})),
+            seen(),
+            "create cleanup 1/1",
+        ),
+    ]);
+}
+
+#[test]
+fn a_deleted_job_ends_its_pods_removes_its_data_and_is_let_go_in_time() {
+    use Child::{Cleanup, Map, Reduce};
+    use JobState::{Complete, Failed};
+    let gone = |phase| deleted(plain(phase), 5);
+    let late = deleted(plain("Mapping"), -111);
+    let refused =
+        Some(Refusal { child: Cleanup, permanent: Some(Reason::InvalidSpec), message: "no".into() });
+    check(vec![
+        ("pods first", gone("Mapping"), with(Map, run(5)), "delete map"),
+        (
+            "that takes a while",
+            gone("Mapping"),
+            with(Map, ChildJob { deleting: true, ..run(5) }),
+            "rest 115 s",
+        ),
+        ("pods of whatever phase", gone("Failed"), with(Reduce, run(2)), "delete reduce"),
+        (
+            "none runs of a Job that has ended",
+            gone("Reducing"),
+            ended(Map, Complete, Words::Unread),
+            "create cleanup 1/1",
+        ),
+        ("then the data", gone("Mapping"), seen(), "create cleanup 1/1"),
+        ("which takes a while", gone("Mapping"), with(Cleanup, run(1)), "rest 115 s"),
+        ("then it is let go", gone("Mapping"), ended(Cleanup, Complete, Words::Unread), "release"),
+        ("a failed one is cleaned once", gone("Failed"), ended(Cleanup, Complete, Words::Unread), "release"),
+        (
+            "even if nothing is removed",
+            gone("Mapping"),
+            ended(Cleanup, Failed("x".into()), Words::Unread),
+            "release: intermediate data may be left: the cleanup Job failed: x",
+        ),
+        (
+            "or can be",
+            gone("Mapping"),
+            Observed { refused, ..seen() },
+            "release: intermediate data may be left: no",
+        ),
+        (
+            "or it takes too long",
+            late.clone(),
+            with(Cleanup, run(1)),
+            "release: intermediate data may be left: it was not removed within 120 s",
+        ),
+        (
+            "or its pods do",
+            late,
+            with(Map, ChildJob { deleting: true, ..run(5) }),
+            "release: intermediate data may be left: it was not removed within 120 s",
+        ),
+        (
+            "a namespace that goes takes all",
+            gone("Mapping"),
+            Observed { namespace_terminating: true, ..with(Map, run(5)) },
+            "release: intermediate data is left: the namespace is being deleted, and nothing can be started in it",
+        ),
+        ("success has removed it", gone("Succeeded"), with(Map, run(5)), "release"),
+        (
+            "Never keeps it",
+            deleted(job("Mapping", &json!({"cleanup": "Never"})), 5),
+            with(Map, run(5)),
+            "release",
+        ),
+        (
+            "OnSuccess removes it at the latest now",
+            deleted(job("Failed", &json!({"cleanup": "OnSuccess"})), 5),
+            seen(),
+            "create cleanup 1/1",
+        ),
+        ("without a hold there is nothing to do", released(gone("Mapping")), with(Map, run(5)), "rest"),
+        ("a job not yet started", gone(""), seen(), "create cleanup 1/1"),
+    ]);
+}
+
+#[test]
+fn a_status_is_written_only_when_it_says_something_new() {
+    use Child::Map;
+    let counted = with(Map, ChildJob { active: 3, ready: 3, succeeded: 1, failed: 2, ..run(5) });
+    let mut job = plain("Mapping");
+    let status = recorded(&job, &counted);
+    let maps = status.maps.clone().unwrap();
+    assert_eq!((maps.active, maps.succeeded, maps.failed, maps.progress.as_str()), (3, 1, 2, "1/5"));
+    job.status = Some(status);
+    for second in [10, 11, 500] {
+        let later = Observed { now: at(second), ..counted.clone() };
+        assert_eq!(told(&after(&job, &later)), "rest", "{second} s");
+    }
+}
+
+#[test]
+fn the_plan_is_recorded_with_the_phase_that_follows_it() {
+    let plan = Words::Planned(PlanSummary {
+        map_tasks: 40,
+        reduce_tasks: 8,
+        partitions: 8,
+        input_objects: 12,
+        input_bytes: 999,
+    });
+    let status = recorded(&plain("Planning"), &ended(Child::Plan, JobState::Complete, plan));
+    assert_eq!((status.maps.unwrap().total, status.reduces.unwrap().total), (40, 8));
+    let input = status.input.unwrap();
+    assert_eq!((input.objects, input.bytes), (12, 999));
+}
+
+#[test]
+fn success_tells_what_was_written() {
+    let mut summary = JobSummary { committed: true, parts: 2, ..JobSummary::default() };
+    summary.counters.output_bytes = 70;
+    summary.counters.map_output_records = 9;
+    summary.counters.reduce_output_records = 5;
+    let words = Words::Finished(Box::new(summary));
+    let status = recorded(&plain("Reducing"), &ended(Child::Reduce, JobState::Complete, words.clone()));
+    let output = status.output.clone().unwrap();
+    assert_eq!(
+        (output.url.as_str(), output.objects, output.bytes, output.records),
+        ("s3://b/out/", 2, 70, 5)
+    );
+    assert!(is_true(&status, COMPLETE));
+    assert_eq!(status.reduces.unwrap().progress, "2/2");
+    let status = recorded(&map_only(plain("Mapping")), &ended(Child::Map, JobState::Complete, words));
+    assert_eq!(status.output.unwrap().records, 9);
+}
+
+#[test]
+fn time_spent_suspended_is_not_active() {
+    let with_spec = |status: &MapReduceJobStatus, suspend: bool| {
+        let mut job = job("Mapping", &json!({"suspend": suspend}));
+        job.status = Some(status.clone());
+        job
+    };
+    let when = |second| Observed { now: at(second), ..with(Child::Map, run(5)) };
+    let start = plain("Mapping").status.unwrap();
+    assert_eq!(active_for(&start, at(10)).as_secs(), 10);
+    let suspended = recorded(&with_spec(&start, true), &when(10));
+    assert_eq!(active_for(&suspended, at(100)).as_secs(), 10);
+    let resumed = recorded(&with_spec(&suspended, false), &when(100));
+    assert!(!is_true(&resumed, SUSPENDED));
+    assert_eq!(active_for(&resumed, at(104)).as_secs(), 14);
+    let again = recorded(&with_spec(&resumed, true), &when(110));
+    assert_eq!(active_for(&again, at(999)).as_secs(), 20);
+}
+
+#[test]
+fn a_condition_keeps_the_time_since_which_it_holds() {
+    let stuck = |second, message: &str| {
+        let stuck = Stuck { reason: "Unschedulable".into(), message: message.into() };
+        let starting =
+            Starting::Waiting(Waiting { since: at(1), stuck: Some(stuck), again: Duration::from_secs(15) });
+        Observed { now: at(second), starting, ..with(Child::Map, run(5)) }
+    };
+    let mut job = plain("Mapping");
+    job.status = Some(recorded(&job, &stuck(20, "0/3 nodes")));
+    let status = recorded(&job, &stuck(40, "0/4 nodes"));
+    let condition = condition(&status, PROGRESSING).unwrap();
+    assert_eq!((condition.message.as_str(), condition.last_transition_time.0), ("0/4 nodes", at(20)));
+}

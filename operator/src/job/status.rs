@@ -144,7 +144,7 @@ impl Draft {
                 summary.counters.reduce_output_records
             }),
         });
-        if condition(&self.status, PLANNED).is_none() {
+        if self.status.maps.is_none() {
             // The plan found nothing to do, and has committed the empty output itself.
             self.status.maps = Some(untouched(0));
             self.status.reduces = Some(untouched(0));

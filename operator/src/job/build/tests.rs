@@ -1,1 +1,234 @@
+use std::time::Duration;
 
+use mapreduce_api::v1alpha1::MapReduceJob;
+use serde_json::{Value, json};
+
+use super::config_map::config_map;
+use super::jobs::{Size, job};
+use super::names::Child;
+use crate::context::PodDefaults;
+use crate::job::validate::{ValidatedJob, validate};
+
+fn defaults() -> PodDefaults {
+    PodDefaults {
+        image: "worker:1".into(),
+        image_pull_policy: "IfNotPresent".into(),
+        image_pull_secrets: Vec::new(),
+        service_account: None,
+        resources: serde_json::from_value(json!({"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}))
+            .unwrap(),
+    }
+}
+
+fn valid(spec: &Value) -> ValidatedJob {
+    let mut resource = json!({
+        "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
+        "metadata": {
+            "name": "wc", "namespace": "ns", "uid": "u-1",
+            "labels": {"kueue.x-k8s.io/queue-name": "q", "kueue.x-k8s.io/priority-class": "high", "team": "data"},
+        },
+        "spec": {
+            "input": {"urls": ["s3://b/"]}, "output": {"url": "s3://b/out/"},
+            "map": {}, "reduce": {"function": {"builtin": {"name": "sum"}}},
+        },
+    });
+    for (key, value) in spec.as_object().unwrap() {
+        resource["spec"][key] = value.clone();
+    }
+    let resource: MapReduceJob = serde_json::from_value(resource).unwrap();
+    validate(&resource).unwrap()
+}
+
+fn built(spec: &Value, child: Child) -> Value {
+    let size = Size { completions: 5, parallelism: 2 };
+    serde_json::to_value(job(&valid(spec), child, size, None, &defaults())).unwrap()
+}
+
+/// The pods' spec, and in it the worker container.
+fn pods(spec: &Value, child: Child) -> (Value, Value) {
+    let pods = built(spec, child)["spec"]["template"]["spec"].clone();
+    let worker =
+        pods["containers"].as_array().unwrap().iter().find(|c| c["name"] == "worker").unwrap().clone();
+    (pods, worker)
+}
+
+#[test]
+fn the_map_job_is_this_and_nothing_else() {
+    let labels = |queue: bool| {
+        let mut labels = json!({
+            "app.kubernetes.io/managed-by": "mapreduce-operator", "app.kubernetes.io/name": "mapreduce",
+            "mapreduce.dev/job": "wc", "mapreduce.dev/phase": "map",
+        });
+        if queue {
+            labels["kueue.x-k8s.io/queue-name"] = json!("q");
+            labels["kueue.x-k8s.io/priority-class"] = json!("high");
+        }
+        labels
+    };
+    let expected = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {
+            "name": "wc-map", "namespace": "ns", "labels": labels(true),
+            "ownerReferences": [{
+                "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob", "name": "wc", "uid": "u-1",
+                "controller": true, "blockOwnerDeletion": true,
+            }],
+        },
+        "spec": {
+            "completionMode": "Indexed", "completions": 5, "parallelism": 2,
+            "backoffLimitPerIndex": 3, "maxFailedIndexes": 0, "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": {"containerName": "worker", "operator": "In", "values": [3]}},
+            ]},
+            "template": {
+                "metadata": {"labels": labels(false)},
+                "spec": {
+                    "restartPolicy": "Never", "automountServiceAccountToken": false, "enableServiceLinks": false,
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [{
+                        "name": "worker", "image": "worker:1", "imagePullPolicy": "IfNotPresent",
+                        "command": ["/mapreduce-worker"], "args": ["map", "--job", "/etc/mapreduce/job.json"],
+                        "env": [
+                            {"name": "TMPDIR", "value": "/scratch"},
+                            {"name": "MAPREDUCE_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+                            {"name": "MAPREDUCE_SCRATCH", "value": "/scratch"},
+                            {"name": "MAPREDUCE_MEMORY_LIMIT",
+                             "valueFrom": {"resourceFieldRef": {"containerName": "worker", "resource": "limits.memory"}}},
+                        ],
+                        "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
+                        "volumeMounts": [
+                            {"name": "job", "mountPath": "/etc/mapreduce", "readOnly": true},
+                            {"name": "scratch", "mountPath": "/scratch"},
+                        ],
+                    }],
+                    "volumes": [
+                        {"name": "job", "configMap": {"name": "wc-job"}},
+                        {"name": "scratch", "emptyDir": {}},
+                    ],
+                },
+            },
+        },
+    });
+    let built = built(&json!({}), Child::Map);
+    assert_eq!(built, expected, "{}", serde_json::to_string_pretty(&built).unwrap());
+}
+
+#[test]
+fn a_template_is_kept_and_what_the_worker_needs_is_laid_over_it() {
+    let template = json!({
+        "metadata": {"labels": {"team": "data", "kueue.x-k8s.io/queue-name": "q"}, "annotations": {"a": "b"}},
+        "spec": {
+            "nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}], "schedulerName": "volcano",
+            "priorityClassName": "low", "automountServiceAccountToken": true, "restartPolicy": "OnFailure",
+            "initContainers": [{"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}],
+            "containers": [
+                {"name": "log", "image": "log:1"},
+                {"name": "worker", "args": ["sleep"], "env": [{"name": "A", "value": "1"}, {"name": "TMPDIR", "value": "/t"}],
+                 "envFrom": [{"configMapRef": {"name": "c"}}], "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                 "resources": {"limits": {"memory": "128Mi"}}, "securityContext": {"readOnlyRootFilesystem": false}},
+            ],
+            "volumes": [{"name": "data", "emptyDir": {}}, {"name": "scratch", "hostPath": {"path": "/nvme"}}],
+        },
+    });
+    let spec = json!({"map": {"template": template}, "storage": {"s3": {"secretRef": {"name": "keys"}}}});
+    let (pods, worker) = pods(&spec, Child::Map);
+    for (field, value) in [
+        ("nodeSelector", json!({"disk": "ssd"})),
+        ("tolerations", json!([{"operator": "Exists"}])),
+        ("schedulerName", json!("volcano")),
+        ("priorityClassName", json!("low")),
+        ("automountServiceAccountToken", json!(true)),
+        ("restartPolicy", json!("Never")),
+        ("initContainers", json!([{"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}])),
+    ] {
+        assert_eq!(pods[field], value, "{field}");
+    }
+    // A scratch volume of the user's own takes the place of ours.
+    let scratch: Vec<&Value> =
+        pods["volumes"].as_array().unwrap().iter().filter(|v| v["name"] == "scratch").collect();
+    assert_eq!(scratch, [&json!({"name": "scratch", "hostPath": {"path": "/nvme"}})]);
+    assert_eq!(worker["args"][0], "map");
+    assert_eq!(worker["resources"], json!({"limits": {"memory": "128Mi"}}));
+    assert_eq!(worker["securityContext"]["readOnlyRootFilesystem"], false);
+    assert_eq!(worker["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(worker["envFrom"], json!([{"configMapRef": {"name": "c"}}, {"secretRef": {"name": "keys"}}]));
+    let value = |name: &str| {
+        worker["env"].as_array().unwrap().iter().find(|e| e["name"] == name).map(|e| e["value"].clone())
+    };
+    assert_eq!((value("A"), value("TMPDIR")), (Some(json!("1")), Some(json!("/t"))));
+    assert_eq!(worker["volumeMounts"].as_array().unwrap().len(), 3);
+    let labels = built(&spec, Child::Map)["spec"]["template"]["metadata"]["labels"].clone();
+    assert_eq!((&labels["team"], &labels["kueue.x-k8s.io/queue-name"]), (&json!("data"), &Value::Null));
+}
+
+#[test]
+fn another_image_gets_the_worker_from_an_init_container() {
+    for spec in [
+        json!({"map": {"image": "python:3"}}),
+        json!({"map": {"template": {"spec": {"containers": [{"name": "worker", "image": "python:3"}]}}}}),
+    ] {
+        let (pods, worker) = pods(&spec, Child::Map);
+        assert_eq!(worker["image"], "python:3");
+        assert_eq!(worker["command"], json!(["/mapreduce/bin/mapreduce-worker"]));
+        let install = &pods["initContainers"][0];
+        assert_eq!(install["image"], "worker:1");
+        assert_eq!(
+            install["command"],
+            json!(["/mapreduce-worker", "install", "/mapreduce/bin/mapreduce-worker"])
+        );
+        let mount = &install["volumeMounts"][0];
+        assert_eq!(
+            worker["volumeMounts"][2],
+            json!({"name": mount["name"], "mountPath": mount["mountPath"], "readOnly": true})
+        );
+    }
+}
+
+#[test]
+fn without_a_memory_limit_the_node_s_memory_is_not_given_for_it() {
+    let (_, worker) = pods(&json!({"map": {"resources": {"requests": {"memory": "1Gi"}}}}), Child::Map);
+    assert_eq!(worker["resources"], json!({"requests": {"memory": "1Gi"}}));
+    assert!(worker["env"].as_array().unwrap().iter().all(|e| e["name"] != "MAPREDUCE_MEMORY_LIMIT"));
+}
+
+#[test]
+fn plan_and_cleanup_have_the_settings_of_map_and_reduce_its_own() {
+    let spec = json!({
+        "map": {"serviceAccountName": "m"},
+        "reduce": {"function": {"builtin": {"name": "sum"}}, "serviceAccountName": "r"},
+    });
+    for (child, account) in
+        [(Child::Plan, "m"), (Child::Map, "m"), (Child::Cleanup, "m"), (Child::Reduce, "r")]
+    {
+        let (pods, worker) = pods(&spec, child);
+        assert_eq!(
+            (&pods["serviceAccountName"], &worker["args"][0]),
+            (&json!(account), &json!(child.word()))
+        );
+    }
+}
+
+#[test]
+fn a_cleanup_has_a_deadline_and_waits_in_no_queue() {
+    let built = job(&valid(&json!({})), Child::Cleanup, Size::ONE, Some(Duration::from_mins(2)), &defaults());
+    assert_eq!(built.spec.unwrap().active_deadline_seconds, Some(120));
+    assert!(built.metadata.labels.unwrap().keys().all(|label| !label.starts_with("kueue")));
+}
+
+#[test]
+fn the_description_is_what_a_worker_reads_and_no_edit_changes_it() {
+    let map = config_map(&valid(&json!({"retries": 7}))).unwrap();
+    assert_eq!(map.immutable, Some(true));
+    assert_eq!(map.metadata.name.as_deref(), Some("wc-job"));
+    let file: mapreduce_api::wire::JobFile = serde_json::from_str(&map.data.unwrap()["job.json"]).unwrap();
+    assert_eq!((file.id.as_str(), file.name.as_str(), file.spec.retries), ("u-1", "wc", 7));
+}
