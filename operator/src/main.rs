@@ -5,28 +5,20 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use mapreduce_operator::{args::Args, runtime, telemetry};
+use mapreduce_operator::{args::Args, runtime};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     // Before anything that may open a connection: with none installed the first one would panic.
-    let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args = Args::parse();
-    let filter = match telemetry::init(&args.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::from(2);
-        }
+    let ended = match installed {
+        Ok(()) => runtime::run(args).await,
+        Err(_) => Err(anyhow::anyhow!("another TLS provider is installed already")),
     };
-    if provider.is_err() {
-        tracing::warn!("Another TLS provider was installed before ours.");
+    if let Err(error) = ended {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
     }
-    match runtime::run(args, filter).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::SUCCESS
 }

@@ -23,10 +23,11 @@ use crate::context::Context;
 use crate::job;
 use crate::job::build::labels;
 use crate::metrics::{Jobs, Metrics};
-use crate::telemetry::Filter;
+use crate::telemetry;
 
 /// Runs until SIGTERM or SIGINT; a second one doesn't wait for passes under way.
-pub async fn run(args: Args, filter: Filter) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let filter = telemetry::init(&args.log).context("failed to start the log")?;
     let client = Client::try_default().await.context("failed to find the cluster")?;
     let metrics = Arc::new(Metrics::default());
     let ready = Arc::new(AtomicBool::new(false));

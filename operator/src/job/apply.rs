@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PropagationPolicy};
 use kube::{Resource as _, ResourceExt as _};
 use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob, MapReduceJobStatus};
@@ -186,7 +187,7 @@ fn count(context: &Context, job: &MapReduceJob, old: &MapReduceJobStatus, new: &
         return;
     }
     let seconds = |from: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-        from.map_or(0.0, |from| super::status::now().duration_since(from.0).as_secs_f64())
+        from.map_or(0.0, |from| Timestamp::now().duration_since(from.0).as_secs_f64())
     };
     match new.phase {
         Some(JobPhase::Planning) => {
@@ -251,18 +252,19 @@ async fn create(
 
 /// A refusal that is the job's own fault is told where its owner looks; all else is tried again.
 fn refusal(error: kube::Error, child: Child, what: &'static str) -> Result<Written, Error> {
-    match error {
-        kube::Error::Api(status) if kube_ext::is_namespace_terminating(&status) => {
-            Ok(Written::NamespaceTerminating)
-        }
-        kube::Error::Api(status) if status.is_invalid() => {
-            let message = format!("the API server refuses the {child} Job: {}", status.message);
-            Ok(Written::Refused(Refusal { child, permanent: Some(Reason::InvalidSpec), message }))
-        }
-        kube::Error::Api(status) if status.is_forbidden() => {
-            let message = format!("the API server refuses the {child} Job for now: {}", status.message);
-            Ok(Written::Refused(Refusal { child, permanent: None, message }))
-        }
-        error => Err(writing(what)(error)),
+    let kube::Error::Api(status) = error else { return Err(writing(what)(error)) };
+    let object = if what == "config" { "the job's ConfigMap".to_owned() } else { format!("the {child} Job") };
+    let message = |when: &str| format!("the API server refuses {object}{when}: {}", status.message);
+    if kube_ext::is_namespace_terminating(&status) {
+        Ok(Written::NamespaceTerminating)
+    } else if status.is_invalid() || status.code == TOO_LARGE {
+        Ok(Written::Refused(Refusal { child, permanent: Some(Reason::InvalidSpec), message: message("") }))
+    } else if status.is_forbidden() {
+        Ok(Written::Refused(Refusal { child, permanent: None, message: message(" for now") }))
+    } else {
+        Err(writing(what)(kube::Error::Api(status)))
     }
 }
+
+/// What the API server answers to a body of more than a few MiB.
+const TOO_LARGE: u16 = 413;

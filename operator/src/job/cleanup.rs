@@ -13,6 +13,7 @@ use super::build::jobs::Size;
 use super::build::names::Child;
 use super::observed::{ChildJob, JobState, Observed, Slot};
 use super::phase::{Change, Decision, Step, is_held, until};
+use super::status::{PLANNED, PROGRESSING, condition, is_true};
 use crate::context::Limits;
 
 /// A job that is being deleted.
@@ -20,8 +21,11 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
     if !is_held(job) {
         return Decision::rest(None);
     }
-    let succeeded = job.status.as_ref().and_then(|s| s.phase) == Some(JobPhase::Succeeded);
-    if succeeded || job.spec.cleanup == Cleanup::Never {
+    let nothing_left = match job.status.as_ref().and_then(|s| s.phase) {
+        None | Some(JobPhase::Pending | JobPhase::Succeeded) => true,
+        Some(_) => job.spec.cleanup == Cleanup::Never,
+    };
+    if nothing_left {
         return Decision::step(Step::RemoveFinalizer(None));
     }
     if seen.namespace_terminating {
@@ -29,7 +33,7 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
             "intermediate data is left: the namespace is being deleted, and nothing can be started in it";
         return Decision::step(Step::RemoveFinalizer(Some(note.to_owned())));
     }
-    let limit = SignedDuration::try_from(limits.cleanup_timeout).unwrap_or(SignedDuration::MAX);
+    let limit = SignedDuration::try_from(timeout(job, limits)).unwrap_or(SignedDuration::MAX);
     let since = job.metadata.deletion_timestamp.as_ref().map_or(seen.now, |t| t.0);
     let left = limit.saturating_sub(seen.now.duration_since(since));
     if left <= SignedDuration::ZERO {
@@ -42,6 +46,16 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
         Pods::Ending => Decision::rest(Some(until(left))),
         Pods::None => remove_data(seen, Some(until(left))),
     }
+}
+
+/// How long a deleted job is held at most. Where not even the plan's pod could start, there is hardly
+/// anything to remove, and what kept that pod from starting will keep the one that would remove it.
+fn timeout(job: &MapReduceJob, limits: &Limits) -> Duration {
+    let never_started = job.status.as_ref().is_some_and(|status| {
+        let stuck = condition(status, PROGRESSING).is_some_and(|c| c.status == "False");
+        stuck && !is_true(status, PLANNED)
+    });
+    if never_started { limits.cleanup_timeout.min(limits.start_grace) } else { limits.cleanup_timeout }
 }
 
 /// A job that has failed: its other pods are ended, and then its data is removed.

@@ -588,7 +588,25 @@ fn a_deleted_job_ends_its_pods_removes_its_data_and_is_let_go_in_time() {
             "create cleanup 1/1",
         ),
         ("without a hold there is nothing to do", released(gone("Mapping")), with(Map, run(5)), "rest"),
-        ("a job not yet started", gone(""), seen(), "create cleanup 1/1"),
+        ("a job not yet started has left nothing", gone(""), seen(), "release"),
+    ]);
+}
+
+#[test]
+fn a_job_whose_plan_could_not_start_is_held_for_a_moment_only() {
+    let stuck = Observed { starting: waiting(2, true), ..with(Child::Plan, run(1)) };
+    let mut job = plain("Planning");
+    job.status = Some(recorded(&job, &stuck));
+    let cleaning = || with(Child::Cleanup, run(1));
+    check(vec![
+        ("for pods to end", deleted(job.clone(), 5), with(Child::Plan, run(1)), "delete plan"),
+        ("and data to be removed", deleted(job.clone(), 5), cleaning(), "rest 10 s"),
+        (
+            "and no longer",
+            deleted(job, -5),
+            cleaning(),
+            "release: intermediate data may be left: it was not removed within 15 s",
+        ),
     ]);
 }
 
