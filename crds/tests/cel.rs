@@ -61,6 +61,8 @@ fn good() -> Vec<String> {
         (COMBINE_AND_REDUCE, ""),
         (COMBINE_AND_REDUCE, "  reduce: {tasks: 0}\n"),
         ("  output:", "  retries: 0\n  output:"),
+        ("  reduce:\n", "  reduce:\n    partitioner: {type: Range}\n"),
+        ("  reduce:\n", "  reduce:\n    partitioner: {type: KeyFields, keyFields: {fields: '1,2'}}\n"),
         (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),
     ]
     .map(|(original, replacement)| with(original, replacement))
@@ -113,6 +115,11 @@ fn against_a_rule() -> Vec<(String, String)> {
             "{url: 's3://books/counts/'}",
             "{url: 's3://books/counts/', format: {type: Lines, keyValue: {}}}",
             "spec.output.format: keyValue goes with type: KeyValue",
+        ),
+        (
+            "  reduce:\n",
+            "  reduce:\n    partitioner: {type: KeyFields, keyFields: {separator: ','}}\n",
+            "spec.reduce.partitioner: type: KeyFields needs keyFields.fields",
         ),
         (REDUCE, "", "spec: combine goes with a reduce function"),
         (

@@ -99,3 +99,65 @@ fn text_of(lines: &[(u8, u32)]) -> String {
     let lines: Vec<String> = lines.iter().map(|(key, value)| format!("k{key}\t{value}\n")).collect();
     lines.concat()
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn ranges_one_after_the_other_are_in_total_order(
+        mut lines in proptest::collection::vec((proptest::collection::vec(b'a'..b'e', 0..5), 0i32..100), 0..300),
+        split in 20u64..400,
+        partitions in 1u32..7,
+        order in prop_oneof![Just("Ascending"), Just("Descending")],
+        numeric: bool,
+        as_pods: bool,
+    ) {
+        let place = Place::new();
+        let key = |line: &(Vec<u8>, i32)| if numeric { line.1.to_string().into_bytes() } else { line.0.clone() };
+        let text: Vec<Vec<u8>> = lines.iter().map(|line| [&key(line), &b"\t"[..], line.1.to_string().as_bytes(), b"\n"].concat()).collect();
+        place.write("in/a", text.concat());
+        let mut reduce = builtin("identity");
+        reduce["tasks"] = json!(partitions);
+        reduce["partitioner"] = json!({"type": "Range"});
+        reduce["sort"] = json!({"order": order, "by": if numeric { "Numeric" } else { "Bytes" }});
+        reduce["valueOrder"] = json!("Sorted");
+        let mut fields = json!({"input": {"splitSize": split, "format": {"type": "KeyValue"}}, "reduce": reduce});
+        if as_pods {
+            fields["shuffle"] = json!({"url": "file:shuffle/"});
+        }
+        place.run(fields).unwrap();
+        lines.sort_by(|a, b| {
+            let keys = if numeric { a.1.cmp(&b.1) } else { a.0.cmp(&b.0) };
+            let keys = if order == "Descending" { keys.reverse() } else { keys };
+            keys.then_with(|| a.1.to_string().cmp(&b.1.to_string()))
+        });
+        let expected: Vec<Vec<u8>> = lines.iter().map(|line| [&key(line), &b"\t"[..], line.1.to_string().as_bytes(), b"\n"].concat()).collect();
+        prop_assert_eq!(String::from_utf8(place.output()).unwrap(), String::from_utf8(expected.concat()).unwrap());
+    }
+
+    #[test]
+    fn a_secondary_sort_needs_no_code(
+        lines in proptest::collection::vec((0u8..5, 0i32..1000), 0..200),
+        partitions in 1u32..4,
+    ) {
+        let place = Place::new();
+        let text: Vec<String> = lines.iter().map(|(k, n)| format!("{k}-{n}\n")).collect();
+        place.write("in/a", text.concat());
+        let mut reduce = builtin("identity");
+        reduce["tasks"] = json!(partitions);
+        reduce["partitioner"] = json!({"type": "KeyFields", "keyFields": {"separator": "-", "fields": "1"}});
+        reduce["sort"] = json!({"keyFields": "-k1,1 -k2,2nr"});
+        let fields = json!({"input": {"splitSize": 64, "format": {"type": "KeyValue"}}, "reduce": reduce});
+        place.run(fields).unwrap();
+        for partition in 0..partitions {
+            let part = String::from_utf8(place.read(&format!("out/part-{partition:05}"))).unwrap();
+            let found: Vec<(u8, i32)> = part.lines().map(|line| {
+                let (k, n) = line.trim_end().split_once('-').unwrap();
+                (k.parse().unwrap(), n.parse().unwrap())
+            }).collect();
+            let keys: std::collections::BTreeSet<u8> = found.iter().map(|(k, _)| *k).collect();
+            let mut expected: Vec<(u8, i32)> = lines.iter().copied().filter(|(k, _)| keys.contains(k)).collect();
+            expected.sort_by_key(|(k, n)| (*k, std::cmp::Reverse(*n)));
+            prop_assert_eq!(found, expected, "a key's lines are in one part, largest first");
+        }
+    }
+}

@@ -26,7 +26,10 @@ pub use input::{Compression, Input, InputFormat, InputFormatType, KeyValueFormat
 pub use job::MapReduceJob;
 pub use job::{Cleanup, MapReduceJobSpec};
 pub use output::{IfExists, Output, OutputCompression, OutputFormat, OutputFormatType};
-pub use phase::{Combine, LocalObject, Map, Partitioner, PartitionerType, Reduce};
+pub use phase::{
+    Combine, KeyFieldsPartitioner, KeySort, LocalObject, Map, Partitioner, PartitionerType, Reduce, SortBy,
+    SortDirection, ValueOrder,
+};
 #[cfg(feature = "crd")]
 pub use resource::{Condition, JobInput, JobOutput, JobPhase, MapReduceJobStatus, PhaseCounts, crd};
 pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};

@@ -71,6 +71,14 @@ pub struct Reduce {
     #[serde(default)]
     pub partitioner: Partitioner,
 
+    /// The order of keys within a part; by their bytes, ascending, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort: Option<KeySort>,
+
+    /// The order of the values of a key.
+    #[serde(default)]
+    pub value_order: ValueOrder,
+
     /// Most pods at once (threads in `mapreduce run`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 10_000)))]
@@ -99,12 +107,88 @@ pub struct Reduce {
 
 /// Which partition a key goes to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[cfg_attr(feature = "crd", x_kube(
+    validation = ("self.type != 'KeyFields' || (has(self.keyFields) && has(self.keyFields.fields))", "type: KeyFields needs keyFields.fields"),
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Partitioner {
     /// The kind of partitioner.
     #[serde(rename = "type")]
     pub kind: PartitionerType,
+
+    /// Which fields `KeyFields` goes by, and what stands between a key's fields, for `sort.keyFields` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_fields: Option<KeyFieldsPartitioner>,
+}
+
+/// Fields of a key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyFieldsPartitioner {
+    /// What stands between fields; a TAB unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub separator: Option<String>,
+
+    /// The fields by number, from 1: `1,2` or `1,3-4`. What `type: KeyFields` goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub fields: Option<String>,
+}
+
+/// The order of keys within a part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeySort {
+    /// Smallest or largest first.
+    #[serde(default)]
+    pub order: SortDirection,
+
+    /// What is compared.
+    #[serde(default)]
+    pub by: SortBy,
+
+    /// Fields of the key to compare, in GNU sort's notation: `-k1,1 -k2,2nr`. Ties go by the bytes
+    /// of the whole key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub key_fields: Option<String>,
+}
+
+/// Which keys come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum SortDirection {
+    /// The smallest.
+    #[default]
+    Ascending,
+    /// The largest.
+    Descending,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum SortBy {
+    /// Bytes.
+    #[default]
+    Bytes,
+    /// The decimal number that the text begins with, as `sort -n` does; none is 0.
+    Numeric,
+}
+
+/// The order of the values of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum ValueOrder {
+    /// Any.
+    #[default]
+    Unspecified,
+    /// By their bytes.
+    Sorted,
 }
 
 /// The kinds of partitioner.
@@ -114,6 +198,11 @@ pub enum PartitionerType {
     /// By a fixed hash of the key.
     #[default]
     Hash,
+    /// By ranges of keys, from a sample that the plan takes: the parts one after the other are in
+    /// total order.
+    Range,
+    /// By a fixed hash of some fields of the key, while all of it is sorted.
+    KeyFields,
 }
 
 /// A reference to an object of the job's namespace, by name.

@@ -94,16 +94,16 @@ fn run_here(job: &Job, resources: &Resources, progress: &Progress) -> Result<Suc
             });
             return keep(&mut parts, done);
         }
-        let partitions = summary.partitions;
+        let partitioner = planned.plan.partitioner(job)?;
         let done = in_threads(map_threads, planned.tasks.len(), |i| {
             let task = TaskId::map(i as u32);
-            let attempt = |_| map::run(job, task, &planned.tasks[i], partitions, collect, &space);
+            let attempt = |_| map::run(job, task, &planned.tasks[i], &partitioner, collect, &space);
             let ((runs, counters), failed) = attempts(spec.retries, attempt)?;
             count(&counters, failed);
             progress.maps_done.fetch_add(1, Ordering::Relaxed);
             Ok(runs)
         });
-        let by_partition = transpose(done, partitions as usize)?;
+        let by_partition = transpose(done, summary.partitions as usize)?;
         count(&Counters { shuffle_bytes: total_bytes(&by_partition), ..Counters::default() }, 0);
         let by_partition: Vec<_> = by_partition.into_iter().map(|runs| Mutex::new(Some(runs))).collect();
         let threads =

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::function::Functions;
 use crate::input::format::Format;
 use crate::input::list::check_urls;
+use crate::shuffle::arrange::Arrangement;
 use crate::storage::{Location, Stores};
 
 pub mod local;
@@ -34,6 +35,8 @@ pub struct Job {
     pub file: JobFile,
     /// Its functions.
     pub functions: Functions,
+    /// How it sorts and partitions.
+    pub arrangement: Arrangement,
     /// What its records are.
     pub format: Format,
     /// The stores that it reaches.
@@ -65,6 +68,7 @@ impl Job {
             return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));
         }
         let functions = Functions::new(spec)?;
+        let arrangement = Arrangement::new(spec.reduce.as_ref())?;
         let format = Format::new(&spec.input);
         let stores = Arc::new(Stores::new(spec.storage.clone(), folder, runtime, cancel.clone()));
         let output = stores.locate(&spec.output.url)?.as_prefix();
@@ -73,7 +77,7 @@ impl Job {
             Some(url) => stores.locate(url)?.as_prefix().join(&format!("{}/", file.id)),
             None => staging.clone(),
         };
-        Ok(Self { file, functions, format, stores, output, work, staging, cancel })
+        Ok(Self { file, functions, arrangement, format, stores, output, work, staging, cancel })
     }
 
     /// An error once somebody has asked to stop.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::plan::{self, Plan};
 use crate::shuffle::block::BlockCodec;
 use crate::shuffle::index;
-use crate::shuffle::object::{self, FanIn, ShuffleObject};
+use crate::shuffle::object::{self, FanIn, Means, ShuffleObject};
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
 use crate::storage::{Created, Scheme, Stores};
@@ -120,15 +120,16 @@ fn run_map(
         let (part, counters) = map::run_map_only(job, task, &splits, &space)?;
         return Ok(Commit { attempt: attempt.clone(), counters, shuffle: None, parts: vec![part] });
     }
-    let partitions = plan.summary.partitions;
-    let (runs, mut counters) = map::run_threads(job, task, &splits, partitions, resources, &space)?;
+    let partitioner = plan.partitioner(job)?;
+    let (runs, mut counters) = map::run_threads(job, task, &splits, &partitioner, resources, &space)?;
     let bucket = job.file.spec.shuffle.url.as_deref().unwrap_or(&job.file.spec.output.url);
     let bucket = Stores::parse(bucket)?.0 != Scheme::File;
     let codec = BlockCodec::of(job.file.spec.shuffle.compression, bucket);
     let combiner = job.functions.combine.as_ref().map(crate::function::builtin::ReduceFunction::combiner);
     let fan_in = FanIn::of(resources.memory / 4);
     let name = format!("shuffle/{task}-{attempt}");
-    let (object, combined) = object::write(&job.work, name, runs, codec, fan_in, &space, combiner)?;
+    let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement };
+    let (object, combined) = object::write(&job.work, name, runs, &means, combiner)?;
     counters.combine_input_records += combined.input;
     counters.combine_output_records += combined.output;
     counters.shuffle_bytes = object.bytes();

@@ -8,6 +8,7 @@
 //! A map pod reads the first and one line of the second, so that a plan's size does not count M times.
 
 pub mod cost;
+mod sample;
 mod splits;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ pub use self::splits::{MapTask, Unsplit};
 use crate::error::{Error, Result};
 use crate::input::list;
 use crate::job::Job;
-use crate::shuffle::partition::HASH;
+use crate::shuffle::partition::{HASH, Partitioner};
 use mapreduce_api::wire::PlanSummary;
 
 /// The number of the format that this program writes and reads.
@@ -36,6 +37,31 @@ pub struct Plan {
     /// Where each map task's line begins in `plan.tasks`, and where the last one ends.
     #[serde(default)]
     offsets: Vec<u64>,
+    /// Where partitions begin, as stored keys in hexadecimal, for ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cuts: Vec<String>,
+}
+
+impl Plan {
+    /// Which partition a key goes to.
+    pub fn partitioner(&self, job: &Job) -> Result<Partitioner> {
+        let cuts = self.cuts.iter().map(|cut| from_hex(cut)).collect::<Option<Vec<_>>>();
+        let cuts = cuts.ok_or_else(|| Error::permanent("the plan's ranges are damaged"))?;
+        job.arrangement.partitioner(self.summary.partitions, &cuts)
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        text.extend([byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16).unwrap_or_default()));
+        text
+    })
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let halves: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).map(|half| half as u8)).collect::<Option<_>>()?;
+    Some(halves.chunks(2).map(|pair| pair.iter().fold(0, |byte, half| byte << 4 | half)).collect())
 }
 
 /// A plan and all that went into it.
@@ -107,7 +133,12 @@ pub fn make(job: &Job, division: Division) -> Result<Planned> {
         input_objects: objects.len() as u64,
         input_bytes,
     };
-    let plan = Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new() };
+    let cuts = if job.arrangement.wants_sample() && summary.reduce_tasks > 1 {
+        sample::cuts(job, &tasks, partitions)?.iter().map(|cut| to_hex(cut)).collect()
+    } else {
+        Vec::new()
+    };
+    let plan = Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new(), cuts };
     Ok(Planned { plan, tasks, unsplit })
 }
 

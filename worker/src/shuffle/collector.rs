@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use mapreduce_api::wire::Counters;
 
+use super::arrange::Arrangement;
 use super::block::BlockCodec;
-use super::merge::write_combined;
+use super::merge::{Pairs as _, write_combined};
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
 use super::sort::SortBuffer;
@@ -27,11 +28,16 @@ pub enum Sink {
     Part(Box<PartWriter>),
 }
 
+/// A sample is of a chunk's records: what they emit fits in this.
+const SAMPLE_BYTES: usize = 256 << 20;
+
 /// The output of a map task: its pairs, partitioned, sorted and combined.
 pub struct Collector {
     /// Where pairs go.
     pub sink: Sink,
     partitioner: Partitioner,
+    arrangement: Arrangement,
+    stored: Vec<u8>,
     writer: RunWriter,
     combiner: Option<Box<dyn Reducer>>,
     name: Arc<str>,
@@ -50,6 +56,7 @@ impl Collector {
     /// Collects for a reduce phase, with about `memory` bytes until runs are made in `space`.
     pub fn for_shuffle(
         partitioner: Partitioner,
+        arrangement: &Arrangement,
         combine: Option<&ReduceFunction>,
         memory: usize,
         space: &Arc<Space>,
@@ -59,15 +66,46 @@ impl Collector {
             Some(ReduceFunction::Sum) => Sink::Sum(SumTable::new(memory)),
             _ => Sink::Sort(SortBuffer::new(partitioner.partitions(), memory)),
         };
+        let runs = vec![Vec::new(); partitioner.partitions() as usize];
         Self {
             sink,
             partitioner,
+            arrangement: arrangement.clone(),
+            stored: Vec::new(),
             writer: RunWriter::new(space, BlockCodec::None),
             combiner: combine.map(ReduceFunction::combiner),
             name,
-            runs: vec![Vec::new(); partitioner.partitions() as usize],
+            runs,
             counters: Counters::default(),
         }
+    }
+
+    /// Collects for a look at the keys: nothing is partitioned or combined.
+    pub fn for_sample(arrangement: &Arrangement) -> Self {
+        let space = Space::new(0, std::env::temp_dir());
+        Self::for_shuffle(
+            Partitioner::hash(1),
+            arrangement,
+            None,
+            SAMPLE_BYTES,
+            &space,
+            Arc::from("a sample"),
+        )
+    }
+
+    /// At most about `most` of the stored keys, evenly spread.
+    pub fn into_sample(mut self, most: usize) -> Result<Vec<Vec<u8>>> {
+        let Sink::Sort(buffer) = &mut self.sink else { return Ok(Vec::new()) };
+        let step = buffer.len().div_ceil(most).max(1);
+        let mut pairs = buffer.sorted(0, false);
+        let (mut keys, mut number) = (Vec::new(), 0);
+        while pairs.advance()? {
+            if number % step == 0 {
+                keys.push(pairs.key().to_vec());
+            }
+            number += 1;
+        }
+        Ok(keys)
     }
 
     /// Writes what is emitted into a part.
@@ -75,6 +113,8 @@ impl Collector {
         Self {
             sink: Sink::Part(Box::new(part)),
             partitioner: Partitioner::hash(1),
+            arrangement: Arrangement::default(),
+            stored: Vec::new(),
             writer: RunWriter::new(space, BlockCodec::None),
             combiner: None,
             name: Arc::from(""),
@@ -87,46 +127,68 @@ impl Collector {
     #[inline]
     pub fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.counters.map_output_records += 1;
+        if let Sink::Part(part) = &mut self.sink {
+            return part.emit(key, value);
+        }
+        let mut scratch = std::mem::take(&mut self.stored);
+        let stored = self.arrangement.order.stored(key, &mut scratch);
+        let result = self.keep(key, stored, value);
+        self.stored = scratch;
+        result
+    }
+
+    #[inline]
+    fn keep(&mut self, key: &[u8], stored: &[u8], value: &[u8]) -> Result<()> {
         match &mut self.sink {
             Sink::Sort(buffer) => {
-                if !buffer.has_room(key, value) {
+                let partition = self.partitioner.of(key, stored);
+                if !buffer.has_room(stored, value) {
                     self.flush()?;
-                    return self.push_alone(key, value);
+                    return self.push_alone(partition, stored, value);
                 }
-                if buffer.push(self.partitioner.of(key), key, value) {
+                if buffer.push(partition, stored, value) {
                     self.flush()?;
                 }
             }
             Sink::Sum(table) => {
-                table.add(key, value)?;
+                table.add(stored, value)?;
                 if table.is_full() {
                     self.flush()?;
                 }
             }
-            Sink::Part(part) => part.emit(key, value)?,
+            Sink::Part(_) => {}
         }
         Ok(())
     }
 
     /// A pair that may not fit the buffer even when it is empty.
     #[cold]
-    fn push_alone(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    fn push_alone(&mut self, partition: u32, key: &[u8], value: &[u8]) -> Result<()> {
         let Sink::Sort(buffer) = &mut self.sink else { return Ok(()) };
         if !buffer.has_room(key, value) {
             return Err(Error::permanent("a pair is larger than 4 GiB"));
         }
-        buffer.push(self.partitioner.of(key), key, value);
+        buffer.push(partition, key, value);
         self.flush()
     }
 
     /// Takes a pair whose value is `1`.
     #[inline]
     pub fn emit_one(&mut self, key: &[u8]) -> Result<()> {
-        if let Sink::Sum(table) = &mut self.sink {
+        if let Some(table) = self.plain_sums() {
             table.add_one(key);
             return self.added(1);
         }
         self.emit(key, b"1")
+    }
+
+    /// The table of sums, where keys are stored as they are.
+    #[inline]
+    pub fn plain_sums(&mut self) -> Option<&mut SumTable> {
+        match &mut self.sink {
+            Sink::Sum(table) if self.arrangement.order.is_plain() => Some(table),
+            _ => None,
+        }
     }
 
     /// Says that `pairs` were added to the table itself.
@@ -145,7 +207,8 @@ impl Collector {
             Sink::Sum(table) => {
                 let (runs, mut output) = (&mut self.runs, 0);
                 self.counters.combine_input_records += std::mem::take(&mut table.input);
-                table.drain(self.partitioner, &mut self.writer, &self.name, |partition, run| {
+                let order = &self.arrangement.order;
+                table.drain(&self.partitioner, order, &mut self.writer, &self.name, |partition, run| {
                     output += run.records;
                     if run.records > 0 {
                         runs[partition as usize].push(run);
@@ -157,8 +220,9 @@ impl Collector {
                 for partition in 0..self.partitioner.partitions() {
                     let combiner = self.combiner.as_deref_mut();
                     let writer = &mut self.writer;
+                    let sorted = buffer.sorted(partition, self.arrangement.values_sorted);
                     let combined =
-                        write_combined(buffer.sorted(partition), combiner, &mut |k, v| writer.push(k, v))?;
+                        write_combined(sorted, &self.arrangement, combiner, &mut |k, v| writer.push(k, v))?;
                     self.counters.combine_input_records += combined.input;
                     self.counters.combine_output_records += combined.output;
                     let run = writer.end(&self.name)?;

@@ -13,6 +13,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::arrange::Arrangement;
 use super::block::BlockCodec;
 use super::run::{Run, RunReader, RunWriter};
 use super::space::Space;
@@ -38,13 +39,21 @@ pub struct Merge {
     /// `tree[0]` is the winner, `tree[i]` the loser of the match at inner node `i`.
     tree: Vec<u32>,
     started: bool,
+    values_sorted: bool,
 }
 
 impl Merge {
-    /// A merge before its first pair.
-    pub fn new(runs: Vec<Run>) -> Self {
+    /// A merge before its first pair. With `values_sorted`, the runs and it are in the order of the
+    /// values too.
+    pub fn new(runs: Vec<Run>, values_sorted: bool) -> Self {
         let readers: Vec<_> = runs.into_iter().filter(|run| run.records > 0).map(RunReader::new).collect();
-        Self { live: vec![false; readers.len()], tree: vec![0; readers.len()], runs: readers, started: false }
+        Self {
+            live: vec![false; readers.len()],
+            tree: vec![0; readers.len()],
+            runs: readers,
+            started: false,
+            values_sorted,
+        }
     }
 
     /// Whether run `a`'s record comes before run `b`'s. A run at its end comes last.
@@ -56,6 +65,9 @@ impl Merge {
         }
         let (x, y) = (&self.runs[i], &self.runs[j]);
         match x.prefix().cmp(&y.prefix()).then_with(|| x.key().cmp(y.key())) {
+            Ordering::Equal if self.values_sorted => {
+                x.value().cmp(y.value()).then(a.cmp(&b)) == Ordering::Less
+            }
             Ordering::Equal => a < b,
             other => other == Ordering::Less,
         }
@@ -203,25 +215,13 @@ impl<P: Pairs> Values for Groups<P> {
     }
 }
 
-/// Gives every group to a function.
-pub fn reduce_all<P: Pairs>(
-    groups: &mut Groups<P>,
-    function: &mut dyn Reducer,
-    out: &mut dyn Emit,
-) -> Result<()> {
-    let mut key = Vec::new();
-    while groups.next_group(&mut key)? {
-        function.reduce(&key, groups, out)?;
-    }
-    Ok(())
-}
-
 /// Merges neighbouring runs until there are at most `most`, combining on the way. Neighbours stay
 /// neighbours, so that equal keys keep their order.
 pub fn merge_down(
     mut runs: Vec<Run>,
     most: usize,
     space: &Arc<Space>,
+    arrangement: &Arrangement,
     mut combiner: Option<&mut (dyn Reducer + '_)>,
 ) -> Result<Vec<Run>> {
     while runs.len() > most {
@@ -231,7 +231,8 @@ pub fn merge_down(
         while left.peek().is_some() {
             let group: Vec<_> = left.by_ref().take(most.max(2)).collect();
             let mut writer = RunWriter::new(space, BlockCodec::None);
-            write_combined(Merge::new(group), combiner.as_deref_mut(), &mut |key, value| {
+            let merge = Merge::new(group, arrangement.values_sorted);
+            write_combined(merge, arrangement, combiner.as_deref_mut(), &mut |key, value| {
                 writer.push(key, value)
             })?;
             merged.push(writer.end(&name)?);
@@ -256,6 +257,7 @@ pub struct Combined {
 /// Writes sorted pairs, through a combiner where there is one.
 pub fn write_combined<P: Pairs>(
     mut pairs: P,
+    arrangement: &Arrangement,
     combiner: Option<&mut (dyn Reducer + '_)>,
     write: &mut Write<'_>,
 ) -> Result<Combined> {
@@ -266,11 +268,12 @@ pub fn write_combined<P: Pairs>(
         return Ok(Combined::default());
     };
     let mut groups = Groups::new(pairs);
-    let mut key = Vec::new();
+    let mut stored = Vec::new();
     let mut output = 0;
-    while groups.next_group(&mut key)? {
-        let mut out = SameKey { key: &key, write, records: &mut output };
-        combiner.reduce(&key, &mut groups, &mut out)?;
+    while groups.next_group(&mut stored)? {
+        let key = arrangement.order.key(&stored);
+        let mut out = SameKey { key, stored: &stored, write, records: &mut output };
+        combiner.reduce(key, &mut groups, &mut out)?;
     }
     Ok(Combined { input: groups.records, output })
 }
@@ -278,6 +281,7 @@ pub fn write_combined<P: Pairs>(
 /// Output of a combiner: pairs of the group's own key, or the run would not be sorted any more.
 struct SameKey<'a> {
     key: &'a [u8],
+    stored: &'a [u8],
     write: &'a mut Write<'a>,
     records: &'a mut u64,
 }
@@ -292,7 +296,7 @@ impl Emit for SameKey<'_> {
             )));
         }
         *self.records += 1;
-        (self.write)(key, value)
+        (self.write)(self.stored, value)
     }
 }
 
@@ -316,7 +320,7 @@ mod tests {
     }
 
     fn read(runs: Vec<Run>) -> Vec<Pair> {
-        let (mut merge, mut pairs) = (Merge::new(runs), Vec::new());
+        let (mut merge, mut pairs) = (Merge::new(runs, false), Vec::new());
         while merge.advance().unwrap() {
             pairs.push((merge.key().to_vec(), merge.value().to_vec()));
         }
@@ -346,7 +350,7 @@ mod tests {
             }
             expected.sort_by(|a, b| a.0.cmp(&b.0));
             prop_assert_eq!(read(runs.clone()), expected.clone());
-            let fewer = merge_down(runs, most, &space, None).unwrap();
+            let fewer = merge_down(runs, most, &space, &super::Arrangement::default(), None).unwrap();
             prop_assert!(fewer.len() <= most);
             prop_assert_eq!(read(fewer), expected);
         }

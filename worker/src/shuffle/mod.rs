@@ -18,11 +18,13 @@
 //! Memory is bounded by the budget, not by the data: what does not fit goes to scratch files in
 //! the same block format that shuffle objects have ([`block`]).
 
+pub mod arrange;
 pub mod block;
 pub mod collector;
 pub mod index;
 pub mod merge;
 pub mod object;
+pub mod order;
 pub mod partition;
 pub mod run;
 pub mod sort;

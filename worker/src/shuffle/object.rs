@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::arrange::Arrangement;
 use super::block::{BlockCodec, BlockWriter};
 use super::merge::{Combined, Merge, merge_down, write_combined};
 use super::run::Run;
@@ -59,16 +60,28 @@ impl FanIn {
     }
 }
 
+/// What runs are merged with.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// How blocks are compressed.
+    pub codec: BlockCodec,
+    /// How many runs are merged at once.
+    pub fan_in: FanIn,
+    /// Where runs between merges are kept.
+    pub space: &'a Arc<Space>,
+    /// The order of pairs.
+    pub arrangement: &'a Arrangement,
+}
+
 /// Merges the runs of each partition into a shuffle object.
 pub fn write(
     place: &Location,
     name: String,
     runs: Vec<Vec<Run>>,
-    codec: BlockCodec,
-    fan_in: FanIn,
-    space: &Arc<Space>,
+    means: &Means<'_>,
     mut combiner: Option<Box<dyn Reducer>>,
 ) -> Result<(ShuffleObject, Combined)> {
+    let Means { codec, fan_in, space, arrangement } = *means;
     let mut writer = place.store.stage(&format!("{}{name}", place.key), &place.key)?;
     let (mut blocks, mut out) = (BlockWriter::new(codec), Vec::new());
     let (mut extents, mut offset, mut sum) = (Vec::with_capacity(runs.len()), 0, Combined::default());
@@ -77,8 +90,9 @@ pub fn write(
         // A single run was combined when it was made.
         let combiner = if runs.len() > 1 { combiner.as_deref_mut() } else { None };
         let mut combiner = combiner;
-        let runs = merge_down(runs, fan_in.0, space, reborrow(&mut combiner))?;
-        let combined = write_combined(Merge::new(runs), combiner, &mut |key, value| {
+        let runs = merge_down(runs, fan_in.0, space, arrangement, reborrow(&mut combiner))?;
+        let merge = Merge::new(runs, arrangement.values_sorted);
+        let combined = write_combined(merge, arrangement, combiner, &mut |key, value| {
             extent.records += 1;
             if blocks.push(key, value) {
                 blocks.end(&mut out)?;

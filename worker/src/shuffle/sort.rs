@@ -60,19 +60,32 @@ impl SortBuffer {
         self.arena.len() + key.len() + value.len() + 20 < MAX_ARENA
     }
 
+    /// Number of pairs.
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    /// The sorted pairs of a partition. Equal keys stay in the order in which they were added.
-    pub fn sorted(&mut self, partition: u32) -> Sorted<'_> {
+    /// The sorted pairs of a partition. Equal keys are in the order of their values, or stay in the
+    /// order in which they were added.
+    pub fn sorted(&mut self, partition: u32, values_sorted: bool) -> Sorted<'_> {
         let Self { arena, partitions, .. } = self;
         let entries = &mut partitions[partition as usize];
-        let key =
-            |at: u32| record_at(arena, at as usize).map_or(&b""[..], |span| &arena[span.key..span.value]);
+        let pair = |at: u32| {
+            let span = record_at(arena, at as usize).unwrap_or_default();
+            (&arena[span.key..span.value], &arena[span.value..span.end])
+        };
         entries.sort_unstable_by(|a, b| {
-            a.prefix.cmp(&b.prefix).then_with(|| key(a.at).cmp(key(b.at))).then_with(|| a.at.cmp(&b.at))
+            a.prefix.cmp(&b.prefix).then_with(|| {
+                let ((key, value), (other, other_value)) = (pair(a.at), pair(b.at));
+                let values =
+                    || if values_sorted { value.cmp(other_value) } else { std::cmp::Ordering::Equal };
+                key.cmp(other).then_with(values).then(a.at.cmp(&b.at))
+            })
         });
         Sorted { arena, entries, next: 0, span: Span::default() }
     }
@@ -126,7 +139,7 @@ mod tests {
         }
         let mut found = Vec::new();
         for partition in 0..2 {
-            let mut sorted = buffer.sorted(partition);
+            let mut sorted = buffer.sorted(partition, false);
             while sorted.advance().unwrap() {
                 found.push((
                     partition,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::order::KeyOrder;
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
 use crate::error::Result;
@@ -179,7 +180,8 @@ impl SumTable {
     /// Writes the sums as a sorted run per partition, and empties the table.
     pub fn drain(
         &mut self,
-        partitioner: Partitioner,
+        partitioner: &Partitioner,
+        order: &KeyOrder,
         writer: &mut RunWriter,
         name: &Arc<str>,
         mut each: impl FnMut(u32, Run),
@@ -188,11 +190,11 @@ impl SumTable {
         let mut key = Vec::new();
         for (i, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.len != EMPTY.len) {
             Self::key(&self.arena, slot, &mut key);
-            entries[partitioner.of(&key) as usize].push((slot.a.swap_bytes(), i as u32));
+            entries[partitioner.of(order.key(&key), &key) as usize].push((slot.a.swap_bytes(), i as u32));
         }
         let mut others: Vec<BTreeMap<&[u8], &ExactSum>> = vec![BTreeMap::new(); entries.len()];
         for (key, sum) in &self.others {
-            others[partitioner.of(key) as usize].insert(key, sum);
+            others[partitioner.of(order.key(key), key) as usize].insert(key, sum);
         }
         let mut value = Vec::new();
         for (partition, (mut entries, others)) in entries.into_iter().zip(others).enumerate() {

@@ -23,13 +23,19 @@ pub fn run(
     job: &Job,
     task: TaskId,
     splits: &MapTask,
-    partitions: u32,
+    partitioner: &Partitioner,
     memory: usize,
     space: &Arc<Space>,
 ) -> Result<(Runs, Counters)> {
     let name = Arc::from(format!("intermediate data of {task}"));
-    let partitioner = Partitioner::hash(partitions);
-    let mut out = Collector::for_shuffle(partitioner, job.functions.combine.as_ref(), memory, space, name);
+    let mut out = Collector::for_shuffle(
+        partitioner.clone(),
+        &job.arrangement,
+        job.functions.combine.as_ref(),
+        memory,
+        space,
+        name,
+    );
     map_splits(job, splits, &mut out).and_then(|()| out.into_runs()).map_err(|error| error.in_task(task))
 }
 
@@ -38,7 +44,7 @@ pub fn run_threads(
     job: &Job,
     task: TaskId,
     splits: &MapTask,
-    partitions: u32,
+    partitioner: &Partitioner,
     resources: &Resources,
     space: &Arc<Space>,
 ) -> Result<(Runs, Counters)> {
@@ -49,14 +55,14 @@ pub fn run_threads(
         |i: usize| MapTask { splits: splits.splits[total * i / threads..total * (i + 1) / threads].to_vec() };
     let done = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
-            .map(|i| scope.spawn(move || run(job, task, &stretch(i), partitions, memory, space)))
+            .map(|i| scope.spawn(move || run(job, task, &stretch(i), partitioner, memory, space)))
             .collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::retry("a map thread has panicked"))))
             .collect::<Result<Vec<_>>>()
     })?;
-    let mut all: Runs = (0..partitions).map(|_| Vec::new()).collect();
+    let mut all: Runs = (0..partitioner.partitions()).map(|_| Vec::new()).collect();
     let mut counters = Counters::default();
     for (runs, counted) in done {
         counters.add(&counted);

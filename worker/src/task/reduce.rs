@@ -41,18 +41,18 @@ fn reduce(
     // Combining on the way down would not change the result, only how much there is to merge.
     let mut combiner = job.functions.combine.as_ref().map(crate::function::builtin::ReduceFunction::combiner);
     let runs = match &mut combiner {
-        Some(combiner) => merge_down(runs, fan_in.0, space, Some(&mut **combiner))?,
-        None => merge_down(runs, fan_in.0, space, None)?,
+        Some(combiner) => merge_down(runs, fan_in.0, space, &job.arrangement, Some(&mut **combiner))?,
+        None => merge_down(runs, fan_in.0, space, &job.arrangement, None)?,
     };
-    let mut groups = Groups::new(Merge::new(runs));
-    let mut key = Vec::new();
+    let mut groups = Groups::new(Merge::new(runs, job.arrangement.values_sorted));
+    let mut stored = Vec::new();
     let mut seen = 0;
-    while groups.next_group(&mut key)? {
+    while groups.next_group(&mut stored)? {
         seen += 1;
         if seen % CANCEL_EVERY == 0 {
             job.check_cancelled()?;
         }
-        function.reduce(&key, &mut groups, &mut out)?;
+        function.reduce(job.arrangement.order.key(&stored), &mut groups, &mut out)?;
     }
     function.finish(&mut out as &mut dyn Emit)?;
     let part = out.finish()?;

@@ -5,7 +5,7 @@ use regex::bytes::Regex;
 use crate::error::Result;
 use crate::function::Mapper;
 use crate::input::format::{Chunk, Record};
-use crate::shuffle::collector::{Collector, Sink};
+use crate::shuffle::collector::Collector;
 use crate::shuffle::table::SumTable;
 
 /// Whether a byte stands between words: space, `\t`, `\n`, `\v`, `\f`, `\r`.
@@ -32,7 +32,7 @@ impl Mapper for Words {
         if !chunk.is_plain() {
             return chunk.each(|record| self.map(&record, out));
         }
-        if let Sink::Sum(table) = &mut out.sink {
+        if let Some(table) = out.plain_sums() {
             let before = table.input;
             count_words(chunk.lines.padded, chunk.lines.bytes.len(), table);
             let words = table.input - before;

@@ -11,6 +11,7 @@ use super::{Pairs, functions};
 use crate::error::Result;
 use crate::input::format::{Chunk, Format};
 use crate::input::lines::{Lines, SLACK};
+use crate::shuffle::arrange::Arrangement;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::merge::{Merge, Pairs as _};
 use crate::shuffle::partition::Partitioner;
@@ -33,14 +34,20 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let chunk = Chunk { lines, format: &format, url: &url };
 
     let partitioner = Partitioner::hash(1);
-    let mut out =
-        Collector::for_shuffle(partitioner, made.combine.as_ref(), 1 << 20, &space, Arc::from("map"));
+    let mut out = Collector::for_shuffle(
+        partitioner,
+        &Arrangement::default(),
+        made.combine.as_ref(),
+        1 << 20,
+        &space,
+        Arc::from("map"),
+    );
     let mut mapper = made.map.make();
     let records = mapper.map_chunk(&chunk, &mut out)?;
     assert_eq!(records, chunk.count_lines());
     mapper.finish(&mut out)?;
     let (mut runs, counters) = out.into_runs()?;
-    let mut merge = Merge::new(runs.remove(0));
+    let mut merge = Merge::new(runs.remove(0), false);
     let mut pairs = Vec::new();
     while merge.advance()? {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -1,0 +1,65 @@
+//! Where ranges of keys are cut: by a sample of what the map function emits.
+//!
+//! The first records of up to [`PIECES`] places spread over the input are mapped, and the keys
+//! that come out are cut into partitions of about equal weight.
+
+use super::MapTask;
+use crate::error::Result;
+use crate::input::codec::Codec;
+use crate::input::reader::Reader;
+use crate::input::source::{Split, codec_of};
+use crate::job::Job;
+use crate::shuffle::collector::Collector;
+use crate::shuffle::partition;
+use crate::storage::Entry;
+
+/// Places that are looked at.
+const PIECES: usize = 100;
+/// Bytes that a place begins with, where it can be cut: its first chunk is mapped.
+const PIECE_BYTES: u64 = 64 << 10;
+/// Keys of one place that are kept.
+const KEYS: usize = 1000;
+
+/// The stored keys at which partitions begin.
+pub(super) fn cuts(job: &Job, tasks: &[MapTask], partitions: u32) -> Result<Vec<Vec<u8>>> {
+    let splits: Vec<&Split> = tasks.iter().flat_map(|task| &task.splits).collect();
+    let mut sample = Vec::new();
+    let per_split = PIECES.div_ceil(splits.len().max(1));
+    for split in splits.iter().step_by(splits.len().div_ceil(PIECES).max(1)) {
+        for piece in pieces(job, split, per_split)? {
+            job.check_cancelled()?;
+            sample.extend(keys(job, &piece)?);
+        }
+    }
+    Ok(partition::cuts(sample, partitions))
+}
+
+/// Small splits spread over a large one, where it can be cut: an object that is read whole is looked at
+/// where it begins.
+fn pieces(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
+    let most = (split.bytes() / PIECE_BYTES).max(1) as usize;
+    let mut count = wanted.min(most) as u64;
+    // What the plan has cut can be cut; what it has left whole may be compressed.
+    if count > 1 && split.is_whole() && !can_cut(job, split)? {
+        count = 1;
+    }
+    Ok((0..count)
+        .map(|i| Split { start: split.start + split.bytes() * i / count, ..split.clone() })
+        .collect())
+}
+
+fn can_cut(job: &Job, split: &Split) -> Result<bool> {
+    let place = job.stores.locate(&split.url)?;
+    let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
+    Ok(job.format.can_be_split() && codec_of(&place, &entry, job.file.spec.input.compression)? == Codec::None)
+}
+
+fn keys(job: &Job, piece: &Split) -> Result<Vec<Vec<u8>>> {
+    let mut reader =
+        Reader::open(piece, &job.format, job.file.spec.input.compression, &job.stores, Vec::new())?;
+    let mut out = Collector::for_sample(&job.arrangement);
+    if let Some(chunk) = reader.next_chunk()? {
+        job.functions.map.make().map_chunk(&chunk, &mut out)?;
+    }
+    out.into_sample(KEYS)
+}
