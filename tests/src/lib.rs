@@ -1,1 +1,21 @@
-//! tests
+//! What the end-to-end tests are written with: a cluster, a bucket, a job, and waiting with an end.
+//!
+//! ```text
+//!  Scenario ─┬─ Cluster   kubectl and helm; the chart is installed once for all tests
+//!            ├─ Bucket    the S3 server, as this process reaches it
+//!            ├─ MrJob     a manifest, built field by field
+//!            └─ Watch     every Job and pod that was ever there
+//! ```
+//!
+//! A test has a namespace and a prefix in the bucket to itself. When it fails, what the cluster
+//! knows of its job is printed before both are removed.
+
+pub mod bucket;
+pub mod cluster;
+pub mod command;
+pub mod manifest;
+pub mod operator;
+pub mod scenario;
+pub mod text;
+pub mod wait;
+pub mod watch;
