@@ -22,10 +22,14 @@ pub(super) fn explain(verb: &str, base: &str, key: &str, error: &object_store::E
     }
 }
 
-/// Whether an object is not there, in a bucket that is.
+/// Whether an object or an upload is not there, in a bucket that is.
 pub(super) fn is_missing(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::NotFound { .. })
-        && !matches!(summarise(&error.to_string()).0, Some("NoSuchBucket" | "ContainerNotFound"))
+    let text = error.to_string();
+    match summarise(&text).0 {
+        Some("NoSuchBucket" | "ContainerNotFound") => false,
+        Some("NoSuchUpload") => true,
+        _ => matches!(error, object_store::Error::NotFound { .. }),
+    }
 }
 
 fn is_refusal(error: &object_store::Error, text: &str) -> bool {

@@ -115,3 +115,6 @@ pub trait Store: fmt::Debug + Send + Sync {
 
 /// A store that several tasks share.
 pub type SharedStore = Arc<dyn Store>;
+
+#[cfg(test)]
+mod tests;
