@@ -54,6 +54,9 @@ fn yes() -> bool {
 #[cfg_attr(feature = "crd", x_kube(
     validation = ("!has(self.lines) || self.type == 'Lines'", "lines goes with type: Lines"),
     validation = ("!has(self.keyValue) || self.type == 'KeyValue'", "keyValue goes with type: KeyValue"),
+    validation = ("!has(self.fixedLength) || self.type == 'FixedLength'", "fixedLength goes with type: FixedLength"),
+    validation = ("!has(self.csv) || self.type == 'Csv'", "csv goes with type: Csv"),
+    validation = ("!has(self.jsonLines) || self.type == 'JsonLines'", "jsonLines goes with type: JsonLines"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InputFormat {
@@ -68,6 +71,18 @@ pub struct InputFormat {
     /// Options of `KeyValue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_value: Option<KeyValueFormat>,
+
+    /// Options of `FixedLength`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_length: Option<FixedLengthFormat>,
+
+    /// Options of `Csv`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvFormat>,
+
+    /// Options of `JsonLines`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_lines: Option<JsonLinesFormat>,
 }
 
 /// The kinds of record.
@@ -79,6 +94,14 @@ pub enum InputFormatType {
     Lines,
     /// A line's text before the first separator → the text after it.
     KeyValue,
+    /// First bytes of a record → the rest.
+    FixedLength,
+    /// Key column or row number → the row as one JSON object.
+    Csv,
+    /// A member of the JSON text, or its offset → the JSON text, which is a line.
+    JsonLines,
+    /// The object's URL → its bytes.
+    WholeFile,
 }
 
 /// Options of `Lines`.
@@ -106,6 +129,75 @@ pub struct KeyValueFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
     pub separator: Option<String>,
+}
+
+/// Options of `FixedLength`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[cfg_attr(feature = "crd", x_kube(
+    validation = ("self.keyBytes <= self.recordBytes", "keyBytes is at most recordBytes"),
+))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FixedLengthFormat {
+    /// Bytes of a record.
+    #[serde(default = "default_record_bytes")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 67_108_864)))]
+    pub record_bytes: i32,
+
+    /// Bytes of its key, at its beginning.
+    #[serde(default = "default_key_bytes")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 67_108_864)))]
+    pub key_bytes: i32,
+}
+
+impl Default for FixedLengthFormat {
+    fn default() -> Self {
+        Self { record_bytes: default_record_bytes(), key_bytes: default_key_bytes() }
+    }
+}
+
+fn default_record_bytes() -> i32 {
+    100
+}
+
+fn default_key_bytes() -> i32 {
+    10
+}
+
+/// Options of `Csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CsvFormat {
+    /// Whether the first row of each object names the columns; otherwise they are `1`, `2`, …
+    pub header: bool,
+
+    /// What stands between fields: one ASCII character.
+    #[cfg_attr(feature = "crd", schemars(regex(pattern = r"^[\t -!#-~]$")))]
+    pub delimiter: String,
+
+    /// The column whose value is the key; the row's number in its object unless said otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub key_column: Option<String>,
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self { header: true, delimiter: ",".into(), key_column: None }
+    }
+}
+
+/// Options of `JsonLines`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JsonLinesFormat {
+    /// A JSON pointer, as `/user/id`, to the member that is the key; the byte offset unless said
+    /// otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub key_pointer: Option<String>,
 }
 
 /// How input objects are compressed.

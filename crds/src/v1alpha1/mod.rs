@@ -21,7 +21,10 @@ mod resource;
 mod storage;
 
 pub use function::{Builtin, Function};
-pub use input::{Compression, Input, InputFormat, InputFormatType, KeyValueFormat, LinesFormat};
+pub use input::{
+    Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType, JsonLinesFormat,
+    KeyValueFormat, LinesFormat,
+};
 #[cfg(feature = "crd")]
 pub use job::MapReduceJob;
 pub use job::{Cleanup, MapReduceJobSpec};

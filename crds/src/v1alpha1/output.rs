@@ -53,6 +53,13 @@ pub enum OutputFormatType {
     KeyValue,
     /// A line of the value alone.
     Lines,
+    /// Key and value with nothing between or behind them.
+    FixedLength,
+    /// A row of key and value, below a header with these names.
+    Csv,
+    /// A line with a JSON object of `key` and `value`; a value that is a JSON object, array or number is
+    /// embedded, others are strings.
+    JsonLines,
 }
 
 /// How parts are compressed.
@@ -64,6 +71,12 @@ pub enum OutputCompression {
     None,
     /// gzip.
     Gzip,
+    /// bzip2.
+    Bzip2,
+    /// zstd.
+    Zstd,
+    /// LZ4 frames.
+    Lz4,
 }
 
 /// What to do when the output prefix holds something already.

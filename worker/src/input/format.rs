@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::{Input, InputFormatType};
 
+use super::json::{self, Path};
 use super::lines::{Delimiter, Lines};
+use super::rows::Row;
 use super::source::{Url, too_long};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const MAX_RECORD_BYTES: u64 = 64 << 20;
 
@@ -17,15 +19,23 @@ pub struct Format {
     pub delimiter: Delimiter,
     /// Most bytes of a record.
     pub max_record_bytes: u64,
-    record: RecordKind,
+    pub(super) record: RecordKind,
 }
 
 #[derive(Clone, Debug)]
-enum RecordKind {
+pub(super) enum RecordKind {
     /// Offset → line; whether a `\r` at its end goes too.
     Line { crlf: bool },
     /// Before the first separator → after it.
     KeyValue { separator: Arc<[u8]> },
+    /// First `key` bytes → the rest of `record` bytes.
+    FixedLength { record: usize, key: usize },
+    /// Key column or row number → the row as a JSON object.
+    Csv { header: bool, delimiter: u8, key_column: Option<Arc<str>> },
+    /// A member or the offset → the line, a JSON text.
+    JsonLines { pointer: Option<Path> },
+    /// URL → content.
+    WholeFile,
 }
 
 /// A record's key: made into text only where a function looks at it.
@@ -69,6 +79,8 @@ pub struct Record<'a> {
 pub struct Chunk<'a> {
     /// Their bytes.
     pub lines: Lines<'a>,
+    /// Where in them the rows of a table are; none where the bytes themselves are cut.
+    pub(super) rows: &'a [Row],
     /// What a record of them is.
     pub format: &'a Format,
     /// The object.
@@ -90,6 +102,24 @@ impl Format {
                 let separator = options.separator.unwrap_or_else(|| "\t".into()).into_bytes().into();
                 (b"\n".to_vec(), None, RecordKind::KeyValue { separator })
             }
+            InputFormatType::FixedLength => {
+                let options = input.format.fixed_length.clone().unwrap_or_default();
+                let record = usize::try_from(options.record_bytes).unwrap_or_default().max(1);
+                let key = usize::try_from(options.key_bytes).unwrap_or_default().min(record);
+                (b"\n".to_vec(), None, RecordKind::FixedLength { record, key })
+            }
+            InputFormatType::Csv => {
+                let options = input.format.csv.clone().unwrap_or_default();
+                let delimiter = options.delimiter.bytes().next().unwrap_or(b',');
+                let key_column = options.key_column.map(Into::into);
+                (b"\n".to_vec(), None, RecordKind::Csv { header: options.header, delimiter, key_column })
+            }
+            InputFormatType::JsonLines => {
+                let options = input.format.json_lines.clone().unwrap_or_default();
+                let pointer = options.key_pointer.as_deref().map(Path::pointer);
+                (b"\n".to_vec(), None, RecordKind::JsonLines { pointer })
+            }
+            InputFormatType::WholeFile => (b"\n".to_vec(), None, RecordKind::WholeFile),
         };
         Self {
             delimiter: Delimiter::new(&delimiter),
@@ -98,14 +128,39 @@ impl Format {
         }
     }
 
-    /// Whether an object of this format can be cut anywhere.
+    /// Whether an object of this format can be cut, at multiples of [`Self::align`].
     pub fn can_be_split(&self) -> bool {
-        !self.delimiter.overlaps_itself()
+        self.why_whole().is_none()
+    }
+
+    /// Why an object of this format can't be cut, if it can't.
+    pub fn why_whole(&self) -> Option<&'static str> {
+        match self.record {
+            RecordKind::Csv { .. } => Some("a newline of it may be in quotes"),
+            RecordKind::WholeFile => Some("it is one record"),
+            RecordKind::FixedLength { .. } => None,
+            _ if self.delimiter.overlaps_itself() => {
+                Some("where its records end shows only from its beginning")
+            }
+            _ => None,
+        }
+    }
+
+    /// What the edges of splits should be multiples of. Elsewhere they are right too, but a record's
+    /// bytes are read twice.
+    pub fn align(&self) -> u64 {
+        match self.record {
+            RecordKind::FixedLength { record, .. } => record as u64,
+            _ => 1,
+        }
     }
 
     /// Bytes before a split that its reader has to see.
     pub fn overlap(&self) -> u64 {
-        self.delimiter.bytes().len() as u64
+        match self.record {
+            RecordKind::FixedLength { .. } => 0,
+            _ => self.delimiter.bytes().len() as u64,
+        }
     }
 
     /// Whether a record is its line whole, ended by a newline.
@@ -115,9 +170,14 @@ impl Format {
 }
 
 impl<'a> Chunk<'a> {
+    /// Records whose bytes are one after the other.
+    pub fn new(lines: Lines<'a>, format: &'a Format, url: &'a Url) -> Self {
+        Self { lines, rows: &[], format, url }
+    }
+
     /// Calls `f` with each record; says how many there were.
     #[inline]
-    pub fn each(&self, mut f: impl FnMut(Record<'a>) -> Result<()>) -> Result<u64> {
+    pub fn each(&self, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
         match &self.format.record {
             RecordKind::Line { crlf } => {
                 let crlf = *crlf;
@@ -136,7 +196,58 @@ impl<'a> Chunk<'a> {
                 };
                 f(Record { key: Key::Bytes(key), value, offset })
             }),
+            RecordKind::FixedLength { record, key } => {
+                let records = self.lines.bytes.chunks_exact(*record);
+                let count = records.len() as u64;
+                for (offset, record) in (self.lines.offset..).step_by(*record).zip(records) {
+                    let (key, value) = record.split_at(*key);
+                    f(Record { key: Key::Bytes(key), value, offset })?;
+                }
+                Ok(count)
+            }
+            RecordKind::JsonLines { pointer } => self.each_json(pointer.as_ref(), f),
+            RecordKind::Csv { .. } => self.each_row(f),
+            RecordKind::WholeFile => {
+                let key = Key::Bytes(self.url.as_bytes());
+                f(Record { key, value: self.lines.bytes, offset: 0 })?;
+                Ok(1)
+            }
         }
+    }
+
+    /// The lines that are no white space, as JSON texts.
+    fn each_json(&self, pointer: Option<&Path>, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
+        let mut count = 0;
+        self.each_line(true, |offset, line| {
+            if line.trim_ascii().is_empty() {
+                return Ok(());
+            }
+            count += 1;
+            let bad = |reason: String| Error::bad_record(reason, self.url, offset);
+            let text = std::str::from_utf8(line).map_err(|error| bad(error.to_string()))?;
+            let Some(pointer) = pointer else {
+                json::check(text).map_err(|error| bad(format!("no JSON: {error}")))?;
+                return f(Record { key: Key::Number(offset), value: line, offset });
+            };
+            let key = json::find(text, [pointer])
+                .and_then(|[member]| member.map(json::plain).transpose())
+                .map_err(|error| bad(format!("no JSON: {error}")))?
+                .ok_or_else(|| bad(format!("the record has no `{pointer}`")))?;
+            f(Record { key: Key::Bytes(key.as_bytes()), value: line, offset })
+        })?;
+        Ok(count)
+    }
+
+    fn each_row(&self, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
+        for row in self.rows {
+            if let Some(reason) = &row.bad {
+                return Err(Error::bad_record(&**reason, self.url, row.offset));
+            }
+            let text = |(from, to): (usize, usize)| &self.lines.bytes[from..to];
+            let key = row.key.map_or(Key::Number(row.number), |key| Key::Bytes(text(key)));
+            f(Record { key, value: text(row.value), offset: row.offset })?;
+        }
+        Ok(self.rows.len() as u64)
     }
 
     /// The lines with their offsets, without their delimiters and, with `crlf`, without a `\r`

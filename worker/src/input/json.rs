@@ -36,6 +36,11 @@ impl fmt::Display for Path {
     }
 }
 
+/// Checks a JSON text.
+pub fn check(text: &str) -> serde_json::Result<()> {
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ())
+}
+
 /// Checks a JSON text and finds members of it, each as its own JSON text. Of members with the same
 /// name the last one counts.
 pub fn find<'a, const N: usize>(
@@ -165,6 +170,12 @@ impl Visitor<'_> for Wanted<'_> {
     fn visit_str<E>(self, member: &str) -> Result<u64, E> {
         Ok(wanted(self.0, |name| name == member))
     }
+}
+
+/// Appends a JSON string.
+pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    // Writing a string to a vector can't fail.
+    let _ = serde_json::to_writer(out, text);
 }
 
 /// A JSON text as a key or value: a string's own text, otherwise the JSON text.

@@ -8,9 +8,13 @@
 //! get chunks, so that the work per record is no more than the function's own.
 
 pub mod codec;
+mod csv;
+mod fixed;
 pub mod format;
 pub mod json;
 pub mod lines;
 pub mod list;
 pub mod reader;
+mod rows;
 pub mod source;
+mod whole;

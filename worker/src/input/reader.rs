@@ -4,18 +4,34 @@ use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::Compression;
 
-use super::format::{Chunk, Format};
+use super::csv::CsvReader;
+use super::fixed::FixedReader;
+use super::format::{Chunk, Format, RecordKind};
 use super::lines::LineReader;
 use super::source::{Split, Url, open};
+use super::whole::WholeReader;
 use crate::error::Result;
 use crate::storage::Stores;
 
 /// The records of a split, a chunk at a time.
-#[derive(Debug)]
 pub struct Reader<'f> {
-    lines: LineReader,
+    framing: Framing,
     format: &'f Format,
     url: Url,
+}
+
+/// How content is cut into chunks.
+enum Framing {
+    Lines(LineReader),
+    Fixed(FixedReader),
+    Csv(Box<CsvReader>),
+    Whole(WholeReader),
+}
+
+impl std::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("url", &self.url).field("format", self.format).finish_non_exhaustive()
+    }
 }
 
 impl<'f> Reader<'f> {
@@ -29,26 +45,55 @@ impl<'f> Reader<'f> {
     ) -> Result<Self> {
         let source = open(split, compression, format.overlap(), stores)?;
         let url: Url = Arc::from(split.url.as_str());
-        let delimiter = format.delimiter.clone();
-        let lines = LineReader::new(
-            source,
-            split.start,
-            delimiter,
-            format.max_record_bytes,
-            Arc::clone(&url),
-            buffer,
-        )?;
-        Ok(Self { lines, format, url })
+        let most = format.max_record_bytes;
+        let framing = match &format.record {
+            RecordKind::Line { .. } | RecordKind::KeyValue { .. } | RecordKind::JsonLines { .. } => {
+                let delimiter = format.delimiter.clone();
+                let start = split.start;
+                Framing::Lines(LineReader::new(source, start, delimiter, most, Arc::clone(&url), buffer)?)
+            }
+            RecordKind::FixedLength { record, .. } => {
+                Framing::Fixed(FixedReader::new(source, *record, Arc::clone(&url), buffer))
+            }
+            RecordKind::Csv { header, delimiter, key_column } => Framing::Csv(Box::new(CsvReader::new(
+                source,
+                *header,
+                *delimiter,
+                key_column.clone(),
+                most,
+                Arc::clone(&url),
+                buffer,
+            )?)),
+            RecordKind::WholeFile => Framing::Whole(WholeReader::new(source, most, Arc::clone(&url), buffer)),
+        };
+        Ok(Self { framing, format, url })
     }
 
     /// The next records; none at the end of the split.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>> {
-        let Self { lines, format, url } = self;
-        Ok(lines.next_chunk()?.map(|lines| Chunk { lines, format, url }))
+        let Self { framing, format, url } = self;
+        let lines = match framing {
+            Framing::Lines(reader) => reader.next_chunk()?,
+            Framing::Fixed(reader) => reader.next_chunk()?,
+            Framing::Whole(reader) => reader.next_chunk()?,
+            Framing::Csv(reader) => {
+                let chunk = reader.next_chunk()?;
+                return Ok(chunk.map(|(lines, rows)| Chunk { rows, ..Chunk::new(lines, format, url) }));
+            }
+        };
+        Ok(lines.map(|lines| Chunk::new(lines, format, url)))
     }
 
     /// The buffer, for the next split's reader.
     pub fn into_buffer(self) -> Vec<u8> {
-        self.lines.into_buffer()
+        match self.framing {
+            Framing::Lines(reader) => reader.into_buffer(),
+            Framing::Fixed(reader) => reader.into_buffer(),
+            Framing::Csv(reader) => reader.into_buffer(),
+            Framing::Whole(reader) => reader.into_buffer(),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use mapreduce_api::v1alpha1::{Output, OutputFormatType};
 
 use crate::error::{Error, Result};
+use crate::input::json::{self, push_string};
 
 /// How pairs are written.
 #[derive(Debug)]
@@ -11,6 +12,12 @@ pub(super) enum Format {
     KeyValue { separator: Vec<u8> },
     /// A line of the value alone.
     Lines,
+    /// Key and value with nothing between.
+    FixedLength,
+    /// A row of key and value.
+    Csv,
+    /// A line with a JSON object of key and value.
+    JsonLines,
 }
 
 impl Format {
@@ -23,6 +30,17 @@ impl Format {
                 }
             }
             OutputFormatType::Lines => Self::Lines,
+            OutputFormatType::FixedLength => Self::FixedLength,
+            OutputFormatType::Csv => Self::Csv,
+            OutputFormatType::JsonLines => Self::JsonLines,
+        }
+    }
+
+    /// What a part begins with.
+    pub(super) fn header(&self) -> &'static [u8] {
+        match self {
+            Self::Csv => b"key,value\n",
+            _ => b"",
         }
     }
 
@@ -49,11 +67,69 @@ impl Format {
                     return Err(unwritable("has a value that holds a newline", key, value));
                 }
             }
+            Self::FixedLength => {
+                out.extend_from_slice(key);
+                out.extend_from_slice(value);
+                return Ok(());
+            }
+            Self::Csv => {
+                let (k, v) = texts(key, value)?;
+                push_field(k, out);
+                out.push(b',');
+                push_field(v, out);
+                out.push(b'\n');
+                return Ok(());
+            }
+            Self::JsonLines => {
+                let (k, v) = texts(key, value)?;
+                out.extend_from_slice(b"{\"key\":");
+                push_string(out, k);
+                out.extend_from_slice(b",\"value\":");
+                if is_embedded(v) {
+                    // White space between tokens may be a newline, and a record is a line.
+                    let is_newline = |byte| matches!(byte, b'\n' | b'\r');
+                    out.extend(v.bytes().map(|byte| if is_newline(byte) { b' ' } else { byte }));
+                } else {
+                    push_string(out, v);
+                }
+                out.extend_from_slice(b"}\n");
+                return Ok(());
+            }
         }
         out.extend_from_slice(value);
         out.push(b'\n');
         Ok(())
     }
+}
+
+/// Key and value as text.
+fn texts<'a>(key: &'a [u8], value: &'a [u8]) -> Result<(&'a str, &'a str)> {
+    match (std::str::from_utf8(key), std::str::from_utf8(value)) {
+        (Ok(k), Ok(v)) => Ok((k, v)),
+        _ => Err(unwritable("is no UTF-8", key, value)),
+    }
+}
+
+/// Appends a field of a row (RFC 4180).
+fn push_field(text: &str, out: &mut Vec<u8>) {
+    if !text.contains(['"', ',', '\n', '\r']) {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'"');
+    for byte in text.bytes() {
+        if byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+/// Whether a value is a JSON object, array or number.
+fn is_embedded(value: &str) -> bool {
+    let begins = value.starts_with(|first: char| matches!(first, '{' | '[' | '-' | '0'..='9'));
+    let ends = value.ends_with(|last: char| matches!(last, '}' | ']' | '0'..='9'));
+    begins && ends && json::check(value).is_ok()
 }
 
 fn unwritable(why: &str, key: &[u8], value: &[u8]) -> Error {
@@ -88,6 +164,62 @@ mod tests {
         let by = format(serde_json::json!({"type": "KeyValue", "keyValue": {"separator": " = "}}));
         assert_eq!(write(&by, "k\t", "v").unwrap(), "k\t = v\n");
         assert_eq!(write(&format(serde_json::json!({"type": "Lines"})), "k\n", "v").unwrap(), "v\n");
+    }
+
+    #[test]
+    fn a_row_of_csv_has_quotes_where_they_are_needed() {
+        let by = format(serde_json::json!({"type": "Csv"}));
+        assert_eq!(by.header(), b"key,value\n");
+        for (key, value, row) in [
+            ("k", "v w", "k,v w\n"),
+            ("", "", ",\n"),
+            ("a,b", "x\"y", "\"a,b\",\"x\"\"y\"\n"),
+            ("a\nb", "\r", "\"a\nb\",\"\r\"\n"),
+        ] {
+            assert_eq!(write(&by, key, value).unwrap(), row);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_an_object_an_array_or_a_number_is_embedded_and_others_are_strings() {
+        let by = format(serde_json::json!({"type": "JsonLines"}));
+        for (value, json) in [
+            ("1", "1"),
+            ("-1.5e3", "-1.5e3"),
+            ("{\"a\": [1,\n2]}", "{\"a\": [1, 2]}"),
+            ("[]", "[]"),
+            ("text", "\"text\""),
+            ("", "\"\""),
+            ("true", "\"true\""),
+            ("null", "\"null\""),
+            ("\"s\"", "\"\\\"s\\\"\""),
+            ("+1", "\"+1\""),
+            ("01", "\"01\""),
+            ("1 ", "\"1 \""),
+            ("{a}", "\"{a}\""),
+            ("a\tb", "\"a\\tb\""),
+        ] {
+            assert_eq!(
+                write(&by, "k\"", value).unwrap(),
+                format!("{{\"key\":\"k\\\"\",\"value\":{json}}}\n")
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_a_bad_record_in_text_formats_and_none_elsewhere() {
+        for kind in ["Csv", "JsonLines"] {
+            let by = format(serde_json::json!({"type": kind}));
+            for (key, value) in [(&b"\xff"[..], &b"v"[..]), (b"k", b"\xff")] {
+                let error = by.write(key, value, &mut Vec::new()).unwrap_err().to_string();
+                assert!(error.contains("bad record") && error.contains("is no UTF-8"), "{error}");
+            }
+        }
+        let mut out = Vec::new();
+        let by = format(serde_json::json!({"type": "FixedLength"}));
+        by.write(b"k\xff", b"v\n", &mut out).unwrap();
+        by.write(b"2", b"", &mut out).unwrap();
+        assert_eq!(out, b"k\xffv\n2");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Parts: what reduce tasks, or the map tasks of a map-only job, write.
 
+mod encoder;
 mod format;
 
 use std::io::Write;
 
-use flate2::write::GzEncoder;
 use mapreduce_api::v1alpha1::{Output, OutputCompression, OutputFormatType};
 use serde::{Deserialize, Serialize};
 
+use self::encoder::Encoder;
 use self::format::Format;
 use crate::error::Result;
 use crate::function::Emit;
@@ -32,10 +33,16 @@ pub fn part_name(output: &Output, partition: u32) -> String {
     let format = match output.format.kind {
         OutputFormatType::KeyValue => "",
         OutputFormatType::Lines => ".txt",
+        OutputFormatType::FixedLength => ".bin",
+        OutputFormatType::Csv => ".csv",
+        OutputFormatType::JsonLines => ".jsonl",
     };
     let compression = match output.compression {
         OutputCompression::None => "",
         OutputCompression::Gzip => ".gz",
+        OutputCompression::Bzip2 => ".bz2",
+        OutputCompression::Zstd => ".zst",
+        OutputCompression::Lz4 => ".lz4",
     };
     format!("part-{partition:05}{format}{compression}")
 }
@@ -47,7 +54,7 @@ const BUFFER_BYTES: usize = 512 << 10;
 pub struct PartWriter {
     format: Format,
     buffer: Vec<u8>,
-    out: Encoder,
+    out: Encoder<Stored>,
     name: String,
     records: u64,
 }
@@ -64,22 +71,16 @@ impl PartWriter {
         let name = part_name(output, partition);
         let writer = place.store.stage(&format!("{}{name}", place.key), &work.key)?;
         let stored = Stored { writer, bytes: 0 };
-        let out = match output.compression {
-            OutputCompression::None => Encoder::None(stored),
-            OutputCompression::Gzip => Encoder::Gzip(GzEncoder::new(stored, flate2::Compression::new(6))),
-        };
-        Ok(Self {
-            format: Format::new(output),
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            out,
-            name,
-            records: 0,
-        })
+        let out = Encoder::new(output.compression, stored)?;
+        let format = Format::new(output);
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        buffer.extend_from_slice(format.header());
+        Ok(Self { format, buffer, out, name, records: 0 })
     }
 
     /// Ends the part.
     pub fn finish(mut self) -> Result<StagedPart> {
-        self.out.write(&self.buffer)?;
+        self.out.write_all(&self.buffer)?;
         let Stored { writer, bytes } = self.out.finish()?;
         Ok(StagedPart { name: self.name, staged: writer.finish()?, bytes, records: self.records })
     }
@@ -91,7 +92,7 @@ impl Emit for PartWriter {
         self.records += 1;
         self.format.write(key, value, &mut self.buffer)?;
         if self.buffer.len() >= BUFFER_BYTES {
-            self.out.write(&self.buffer)?;
+            self.out.write_all(&self.buffer)?;
             self.buffer.clear();
         }
         Ok(())
@@ -113,27 +114,5 @@ impl Write for Stored {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-enum Encoder {
-    None(Stored),
-    Gzip(GzEncoder<Stored>),
-}
-
-impl Encoder {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        match self {
-            Self::None(out) => out.write_all(bytes)?,
-            Self::Gzip(out) => out.write_all(bytes)?,
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Stored> {
-        match self {
-            Self::None(out) => Ok(out),
-            Self::Gzip(out) => Ok(out.finish()?),
-        }
     }
 }

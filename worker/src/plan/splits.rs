@@ -62,13 +62,19 @@ pub(super) fn divide(
             unsplit.push(Unsplit { url: object.url.clone(), bytes: size, why });
             parts = 1;
         }
-        let cut = |i: u64| (u128::from(size) * u128::from(i) / u128::from(parts)) as u64;
-        pieces.extend((0..parts).map(|i| Split {
+        // The last edge is the object's end, whatever it is a multiple of.
+        let align = job.format.align();
+        let cut = |i: u64| match (u128::from(size) * u128::from(i) / u128::from(parts)) as u64 {
+            at if at == size => size,
+            at => at / align * align,
+        };
+        let edges = (0..parts).map(|i| (cut(i), cut(i + 1))).filter(|(start, end)| start < end);
+        pieces.extend(edges.map(|(start, end)| Split {
             url: object.url.clone(),
             version: object.entry.version.clone(),
             size,
-            start: cut(i),
-            end: cut(i + 1),
+            start,
+            end,
         }));
     }
     Ok((pack(pieces, target), unsplit))
@@ -76,8 +82,8 @@ pub(super) fn divide(
 
 /// Why an object can't be cut, if it can't.
 fn why_whole(object: &Object, job: &Job) -> Result<Option<String>> {
-    if !job.format.can_be_split() {
-        return Ok(Some("where its records end shows only from its beginning".to_owned()));
+    if let Some(why) = job.format.why_whole() {
+        return Ok(Some(why.to_owned()));
     }
     Ok(match codec_of(&object.location, &object.entry, job.file.spec.input.compression)? {
         Codec::None => None,

@@ -58,7 +58,7 @@ fn records(
     .unwrap();
     let mut found = Vec::new();
     while let Some(lines) = reader.next_chunk().unwrap() {
-        let chunk = Chunk { lines, format: &format, url: &url };
+        let chunk = Chunk::new(lines, &format, &url);
         let count = chunk
             .each(|record| {
                 assert_eq!(record.key, Key::Number(record.offset));

@@ -31,7 +31,7 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let url = Arc::from("file:///x");
     let padded = [text, &[0; SLACK]].concat();
     let lines = Lines { bytes: &padded[..text.len()], padded: &padded, offset: 0 };
-    let chunk = Chunk { lines, format: &format, url: &url };
+    let chunk = Chunk::new(lines, &format, &url);
 
     let partitioner = Partitioner::hash(1);
     let mut out = Collector::for_shuffle(

@@ -1,0 +1,84 @@
+//! Rows of a table as JSON objects: what Csv input is cut into.
+
+use std::sync::Arc;
+
+use super::json::push_string;
+
+/// Where a row is in the bytes of its chunk.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// Its number in the object, from 1 on.
+    pub(super) number: u64,
+    /// Where in the object's content it begins.
+    pub(super) offset: u64,
+    /// The key column's value.
+    pub(super) key: Option<(usize, usize)>,
+    /// The JSON object.
+    pub(super) value: (usize, usize),
+    /// Why it is a bad record.
+    pub(super) bad: Option<Box<str>>,
+}
+
+/// Rows one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) text: Vec<u8>,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Rows {
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.rows.clear();
+    }
+}
+
+/// The columns of a table.
+#[derive(Debug)]
+pub(super) struct Columns {
+    names: Vec<Arc<str>>,
+    /// `{"first":`, `,"second":` …
+    before: Vec<Vec<u8>>,
+}
+
+impl Columns {
+    /// Columns by name; an error names one that is there twice.
+    pub(super) fn new(names: Vec<Arc<str>>) -> Result<Self, String> {
+        let mut sorted: Vec<&Arc<str>> = names.iter().collect();
+        sorted.sort_unstable();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("column `{}` is there twice", twice[0]));
+        }
+        let before = names.iter().enumerate().map(|(i, name)| {
+            let mut text = vec![if i == 0 { b'{' } else { b',' }];
+            push_string(&mut text, name);
+            text.push(b':');
+            text
+        });
+        Ok(Self { before: before.collect(), names })
+    }
+
+    /// The columns `1`, `2`, …
+    pub(super) fn numbered(count: usize) -> Self {
+        let names = (1..=count).map(|i| Arc::from(i.to_string())).collect();
+        Self::new(names).unwrap_or_else(|_| Self { names: Vec::new(), before: Vec::new() })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| **known == *name)
+    }
+
+    /// The names, for a message.
+    pub(super) fn shown(&self) -> String {
+        self.names.join(", ")
+    }
+
+    /// Begins column `i` of a row.
+    pub(super) fn begin(&self, i: usize, text: &mut Vec<u8>) {
+        text.extend_from_slice(&self.before[i]);
+    }
+}

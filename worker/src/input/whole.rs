@@ -1,0 +1,39 @@
+//! An object as one record.
+
+use std::io::Read;
+
+use super::lines::{Lines, SLACK};
+use super::source::{Source, Url, too_long};
+use crate::error::Result;
+
+/// Reads an object whole.
+pub(super) struct WholeReader {
+    content: Option<Box<dyn Read + Send>>,
+    url: Url,
+    most: u64,
+    buffer: Vec<u8>,
+}
+
+impl WholeReader {
+    /// An object of at most `most` bytes. `buffer` is memory to use again.
+    pub(super) fn new(source: Source, most: u64, url: Url, buffer: Vec<u8>) -> Self {
+        Self { content: Some(source.content), url, most, buffer }
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    /// The content, once; none when it is empty.
+    pub(super) fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
+        let Some(content) = self.content.take() else { return Ok(None) };
+        self.buffer.clear();
+        let bytes = content.take(self.most + 1).read_to_end(&mut self.buffer)?;
+        if bytes as u64 > self.most {
+            return Err(too_long(&self.url, 0, self.most));
+        }
+        self.buffer.resize(bytes + SLACK, 0);
+        let lines = Lines { bytes: &self.buffer[..bytes], padded: &self.buffer, offset: 0 };
+        Ok(Some(lines).filter(|lines| !lines.bytes.is_empty()))
+    }
+}
