@@ -1,0 +1,239 @@
+//! Every format of the contract, from objects to parts and back again, and every function over
+//! splits, threads and tasks of any number.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::{Place, builtin};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// What a map-only job leaves of a file: its part's name and content.
+fn convert(name: &str, content: &[u8], input: &Value, output: &Value) -> (String, Vec<u8>) {
+    let place = Place::new();
+    place.write(&format!("in/{name}"), content);
+    place.run(json!({"input": input, "reduce": {"tasks": 0}, "output": output})).unwrap();
+    let names = place.names("out");
+    assert_eq!(names.len(), 2, "a part and _SUCCESS: {names:?}");
+    let part = names.into_iter().find(|name| name.starts_with("part-")).unwrap();
+    let content = place.read(&format!("out/{part}"));
+    (part, content)
+}
+
+fn format(kind: &str) -> Value {
+    json!({"format": {"type": kind}})
+}
+
+#[test]
+fn parts_have_the_extensions_of_format_and_compression() {
+    for (kind, extension) in [
+        ("KeyValue", ""),
+        ("Lines", ".txt"),
+        ("FixedLength", ".bin"),
+        ("Csv", ".csv"),
+        ("JsonLines", ".jsonl"),
+    ] {
+        for (compression, suffix) in
+            [("None", ""), ("Gzip", ".gz"), ("Bzip2", ".bz2"), ("Zstd", ".zst"), ("Lz4", ".lz4")]
+        {
+            let output = json!({"format": {"type": kind}, "compression": compression});
+            let (part, content) = convert("a", b"k\tv\n", &format("KeyValue"), &output);
+            assert_eq!(part, format!("part-00000{extension}{suffix}"));
+            // What is written is read again, the compression told by the first bytes.
+            let (_, again) = convert(&part, &content, &format("Lines"), &format("Lines"));
+            let expected: &[u8] = match kind {
+                "KeyValue" => b"k\tv\n",
+                "Lines" => b"v\n",
+                "FixedLength" => b"kv\n",
+                "Csv" => b"key,value\nk,v\n",
+                _ => b"{\"key\":\"k\",\"value\":\"v\"}\n",
+            };
+            assert_eq!(again, expected, "{kind} {compression}");
+        }
+    }
+}
+
+#[test]
+fn rows_and_json_lines_go_through_a_job_by_column_and_pointer() {
+    let place = Place::new();
+    place.write("in/a.csv", "city,n\n\"Köln, DE\",1\nUlm,2\n");
+    place.write("in/b.csv", "n,city\n5,Ulm\n");
+    let done = place
+        .run(json!({
+            "input": {"format": {"type": "Csv"}},
+            "map": {"function": {"builtin": {"name": "csv", "args": {"key": "city", "value": "n"}}}},
+            "reduce": {"function": {"builtin": {"name": "sum"}}, "tasks": 1},
+            "output": {"format": {"type": "JsonLines"}},
+        }))
+        .unwrap();
+    assert_eq!(place.output_text(), "{\"key\":\"Köln, DE\",\"value\":1}\n{\"key\":\"Ulm\",\"value\":7}\n");
+    assert_eq!(done.counters.map_input_records, 3, "a header is no record");
+
+    let place = Place::new();
+    place.write("in/a", "{\"u\":{\"id\":7},\"t\":[1]}\n\n{\"u\":{\"id\":8},\"t\":\"x\"}\n");
+    place
+        .run(json!({
+            "input": {"format": {"type": "JsonLines", "jsonLines": {"keyPointer": "/u/id"}}, "splitSize": 5},
+            "map": {"function": {"builtin": {"name": "json", "args": {"value": "/t"}}}},
+            "reduce": {"function": {"builtin": {"name": "identity"}}, "tasks": 1},
+            "output": {"format": {"type": "Csv"}},
+        }))
+        .unwrap();
+    assert_eq!(place.output_text(), "key,value\n7,[1]\n8,x\n");
+}
+
+#[test]
+fn records_of_fixed_length_are_sorted_and_written_as_they_were() {
+    let mut records: Vec<[u8; 6]> = (0..5000u32)
+        .map(|i| [(i * 7919 % 251) as u8, (i % 256) as u8, (i >> 8) as u8, b'\n', 0, 255])
+        .collect();
+    for split in [7, 100, 1 << 20] {
+        let place = Place::new();
+        place.write("in/a", records.concat());
+        let fixed = json!({"type": "FixedLength", "fixedLength": {"recordBytes": 6, "keyBytes": 3}});
+        let done = place
+            .run(json!({
+                "input": {"format": fixed, "splitSize": split},
+                "reduce": {"function": {"builtin": {"name": "identity"}}, "tasks": 1},
+                "output": {"format": {"type": "FixedLength"}},
+            }))
+            .unwrap();
+        assert_eq!(done.counters.map_input_records, 5000);
+        assert_eq!(done.counters.input_bytes, 30_000, "a split begins where a record does");
+        records.sort_unstable();
+        assert!(place.output() == records.concat(), "{split}");
+    }
+    let place = Place::new();
+    place.write("in/a", vec![0; 105]);
+    let error = place.run(json!({"input": format("FixedLength"), "reduce": {"tasks": 0}})).unwrap_err();
+    let said = format!("{error} {}", error.causes().join(" "));
+    assert!(said.contains("5 bytes are left over at the end of file://"), "{said}");
+    assert!(place.names("out").is_empty());
+}
+
+#[test]
+fn a_whole_file_goes_by_its_url() {
+    let place = Place::new();
+    place.write("in/a", "x y\nx\n");
+    place.write("in/b", "");
+    place
+        .run(json!({
+            "input": format("WholeFile"),
+            "reduce": {"function": {"builtin": {"name": "identity"}}, "tasks": 1},
+            "output": {"format": {"type": "JsonLines"}},
+        }))
+        .unwrap();
+    let url = format!("file://{}", place.path("in/a").display());
+    assert_eq!(place.output_text(), format!("{{\"key\":\"{url}\",\"value\":\"x y\\nx\\n\"}}\n"));
+}
+
+/// The output of a reduce function over `key TAB value` lines, its lines in byte order.
+fn reduced(lines: &str, function: &Value, combine: bool, shape: &Shape) -> Result<Vec<String>, String> {
+    let mut place = Place::new();
+    let middle = lines.len() / 2;
+    let middle = lines[middle..].find('\n').map_or(lines.len(), |at| middle + at + 1);
+    place.write("in/a", &lines[..middle]);
+    place.write("in/b", &lines[middle..]);
+    place.resources.memory = shape.memory;
+    place.resources.threads = shape.threads;
+    let mut fields = json!({
+        "input": {"format": {"type": "KeyValue"}, "splitSize": shape.split},
+        "reduce": {"function": {"builtin": function}, "tasks": shape.tasks},
+    });
+    if combine {
+        fields["combine"] = json!({"function": {"builtin": function}});
+    }
+    if shape.as_pods {
+        fields["shuffle"] = json!({"url": "file:shuffle/"});
+    }
+    place.run(fields).map_err(|error| error.to_string())?;
+    let mut lines: Vec<String> = place.output_text().lines().map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+/// How a job is cut up.
+#[derive(Clone, Debug)]
+struct Shape {
+    split: u64,
+    memory: u64,
+    threads: usize,
+    tasks: u32,
+    as_pods: bool,
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let memory = prop_oneof![Just(2u64 << 10), Just(64 << 20)];
+    (1u64..300, memory, 1usize..4, 1u32..5, any::<bool>())
+        .prop_map(|(split, memory, threads, tasks, as_pods)| Shape { split, memory, threads, tasks, as_pods })
+}
+
+const WHOLE: Shape = Shape { split: 1 << 30, memory: 64 << 20, threads: 1, tasks: 1, as_pods: false };
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #[test]
+    fn results_do_not_depend_on_splits_threads_or_tasks(
+        pairs in proptest::collection::vec((0u8..5, prop_oneof![
+            (-99i32..99).prop_map(|n| n.to_string()),
+            (-1e9f64..1e9).prop_map(|n| format!("{n:e}")),
+            any::<i64>().prop_map(|n| n.to_string()),
+        ]), 1..120),
+        shape in shape(),
+    ) {
+        let lines: String = pairs.iter().flat_map(|(key, value)| [format!("k{key}\t{value}"), "\n".into()]).collect();
+        for name in ["sum", "min", "max", "first", "last", "top", "mean", "stats", "distinct", "histogram", "collect", "count"] {
+            let function = json!({"name": name});
+            let whole = reduced(&lines, &function, false, &WHOLE);
+            prop_assert!(whole.is_ok());
+            let combines = ["sum", "min", "max", "first", "last", "top"].contains(&name);
+            for combine in [false, true] {
+                if combines || !combine {
+                    prop_assert_eq!(&reduced(&lines, &function, combine, &shape), &whole, "{} {}", name, combine);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn aggregates_and_joins_do_not_depend_on_splits_threads_or_tasks(
+        values in proptest::collection::vec((0usize..8, -9i32..9), 1..80),
+        shape in shape(),
+    ) {
+        const TYPES: [&str; 8] = ["LongValueSum", "DoubleValueSum", "LongValueMax", "LongValueMin",
+            "StringValueMax", "StringValueMin", "UniqValueCount", "ValueHistogram"];
+        let lines: String =
+            values.iter().flat_map(|(kind, n)| [format!("{}:x\t{n}", TYPES[*kind]), "\n".into()]).collect();
+        let aggregate = json!({"name": "aggregate"});
+        let whole = reduced(&lines, &aggregate, false, &WHOLE);
+        prop_assert!(whole.is_ok());
+        for combine in [false, true] {
+            prop_assert_eq!(&reduced(&lines, &aggregate, combine, &shape), &whole);
+        }
+        let lines: String =
+            values.iter().flat_map(|(kind, n)| [format!("k{}\t{}\t{n}", kind / 2, ["L", "R"][kind % 2]), "\n".into()]).collect();
+        let join = json!({"name": "join", "args": {"type": "outer"}});
+        prop_assert_eq!(reduced(&lines, &join, false, &shape), reduced(&lines, &join, false, &WHOLE));
+    }
+}
+
+#[test]
+fn a_map_over_no_reduce_keeps_its_function() {
+    let place = Place::new();
+    place.write("in/a", "a,1\nb,2\n");
+    let fields = json!({"name": "fields", "args": {"separator": ",", "key": "2", "value": "1"}});
+    place.run(json!({"map": {"function": {"builtin": fields}}, "reduce": {"tasks": 0}})).unwrap();
+    assert_eq!(place.output_text(), "1\ta\n2\tb\n");
+    let place = Place::new();
+    place.write("in/a", "x\n\ny");
+    let mut reduce = builtin("sum");
+    reduce["tasks"] = json!(1);
+    place.run(json!({"map": builtin("count"), "combine": builtin("sum"), "reduce": reduce})).unwrap();
+    assert_eq!(place.output_text(), "count\t3\n");
+}
