@@ -13,7 +13,7 @@ use super::{builtin, unknown};
 use crate::error::{Error, Result};
 use crate::function::Mapper;
 use crate::input::format::{Chunk, Record};
-use crate::shuffle::collector::{Collector, Sink};
+use crate::shuffle::collector::Collector;
 
 /// A checked map function.
 #[derive(Clone, Debug)]
@@ -138,8 +138,8 @@ impl Mapper for Count {
     }
 
     fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
-        if let Sink::Sum(table) = &mut out.sink
-            && chunk.is_plain()
+        if chunk.is_plain()
+            && let Some(table) = out.plain_sums()
         {
             let lines = chunk.count_lines();
             (0..lines).for_each(|_| table.add_one(b"count"));
