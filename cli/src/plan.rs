@@ -2,6 +2,7 @@
 
 use mapreduce_api::quantity::Bytes;
 use mapreduce_worker::error::{Error, Result};
+use mapreduce_worker::job;
 use mapreduce_worker::plan::cost::{Cost, Requests};
 use mapreduce_worker::plan::{self, Planned};
 use serde_json::json;
@@ -22,8 +23,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) fn validate(args: &FileArgs) -> Result<()> {
     let loaded = load::load(&args.file)?;
     let name = loaded.manifest.metadata.name.clone();
-    let runtime = runtime()?;
-    loaded.job(runtime.handle().clone(), CancellationToken::new())?;
+    job::check(&loaded.manifest.spec)?;
     if args.json {
         println!("{}", json!({"valid": true, "name": name}));
     } else {

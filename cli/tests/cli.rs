@@ -199,6 +199,7 @@ fn credentials_that_are_missing_are_said_to_be() {
     let output = place.run(&["run", "job.yaml"]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("no credentials for s3://b/"), "{}", stderr(&output));
+    assert_eq!(code(&place.run(&["validate", "job.yaml"])), 0, "a valid manifest needs no credentials");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::JobFile;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -58,18 +59,8 @@ impl Job {
     ///
     /// Usage errors for what the manifest alone shows; nothing has been reached by then.
     pub fn new(file: JobFile, folder: &Path, runtime: Handle, cancel: CancellationToken) -> Result<Self> {
+        let Checked { functions, arrangement, format } = check(&file.spec)?;
         let spec = &file.spec;
-        check_urls(&spec.input).map_err(|e| e.context_usage("spec.input.urls"))?;
-        Stores::parse(&spec.output.url).map_err(|e| e.context_usage("spec.output.url"))?;
-        if let Some(url) = &spec.shuffle.url {
-            Stores::parse(url).map_err(|e| e.context_usage("spec.shuffle.url"))?;
-        }
-        if spec.input.split_size.0 == 0 {
-            return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));
-        }
-        let functions = Functions::new(spec)?;
-        let arrangement = Arrangement::new(spec.reduce.as_ref())?;
-        let format = Format::new(&spec.input);
         let stores = Arc::new(Stores::new(spec.storage.clone(), folder, runtime, cancel.clone()));
         let output = stores.locate(&spec.output.url)?.as_prefix();
         let staging = output.join(&format!("{WORK}{}/", file.id));
@@ -84,6 +75,31 @@ impl Job {
     pub fn check_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
     }
+}
+
+/// What can be made of a manifest alone.
+#[derive(Debug)]
+pub struct Checked {
+    functions: Functions,
+    arrangement: Arrangement,
+    format: Format,
+}
+
+/// Checks a manifest without reaching anything, or asking for credentials.
+pub fn check(spec: &MapReduceJobSpec) -> Result<Checked> {
+    check_urls(&spec.input).map_err(|e| e.context_usage("spec.input.urls"))?;
+    Stores::parse(&spec.output.url).map_err(|e| e.context_usage("spec.output.url"))?;
+    if let Some(url) = &spec.shuffle.url {
+        Stores::parse(url).map_err(|e| e.context_usage("spec.shuffle.url"))?;
+    }
+    if spec.input.split_size.0 == 0 {
+        return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));
+    }
+    Ok(Checked {
+        functions: Functions::new(spec)?,
+        arrangement: Arrangement::new(spec.reduce.as_ref())?,
+        format: Format::new(&spec.input),
+    })
 }
 
 /// What the names of work folders under an output prefix begin with: hidden, so that a job that
