@@ -1,10 +1,14 @@
 //! The operator's pod, to be ended at the worst moment.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use crate::cluster::{Cluster, RELEASE};
 use crate::{command, wait};
-use std::time::Duration;
+
+const SELECTOR: &str = "--selector=app.kubernetes.io/name=mapreduce-operator";
 
 /// The operator of a cluster.
 #[derive(Debug)]
@@ -15,13 +19,14 @@ impl Operator<'_> {
         command::run(&mut self.0.kubectl(RELEASE, args), b"")?.success()
     }
 
-    /// The UIDs of its pods that are not being deleted.
+    /// Names and UIDs of its pods that are not being deleted.
     fn pods(&self) -> Result<Vec<(String, String)>> {
-        let path = r#"-o=jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name}{" "}{.metadata.uid}{"\n"}{end}"#;
-        let text =
-            self.kubectl(&["get", "pods", "--selector=app.kubernetes.io/name=mapreduce-operator", path])?;
-        let pair = |line: &str| line.split_once(' ').map(|(name, uid)| (name.to_owned(), uid.to_owned()));
-        Ok(text.lines().filter_map(pair).collect())
+        let text = self.kubectl(&["get", "pods", SELECTOR, "--output=json"])?;
+        let list: Value = serde_json::from_str(&text)?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pods = list["items"].as_array().into_iter().flatten().map(|pod| &pod["metadata"]);
+        let alive = pods.filter(|meta| meta["deletionTimestamp"].is_null());
+        Ok(alive.map(|meta| (text(&meta["name"]), text(&meta["uid"]))).collect())
     }
 
     /// Kills it, without a chance to finish what it was at. An error unless there was one to kill.
@@ -39,13 +44,8 @@ impl Operator<'_> {
     /// Waits until there is one that works.
     pub fn is_back(&self) -> Result<()> {
         wait::until_true("an operator that is ready", Duration::from_secs(60), || {
-            let path = "-o=jsonpath={.status.readyReplicas}";
-            Ok(self.kubectl(&[
-                "get",
-                "deployments",
-                "--selector=app.kubernetes.io/name=mapreduce-operator",
-                path,
-            ])? == "1")
+            let path = "-o=jsonpath={.items[*].status.readyReplicas}";
+            Ok(self.kubectl(&["get", "deployments", SELECTOR, path])? == "1")
         })
     }
 }

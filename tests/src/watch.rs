@@ -42,7 +42,8 @@ impl Watch {
             r"{.metadata.annotations.batch\.kubernetes\.io/job-completion-index}",
             "{.status.phase}",
         ];
-        let path = format!("-o=jsonpath={}{{\"\\n\"}}", fields.join("{\"\\t\"}"));
+        // No TAB between them: kubectl would make spaces of it.
+        let path = format!("-o=jsonpath={}{{\"\\n\"}}", fields.join("|"));
         let label = format!("mapreduce.dev/job={}", job.name);
         let mut kubectl = scenario
             .cluster
@@ -57,7 +58,7 @@ impl Watch {
         let to = Arc::clone(&seen);
         std::thread::spawn(move || {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                let mut fields = line.split('\t').map(str::to_owned);
+                let mut fields = line.split('|').map(str::to_owned);
                 let mut next = || fields.next().unwrap_or_default();
                 let sight = Sight { name: next(), uid: next(), phase: next(), index: next(), state: next() };
                 to.lock().unwrap_or_else(PoisonError::into_inner).push(sight);
@@ -69,6 +70,17 @@ impl Watch {
     /// All that was seen so far.
     pub fn seen(&self) -> Vec<Sight> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A pod of this phase that runs, as far as is known.
+    pub fn running(&self, phase: &str) -> Option<Sight> {
+        let last: BTreeMap<String, Sight> = self.seen().into_iter().map(|s| (s.uid.clone(), s)).collect();
+        last.into_values().find(|pod| pod.phase == phase && pod.state == "Running")
+    }
+
+    /// Whether a pod was seen to have done its task.
+    pub fn has_succeeded(&self, uid: &str) -> bool {
+        self.seen().iter().any(|seen| seen.uid == uid && seen.state == "Succeeded")
     }
 
     /// The UIDs that each name has had: more than one means that it was made more than once.

@@ -58,6 +58,19 @@ fn timeout(job: &MapReduceJob, limits: &Limits) -> Duration {
     if never_started { limits.cleanup_timeout.min(limits.start_grace) } else { limits.cleanup_timeout }
 }
 
+/// A job whose namespace is being deleted, and that is not itself deleted yet: Kubernetes deletes pods
+/// first, and nothing else before they are gone. A Job with `backoffLimitPerIndex` doesn't let go of a pod
+/// that has failed before it has made another, which it never can there: the namespace would stay for ever.
+pub fn namespace_deleted(seen: &Observed) -> Decision {
+    let all = Child::PHASES.into_iter().chain([Child::Cleanup]);
+    let unfinished = all.filter_map(|child| Some((child, seen.child(child).ours()?)));
+    let mut unfinished = unfinished.filter(|(_, run)| !run.is_finished() && !run.deleting);
+    match unfinished.next() {
+        Some((child, run)) => Decision::step(Step::Delete(child, run.uid.clone())),
+        None => Decision::rest(Some(Duration::from_secs(10))),
+    }
+}
+
 /// A job that has failed: its other pods are ended, and then its data is removed.
 pub fn failed(job: &MapReduceJob, seen: &Observed) -> Decision {
     let end = |child, run: &ChildJob| match run.state {

@@ -61,6 +61,11 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
         seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
         return Ok(seen);
     }
+    // Between two pods a Job has none for a moment. In a namespace that is being deleted it gets none any more.
+    let without_pods = |child: &Child| seen.child(*child).ours().is_some_and(ChildJob::is_without_pods);
+    if children.iter().any(without_pods) {
+        seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
+    }
     let Some(child) = job.status.as_ref().and_then(|s| s.phase).and_then(Child::of) else { return Ok(seen) };
     if let Slot::Ours(run) = seen.child(child).clone() {
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);

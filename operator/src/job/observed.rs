@@ -147,6 +147,11 @@ impl ChildJob {
     pub fn is_finished(&self) -> bool {
         matches!(self.state, JobState::Complete | JobState::Failed(_))
     }
+
+    /// Whether it should have pods and has none, not even some that are ending.
+    pub fn is_without_pods(&self) -> bool {
+        !self.is_finished() && !self.suspended && self.active == 0 && self.terminating == 0
+    }
 }
 
 impl From<&Job> for ChildJob {

@@ -96,6 +96,9 @@ pub fn decide(
     if job.metadata.deletion_timestamp.is_some() {
         return cleanup::deleted(job, seen, limits);
     }
+    if seen.namespace_terminating {
+        return cleanup::namespace_deleted(seen);
+    }
     let phase = job.status.as_ref().and_then(|s| s.phase).unwrap_or(JobPhase::Pending);
     match phase {
         JobPhase::Succeeded if is_held(job) => Decision::step(Step::RemoveFinalizer(None)),

@@ -593,6 +593,23 @@ fn a_deleted_job_ends_its_pods_removes_its_data_and_is_let_go_in_time() {
 }
 
 #[test]
+fn a_job_in_a_namespace_that_is_deleted_ends_its_pods_before_it_is_deleted_itself() {
+    let ending = |seen: Observed| Observed { namespace_terminating: true, ..seen };
+    let deleting = |n| ChildJob { deleting: true, ..run(n) };
+    check(vec![
+        ("a Job that runs", plain("Mapping"), ending(with(Child::Map, run(5))), "delete map"),
+        ("a Job on its way out", plain("Mapping"), ending(with(Child::Map, deleting(5))), "rest 10 s"),
+        ("no Job yet", plain("Reducing"), ending(seen()), "rest 10 s"),
+        (
+            "a cleanup after a failure",
+            plain("Failed"),
+            ending(with(Child::Cleanup, run(1))),
+            "delete cleanup",
+        ),
+    ]);
+}
+
+#[test]
 fn a_job_whose_plan_could_not_start_is_held_for_a_moment_only() {
     let stuck = Observed { starting: waiting(2, true), ..with(Child::Plan, run(1)) };
     let mut job = plain("Planning");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use mapreduce_tests::scenario::{LIMIT, Scenario, scenario_alone};
-use mapreduce_tests::wait;
+use mapreduce_tests::{tell, wait};
 use serde_json::{Value, json};
 
 /// Three Jobs of the worker's image one after the other, each made when the one before is complete.
@@ -61,11 +61,11 @@ fn a_small_job_takes_little_longer_than_its_pods() {
             times[times.len() / 2]
         };
         let (job, bare) = (median(seconds.0.clone()), median(seconds.1.clone()));
-        println!("{seconds:.1?}");
-        println!(
-            "LATENCY apply to Complete {job:.1} s; three bare Jobs of 1, 4 and {PARTS} pods {bare:.1} s; ratio {:.2}",
+        tell(&format!(
+            "LATENCY apply to Complete {job:.1} s; three bare Jobs of 1, 4 and {PARTS} pods {bare:.1} s; \
+             ratio {:.2} (medians of {seconds:.1?})",
             job / bare
-        );
+        ));
         Ok(())
     });
 }

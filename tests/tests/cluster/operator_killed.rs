@@ -52,7 +52,7 @@ fn the_operator_killed_in_every_phase_runs_nothing_twice() {
             .map("words")
             .reduce("sum", 2)
             .set("/input/splitSize", json!("6Mi"))
-            .slow(300);
+            .slow(25);
         let (jobs, pods) = (Watch::of(scenario, "jobs", &job)?, Watch::of(scenario, "pods", &job)?);
         let job = scenario.submit(job)?;
         let operator = Operator(scenario.cluster);
@@ -83,7 +83,7 @@ fn the_operator_killed_in_every_phase_runs_nothing_twice() {
 fn a_job_that_is_deleted_while_no_operator_is_there_is_cleaned_up_by_the_next_one() {
     scenario("orphan", |scenario| {
         scenario.put("in/a", text::text(20 << 20)?)?;
-        let job = scenario.submit(scenario.job("orphan", "in/", "out/").word_count(1).slow(100))?;
+        let job = scenario.submit(scenario.job("orphan", "in/", "out/").word_count(1).slow(20))?;
         scenario.in_phase(&job, "Mapping")?;
         Operator(scenario.cluster).kill()?;
         scenario.kubectl(&["delete", "mrj", "orphan", "--wait=false"])?;

@@ -9,13 +9,11 @@ use serde_json::json;
 
 /// Kills a pod of this phase that runs; gives its task's number and UID.
 fn kill_one(scenario: &Scenario, pods: &Watch, job: &MrJob, phase: &str) -> Result<(String, String)> {
-    let pod = wait::until(&format!("a {phase} pod of {} that runs", job.name), LIMIT, || {
-        Ok(pods.seen().into_iter().rev().find(|pod| pod.phase == phase && pod.state == "Running"))
-    })?;
+    let pod =
+        wait::until(&format!("a {phase} pod of {} that runs", job.name), LIMIT, || Ok(pods.running(phase)))?;
     scenario.kubectl(&["delete", "pod", &pod.name, "--grace-period=0", "--force", "--wait=false"])?;
     // It was hit while it ran if it never came to an end of its own.
-    let ended = pods.seen().into_iter().any(|seen| seen.uid == pod.uid && seen.state == "Succeeded");
-    ensure!(!ended, "{} was done before it could be killed", pod.name);
+    ensure!(!pods.has_succeeded(&pod.uid), "{} was done before it could be killed", pod.name);
     println!("killed {}", pod.name);
     Ok((pod.index, pod.uid))
 }
@@ -30,7 +28,7 @@ fn a_mapper_and_a_reducer_that_are_killed_are_run_again() {
             .map("words")
             .reduce("sum", 2)
             .set("/input/splitSize", json!("8Mi"))
-            .slow(300);
+            .slow(40);
         let pods = Watch::of(scenario, "pods", &job)?;
         let job = scenario.submit(job)?;
         let killed = [
@@ -42,8 +40,7 @@ fn a_mapper_and_a_reducer_that_are_killed_are_run_again() {
             let tasks = pods.uids_by_task();
             let uids = tasks.get(&format!("{phase} {index}")).context("no pods of the task were seen")?;
             ensure!(uids.len() == 2, "{phase} {index} had {} pods", uids.len());
-            let done = pods.seen().into_iter().any(|seen| seen.uid == uid && seen.state == "Succeeded");
-            ensure!(!done, "the pod that was killed succeeded");
+            ensure!(!pods.has_succeeded(&uid), "the pod that was killed succeeded");
             ensure!(status[format!("{phase}s")]["failed"] == 1, "{phase}: {:#}", status[format!("{phase}s")]);
         }
         ensure!(status["counters"] == scenario.success("out/")?["counters"]);
@@ -58,12 +55,10 @@ fn a_pod_that_is_evicted_costs_no_attempt() {
     scenario("evicted", |scenario| {
         let text = text::text(12 << 20)?;
         scenario.put("in/a", text.clone())?;
-        let job = scenario.job("evicted", "in/", "out/").word_count(1).set("/retries", json!(0)).slow(200);
+        let job = scenario.job("evicted", "in/", "out/").word_count(1).set("/retries", json!(0)).slow(40);
         let pods = Watch::of(scenario, "pods", &job)?;
         let job = scenario.submit(job)?;
-        let pod = wait::until("a map pod that runs", LIMIT, || {
-            Ok(pods.seen().into_iter().find(|pod| pod.phase == "map" && pod.state == "Running"))
-        })?;
+        let pod = wait::until("a map pod that runs", LIMIT, || Ok(pods.running("map")))?;
         let path = format!("/api/v1/namespaces/{}/pods/{}/eviction", scenario.namespace, pod.name);
         let eviction = json!({
             "apiVersion": "policy/v1", "kind": "Eviction",
