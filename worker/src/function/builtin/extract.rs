@@ -131,6 +131,9 @@ impl Mapper for Extract {
     fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
         let line = record.value;
         let found = self.scan.as_mut().map_or(Found::Unsure, |scan| scan.find(line));
+        if self.scan.as_mut().is_some_and(Scan::is_in_vain) {
+            self.scan = None;
+        }
         match (found, &self.scan) {
             (Found::Match, Some(scan)) => {
                 let group = |number| scan.group(line, number);

@@ -29,7 +29,13 @@ pub(super) struct Scan {
     prefix: Option<Finder<'static>>,
     /// Start and end of each group.
     slots: Vec<usize>,
+    /// Texts since the scan last showed whether it is worth its while, and how many were found.
+    tries: u32,
+    found: u32,
 }
+
+/// Texts after which a scan that finds less than half of them is given up.
+const TRIAL: u32 = 1 << 10;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -78,7 +84,6 @@ impl Scan {
         };
         let mut steps = Vec::new();
         compile_all(parts, &mut steps)?;
-        suits(&steps, None)?;
         // What may be empty at the end changes no group.
         while let Some(Step::Run { min: 0, .. }) = steps.last() {
             steps.pop();
@@ -89,12 +94,31 @@ impl Scan {
             Some(Step::Literal(text)) => Some(Finder::new(text).into_owned()),
             _ => None,
         };
-        Some(Self { steps, prefix, slots: vec![UNSET; 2 * pattern.captures_len()] })
+        Some(Self { steps, prefix, slots: vec![UNSET; 2 * pattern.captures_len()], tries: 0, found: 0 })
+    }
+
+    /// Whether the regex had to be asked so often that asking it at once is faster: a run that takes
+    /// what has to come behind it, as in `(.*) x`, makes the first path fail at every text.
+    pub(super) fn is_in_vain(&mut self) -> bool {
+        if self.tries < TRIAL {
+            return false;
+        }
+        let in_vain = self.found * 2 < self.tries;
+        (self.tries, self.found) = (0, 0);
+        in_vain
     }
 
     /// Looks for the first match.
     #[inline]
     pub(super) fn find(&mut self, text: &[u8]) -> Found {
+        let found = self.look(text);
+        self.tries += 1;
+        self.found += u32::from(found != Found::Unsure);
+        found
+    }
+
+    #[inline]
+    fn look(&mut self, text: &[u8]) -> Found {
         self.slots.fill(UNSET);
         let start = match &self.prefix {
             None => 0,
@@ -295,56 +319,6 @@ fn class_of(hir: &Hir) -> Option<Box<ByteClass>> {
     Some(class)
 }
 
-/// The bytes with which what has to come next may begin; none where nothing has to.
-type Follow = Option<[bool; 256]>;
-
-/// A run that takes what has to come behind it makes the first path fail at every record: none.
-/// `follow` comes behind the steps; what has to come before them is the result.
-fn suits(steps: &[Step], mut follow: Follow) -> Option<Follow> {
-    for step in steps.iter().rev() {
-        match step {
-            Step::Mark(_) => {}
-            Step::End => follow = Some([false; 256]),
-            Step::Literal(literal) => {
-                let mut bytes = [false; 256];
-                bytes[usize::from(*literal.first()?)] = true;
-                follow = Some(bytes);
-            }
-            Step::Run { class, min, max } => {
-                let takes = |bytes: [bool; 256]| (0..0x80).any(|byte| bytes[byte] && class[byte] == IN);
-                if min != max && follow.is_some_and(takes) {
-                    return None;
-                }
-                if *min > 0 {
-                    follow = Some(class.map(|is_in| is_in != OUT));
-                }
-            }
-            Step::Until { class, min, .. } => {
-                if *min > 0 {
-                    follow = Some(class.map(|is_in| is_in != OUT));
-                }
-            }
-            Step::Branches(branches) => {
-                let mut all = Some([false; 256]);
-                for branch in branches {
-                    all = match (all, suits(branch, follow)?) {
-                        (Some(mut all), Some(own)) => {
-                            all.iter_mut().zip(own).for_each(|(all, own)| *all |= own);
-                            Some(all)
-                        }
-                        _ => None,
-                    };
-                }
-                follow = all;
-            }
-            Step::Optional(steps) => {
-                suits(steps, follow)?;
-            }
-        }
-    }
-    Some(follow)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -403,10 +377,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_whose_runs_take_what_has_to_come_is_left_to_the_regex() {
-        for pattern in [r"^(.*) x", r"(\S+)-", r"a.*b", r"(?:ab)+", r"\bx", r"(a*)*", r"(?m)^x"] {
+    fn a_pattern_that_this_way_does_not_suit_is_left_to_the_regex() {
+        for pattern in [r"(?:ab)+", r"\bx", r"(a*)*", r"(?m)^x", r"a??b"] {
             assert!(Scan::new(&Regex::new(pattern).unwrap()).is_none(), "{pattern}");
         }
+        let mut scan = Scan::new(&Regex::new(r"^(.*) x").unwrap()).unwrap();
+        for (text, in_vain) in [("a y", true), ("a\n", true)] {
+            (0..1024).for_each(|_| assert_eq!(scan.find(text.as_bytes()), Found::Unsure));
+            assert_eq!(scan.is_in_vain(), in_vain);
+        }
+        let mut scan = Scan::new(&Regex::new(r"^(\d*) x").unwrap()).unwrap();
+        for i in 0..2000 {
+            scan.find(if i % 3 == 0 { b"y" } else { b"1 x" });
+        }
+        assert!(!scan.is_in_vain());
     }
 
     proptest! {
