@@ -58,6 +58,7 @@ fn good() -> Vec<String> {
         ("{type: Lines}", "{type: Csv, csv: {header: false, delimiter: \"\\t\", keyColumn: '2'}}"),
         ("{type: Lines}", "{type: JsonLines, jsonLines: {keyPointer: /user/id}}"),
         ("{type: Lines}", "{type: WholeFile}"),
+        ("{type: Lines}", "{type: Parquet, parquet: {columns: [a, b], keyColumn: id}}"),
         ("{url: 's3://books/counts/'}", "{url: 's3://b/o/', format: {type: JsonLines}, compression: Zstd}"),
         ("    format: {type: Lines}\n", ""),
         ("    format: {type: Lines}\n", "    splitSize: 1048576\n"),
@@ -122,6 +123,7 @@ fn against_a_rule() -> Vec<(String, String)> {
             "{type: Csv, fixedLength: {}}",
             "spec.input.format: fixedLength goes with type: FixedLength",
         ),
+        ("{type: Lines}", "{type: Csv, parquet: {}}", "spec.input.format: parquet goes with type: Parquet"),
         ("{type: Lines}", "{type: JsonLines, csv: {}}", "spec.input.format: csv goes with type: Csv"),
         (
             "{type: Lines}",

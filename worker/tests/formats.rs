@@ -46,12 +46,14 @@ fn parts_have_the_extensions_of_format_and_compression() {
             let (part, content) = convert("a", b"k\tv\n", &format("KeyValue"), &output);
             assert_eq!(part, format!("part-00000{extension}{suffix}"));
             // What is written is read again, the compression told by the first bytes.
-            let (_, again) = convert(&part, &content, &format("Lines"), &format("Lines"));
+            let read = if kind == "Parquet" { kind } else { "Lines" };
+            let (_, again) = convert(&part, &content, &format(read), &format("Lines"));
             let expected: &[u8] = match kind {
                 "KeyValue" => b"k\tv\n",
                 "Lines" => b"v\n",
                 "FixedLength" => b"kv\n",
                 "Csv" => b"key,value\nk,v\n",
+                "Parquet" => b"{\"key\":\"k\",\"value\":\"v\"}\n",
                 _ => b"{\"key\":\"k\",\"value\":\"v\"}\n",
             };
             assert_eq!(again, expected, "{kind} {compression}");
@@ -131,6 +133,77 @@ fn a_whole_file_goes_by_its_url() {
         .unwrap();
     let url = format!("file://{}", place.path("in/a").display());
     assert_eq!(place.output_text(), format!("{{\"key\":\"{url}\",\"value\":\"x y\\nx\\n\"}}\n"));
+}
+
+#[test]
+fn what_is_written_as_parquet_is_read_again_by_column_and_in_splits() {
+    let lines: String =
+        (0..5000).flat_map(|i| [format!("k{:03}\t{i} \"é\"", i % 1000), "\n".into()]).collect();
+    let place = Place::new();
+    place.write("in/a", &lines);
+    let done = place
+        .run(json!({
+            "input": format("KeyValue"),
+            "reduce": {"function": {"builtin": {"name": "identity"}}, "tasks": 2},
+            "output": {"format": {"type": "Parquet"}},
+        }))
+        .unwrap();
+    assert_eq!(done.counters.reduce_output_records, 5000);
+    assert_eq!(place.names("out"), ["_SUCCESS", "part-00000.parquet", "part-00001.parquet"]);
+    let parts: Vec<Vec<u8>> =
+        ["part-00000", "part-00001"].iter().map(|part| place.read(&format!("out/{part}.parquet"))).collect();
+    let mut expected: Vec<String> = lines.lines().map(str::to_owned).collect();
+    expected.sort();
+    for split in [100, 1 << 30] {
+        let place = Place::new();
+        for (i, part) in parts.iter().enumerate() {
+            place.write(&format!("in/{i}"), part);
+        }
+        let parquet = json!({"type": "Parquet", "parquet": {"keyColumn": "key"}});
+        place
+            .run(json!({
+                "input": {"format": parquet, "splitSize": split},
+                "map": {"function": {"builtin": {"name": "csv", "args": {"key": "key", "value": "value"}}}},
+                "reduce": {"tasks": 0},
+            }))
+            .unwrap();
+        let mut found: Vec<String> = place.output_text().lines().map(str::to_owned).collect();
+        found.sort();
+        assert!(found == expected, "{split}");
+    }
+    for (options, pair) in [
+        (json!({"columns": ["value"]}), "1\t{\"value\":\"0 \\\"é\\\"\"}"),
+        (json!({"columns": ["value", "key"]}), "1\t{\"value\":\"0 \\\"é\\\"\",\"key\":\"k000\"}"),
+        (json!({"columns": ["key"], "keyColumn": "value"}), "0 \"é\"\t{\"key\":\"k000\"}"),
+    ] {
+        let place = Place::new();
+        place.write("in/0", if parts[0].len() > parts[1].len() { &parts[0] } else { &parts[1] });
+        let input = json!({"format": {"type": "Parquet", "parquet": options}});
+        place.run(json!({"input": input, "reduce": {"tasks": 0}})).unwrap();
+        let text = place.output_text();
+        if text.contains("k000") || text.contains("\"0 ") {
+            assert!(text.lines().any(|line| line == pair), "{pair}: {}", text.lines().next().unwrap());
+        }
+    }
+}
+
+#[test]
+fn parquet_that_is_damaged_or_has_no_such_column_is_an_error_that_names_the_object() {
+    let (_, part) = convert("a", b"k\tv\n", &format("KeyValue"), &format("Parquet"));
+    let run = |content: &[u8], options: Value| {
+        let place = Place::new();
+        place.write("in/a", content);
+        let input = json!({"format": {"type": "Parquet", "parquet": options}});
+        let error = place.run(json!({"input": input, "reduce": {"tasks": 0}})).unwrap_err();
+        assert!(place.names("out").is_empty());
+        format!("{error} {}", error.causes().join(" "))
+    };
+    for cut in [1, 8, 20, part.len() - 4] {
+        let said = run(&part[..part.len() - cut], json!({}));
+        assert!(said.contains("in/a is damaged Parquet data"), "{cut}: {said}");
+    }
+    let said = run(&part, json!({"columns": ["x"]}));
+    assert!(said.contains("in/a: there is no column `x`: there are key, value"), "{said}");
 }
 
 /// The output of a reduce function over `key TAB value` lines, its lines in byte order.

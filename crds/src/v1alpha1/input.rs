@@ -57,6 +57,7 @@ fn yes() -> bool {
     validation = ("!has(self.fixedLength) || self.type == 'FixedLength'", "fixedLength goes with type: FixedLength"),
     validation = ("!has(self.csv) || self.type == 'Csv'", "csv goes with type: Csv"),
     validation = ("!has(self.jsonLines) || self.type == 'JsonLines'", "jsonLines goes with type: JsonLines"),
+    validation = ("!has(self.parquet) || self.type == 'Parquet'", "parquet goes with type: Parquet"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InputFormat {
@@ -83,6 +84,10 @@ pub struct InputFormat {
     /// Options of `JsonLines`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_lines: Option<JsonLinesFormat>,
+
+    /// Options of `Parquet`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parquet: Option<ParquetFormat>,
 }
 
 /// The kinds of record.
@@ -100,6 +105,8 @@ pub enum InputFormatType {
     Csv,
     /// A member of the JSON text, or its offset → the JSON text, which is a line.
     JsonLines,
+    /// Key column or row number → the row as one JSON object.
+    Parquet,
     /// The object's URL → its bytes.
     WholeFile,
 }
@@ -198,6 +205,22 @@ pub struct JsonLinesFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
     pub key_pointer: Option<String>,
+}
+
+/// Options of `Parquet`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParquetFormat {
+    /// The columns of a row, in this order; all of them unless said otherwise. Others are not read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(max = 1024), inner(length(min = 1, max = 256))))]
+    pub columns: Vec<String>,
+
+    /// The column whose value is the key; the row's number in its object unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub key_column: Option<String>,
 }
 
 /// How input objects are compressed.

@@ -23,7 +23,7 @@ mod storage;
 pub use function::{Builtin, Function};
 pub use input::{
     Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType, JsonLinesFormat,
-    KeyValueFormat, LinesFormat,
+    KeyValueFormat, LinesFormat, ParquetFormat,
 };
 #[cfg(feature = "crd")]
 pub use job::MapReduceJob;

@@ -60,6 +60,8 @@ pub enum OutputFormatType {
     /// A line with a JSON object of `key` and `value`; a value that is a JSON object, array or number is
     /// embedded, others are strings.
     JsonLines,
+    /// Rows with the columns `key` and `value`, both text.
+    Parquet,
 }
 
 /// How parts are compressed.

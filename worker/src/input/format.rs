@@ -36,6 +36,8 @@ pub(super) enum RecordKind {
     JsonLines { pointer: Option<Path> },
     /// URL → content.
     WholeFile,
+    /// Key column or row number → the row, all of it or some columns, as a JSON object.
+    Parquet { columns: Arc<[Arc<str>]>, key_column: Option<Arc<str>> },
 }
 
 /// A record's key: made into text only where a function looks at it.
@@ -119,6 +121,12 @@ impl Format {
                 let pointer = options.key_pointer.as_deref().map(Path::pointer);
                 (b"\n".to_vec(), None, RecordKind::JsonLines { pointer })
             }
+            InputFormatType::Parquet => {
+                let options = input.format.parquet.clone().unwrap_or_default();
+                let columns = options.columns.into_iter().map(Into::into).collect();
+                let key_column = options.key_column.map(Into::into);
+                (b"\n".to_vec(), None, RecordKind::Parquet { columns, key_column })
+            }
             InputFormatType::WholeFile => (b"\n".to_vec(), None, RecordKind::WholeFile),
         };
         Self {
@@ -138,7 +146,7 @@ impl Format {
         match self.record {
             RecordKind::Csv { .. } => Some("a newline of it may be in quotes"),
             RecordKind::WholeFile => Some("it is one record"),
-            RecordKind::FixedLength { .. } => None,
+            RecordKind::FixedLength { .. } | RecordKind::Parquet { .. } => None,
             _ if self.delimiter.overlaps_itself() => {
                 Some("where its records end shows only from its beginning")
             }
@@ -206,7 +214,7 @@ impl<'a> Chunk<'a> {
                 Ok(count)
             }
             RecordKind::JsonLines { pointer } => self.each_json(pointer.as_ref(), f),
-            RecordKind::Csv { .. } => self.each_row(f),
+            RecordKind::Csv { .. } | RecordKind::Parquet { .. } => self.each_row(f),
             RecordKind::WholeFile => {
                 let key = Key::Bytes(self.url.as_bytes());
                 f(Record { key, value: self.lines.bytes, offset: 0 })?;

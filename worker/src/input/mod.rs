@@ -14,6 +14,7 @@ pub mod format;
 pub mod json;
 pub mod lines;
 pub mod list;
+mod parquet;
 pub mod reader;
 mod rows;
 pub mod source;

@@ -8,6 +8,7 @@ use super::csv::CsvReader;
 use super::fixed::FixedReader;
 use super::format::{Chunk, Format, RecordKind};
 use super::lines::LineReader;
+use super::parquet::ParquetReader;
 use super::source::{Split, Url, open};
 use super::whole::WholeReader;
 use crate::error::Result;
@@ -26,6 +27,8 @@ enum Framing {
     Fixed(FixedReader),
     Csv(Box<CsvReader>),
     Whole(WholeReader),
+    /// With the buffer, which it has no use for.
+    Parquet(Box<ParquetReader>, Vec<u8>),
 }
 
 impl std::fmt::Debug for Reader<'_> {
@@ -43,20 +46,19 @@ impl<'f> Reader<'f> {
         stores: &Stores,
         buffer: Vec<u8>,
     ) -> Result<Self> {
-        let source = open(split, compression, format.overlap(), stores)?;
         let url: Url = Arc::from(split.url.as_str());
+        let source = || open(split, compression, format.overlap(), stores);
         let most = format.max_record_bytes;
         let framing = match &format.record {
             RecordKind::Line { .. } | RecordKind::KeyValue { .. } | RecordKind::JsonLines { .. } => {
-                let delimiter = format.delimiter.clone();
-                let start = split.start;
-                Framing::Lines(LineReader::new(source, start, delimiter, most, Arc::clone(&url), buffer)?)
+                let (delimiter, url) = (format.delimiter.clone(), Arc::clone(&url));
+                Framing::Lines(LineReader::new(source()?, split.start, delimiter, most, url, buffer)?)
             }
             RecordKind::FixedLength { record, .. } => {
-                Framing::Fixed(FixedReader::new(source, *record, Arc::clone(&url), buffer))
+                Framing::Fixed(FixedReader::new(source()?, *record, Arc::clone(&url), buffer))
             }
             RecordKind::Csv { header, delimiter, key_column } => Framing::Csv(Box::new(CsvReader::new(
-                source,
+                source()?,
                 *header,
                 *delimiter,
                 key_column.clone(),
@@ -64,7 +66,14 @@ impl<'f> Reader<'f> {
                 Arc::clone(&url),
                 buffer,
             )?)),
-            RecordKind::WholeFile => Framing::Whole(WholeReader::new(source, most, Arc::clone(&url), buffer)),
+            RecordKind::Parquet { columns, key_column } => {
+                let key_column = key_column.as_deref();
+                let reader = ParquetReader::new(split, columns, key_column, compression, stores)?;
+                Framing::Parquet(Box::new(reader), buffer)
+            }
+            RecordKind::WholeFile => {
+                Framing::Whole(WholeReader::new(source()?, most, Arc::clone(&url), buffer))
+            }
         };
         Ok(Self { framing, format, url })
     }
@@ -76,6 +85,10 @@ impl<'f> Reader<'f> {
             Framing::Lines(reader) => reader.next_chunk()?,
             Framing::Fixed(reader) => reader.next_chunk()?,
             Framing::Whole(reader) => reader.next_chunk()?,
+            Framing::Parquet(reader, _) => {
+                let chunk = reader.next_chunk()?;
+                return Ok(chunk.map(|(lines, rows)| Chunk { rows, ..Chunk::new(lines, format, url) }));
+            }
             Framing::Csv(reader) => {
                 let chunk = reader.next_chunk()?;
                 return Ok(chunk.map(|(lines, rows)| Chunk { rows, ..Chunk::new(lines, format, url) }));
@@ -91,6 +104,7 @@ impl<'f> Reader<'f> {
             Framing::Fixed(reader) => reader.into_buffer(),
             Framing::Csv(reader) => reader.into_buffer(),
             Framing::Whole(reader) => reader.into_buffer(),
+            Framing::Parquet(_, buffer) => buffer,
         }
     }
 }

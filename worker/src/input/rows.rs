@@ -1,4 +1,4 @@
-//! Rows of a table as JSON objects: what Csv input is cut into.
+//! Rows of a table as JSON objects: what Csv and Parquet input is cut into.
 
 use std::sync::Arc;
 

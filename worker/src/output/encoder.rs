@@ -37,13 +37,13 @@ impl<W: Write> Encoder<W> {
         })
     }
 
-    pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+    fn get(&mut self) -> &mut dyn Write {
         match self {
-            Self::None(out) => out.write_all(bytes),
-            Self::Gzip(out) => out.write_all(bytes),
-            Self::Bzip2(out) => out.write_all(bytes),
-            Self::Zstd(out) => out.write_all(bytes),
-            Self::Lz4(out) => out.write_all(bytes),
+            Self::None(out) => out,
+            Self::Gzip(out) => out,
+            Self::Bzip2(out) => out,
+            Self::Zstd(out) => out,
+            Self::Lz4(out) => out,
         }
     }
 
@@ -58,9 +58,19 @@ impl<W: Write> Encoder<W> {
     }
 }
 
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.get().write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.get().flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Read as _};
+    use std::io::{Cursor, Read as _, Write as _};
 
     use mapreduce_api::v1alpha1::{Compression, OutputCompression};
 

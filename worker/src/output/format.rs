@@ -32,7 +32,8 @@ impl Format {
             OutputFormatType::Lines => Self::Lines,
             OutputFormatType::FixedLength => Self::FixedLength,
             OutputFormatType::Csv => Self::Csv,
-            OutputFormatType::JsonLines => Self::JsonLines,
+            // Parquet has a writer of its own.
+            OutputFormatType::JsonLines | OutputFormatType::Parquet => Self::JsonLines,
         }
     }
 
@@ -103,7 +104,7 @@ impl Format {
 }
 
 /// Key and value as text.
-fn texts<'a>(key: &'a [u8], value: &'a [u8]) -> Result<(&'a str, &'a str)> {
+pub(super) fn texts<'a>(key: &'a [u8], value: &'a [u8]) -> Result<(&'a str, &'a str)> {
     match (std::str::from_utf8(key), std::str::from_utf8(value)) {
         (Ok(k), Ok(v)) => Ok((k, v)),
         _ => Err(unwritable("is no UTF-8", key, value)),

@@ -2,6 +2,7 @@
 
 mod encoder;
 mod format;
+mod parquet;
 
 use std::io::Write;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use self::encoder::Encoder;
 use self::format::Format;
+use self::parquet::ParquetWriter;
 use crate::error::Result;
 use crate::function::Emit;
 use crate::storage::{Location, Staged, StagedWriter};
@@ -36,6 +38,7 @@ pub fn part_name(output: &Output, partition: u32) -> String {
         OutputFormatType::FixedLength => ".bin",
         OutputFormatType::Csv => ".csv",
         OutputFormatType::JsonLines => ".jsonl",
+        OutputFormatType::Parquet => ".parquet",
     };
     let compression = match output.compression {
         OutputCompression::None => "",
@@ -52,11 +55,16 @@ const BUFFER_BYTES: usize = 512 << 10;
 
 /// Writes a part.
 pub struct PartWriter {
-    format: Format,
-    buffer: Vec<u8>,
-    out: Encoder<Stored>,
+    body: Body,
     name: String,
     records: u64,
+}
+
+enum Body {
+    /// Pairs one after the other.
+    Pairs { format: Format, buffer: Vec<u8>, out: Encoder<Stored> },
+    /// Rows by column.
+    Parquet(Box<ParquetWriter<Encoder<Stored>>>),
 }
 
 impl std::fmt::Debug for PartWriter {
@@ -72,16 +80,27 @@ impl PartWriter {
         let writer = place.store.stage(&format!("{}{name}", place.key), &work.key)?;
         let stored = Stored { writer, bytes: 0 };
         let out = Encoder::new(output.compression, stored)?;
-        let format = Format::new(output);
-        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-        buffer.extend_from_slice(format.header());
-        Ok(Self { format, buffer, out, name, records: 0 })
+        let body = if output.format.kind == OutputFormatType::Parquet {
+            Body::Parquet(Box::new(ParquetWriter::new(out)?))
+        } else {
+            let format = Format::new(output);
+            let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+            buffer.extend_from_slice(format.header());
+            Body::Pairs { format, buffer, out }
+        };
+        Ok(Self { body, name, records: 0 })
     }
 
     /// Ends the part.
-    pub fn finish(mut self) -> Result<StagedPart> {
-        self.out.write_all(&self.buffer)?;
-        let Stored { writer, bytes } = self.out.finish()?;
+    pub fn finish(self) -> Result<StagedPart> {
+        let out = match self.body {
+            Body::Pairs { buffer, mut out, .. } => {
+                out.write_all(&buffer)?;
+                out
+            }
+            Body::Parquet(rows) => rows.finish()?,
+        };
+        let Stored { writer, bytes } = out.finish()?;
         Ok(StagedPart { name: self.name, staged: writer.finish()?, bytes, records: self.records })
     }
 }
@@ -90,12 +109,17 @@ impl Emit for PartWriter {
     #[inline]
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.records += 1;
-        self.format.write(key, value, &mut self.buffer)?;
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.out.write_all(&self.buffer)?;
-            self.buffer.clear();
+        match &mut self.body {
+            Body::Pairs { format, buffer, out } => {
+                format.write(key, value, buffer)?;
+                if buffer.len() >= BUFFER_BYTES {
+                    out.write_all(buffer)?;
+                    buffer.clear();
+                }
+                Ok(())
+            }
+            Body::Parquet(rows) => rows.write(key, value),
         }
-        Ok(())
     }
 }
 

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::file::FileStore;
 pub use self::object::ObjectStores;
+pub(crate) use self::url::Counter;
 pub use self::url::{Location, Scheme, Stores};
 use crate::error::Result;
 

@@ -91,7 +91,12 @@ impl Stores {
 
     /// Counts what is read.
     pub fn counted(&self, bytes: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
-        Box::new(Counted { bytes, read: Arc::clone(&self.read) })
+        self.counter().counted(bytes)
+    }
+
+    /// Counts what is read by what outlives a call.
+    pub(crate) fn counter(&self) -> Counter {
+        Counter(Arc::clone(&self.read))
     }
 
     /// Takes a URL apart without reaching anything.
@@ -178,6 +183,15 @@ impl Stores {
         let store =
             ObjectStores::new(base.to_owned(), Arc::new(store), self.runtime.clone(), self.cancel.clone());
         Ok(Arc::new(store) as Arc<dyn Store>)
+    }
+}
+
+/// Counts what is read.
+pub(crate) struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    pub(crate) fn counted(&self, bytes: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+        Box::new(Counted { bytes, read: Arc::clone(&self.0) })
     }
 }
 
