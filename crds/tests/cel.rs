@@ -70,6 +70,9 @@ fn good() -> Vec<String> {
         ("  output:", "  retries: 0\n  output:"),
         ("  reduce:\n", "  reduce:\n    partitioner: {type: Range}\n"),
         ("  reduce:\n", "  reduce:\n    partitioner: {type: KeyFields, keyFields: {fields: '1,2'}}\n"),
+        ("  output:", "  taskTimeoutSeconds: 1\n  output:"),
+        ("{builtin: {name: words}}", "{command: {argv: [cat, -n], env: {A: b}, files: {a: b}}}"),
+        ("{builtin: {name: words}}", "{command: {shell: 'cut -f 1', env: [{name: A, value: b}]}}"),
         (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),
     ]
     .map(|(original, replacement)| with(original, replacement))
@@ -91,6 +94,12 @@ fn beyond_a_limit() -> Vec<(String, String)> {
             "spec.combine.function.builtin.name: has 0 characters, must have at least 1",
         ),
         ("  output:", "  retries: -1\n  output:", "spec.retries: -1 is less than 0"),
+        ("  output:", "  taskTimeoutSeconds: 0\n  output:", "spec.taskTimeoutSeconds: 0 is less than 1"),
+        (
+            "{builtin: {name: words}}",
+            "{command: {argv: []}}",
+            "spec.map.function.command.argv: has 0 items, must have at least 1",
+        ),
         ("  output:", "  retries: 101\n  output:", "spec.retries: 101 is more than 100"),
         (
             "  output:",
@@ -144,6 +153,26 @@ fn against_a_rule() -> Vec<(String, String)> {
             "  reduce:\n",
             "  reduce:\n    partitioner: {type: KeyFields, keyFields: {separator: ','}}\n",
             "spec.reduce.partitioner: type: KeyFields needs keyFields.fields",
+        ),
+        (
+            "{builtin: {name: words}}",
+            "{}",
+            "spec.map.function: a function is exactly one of: builtin, command",
+        ),
+        (
+            "{builtin: {name: words}}",
+            "{builtin: {name: words}, command: {shell: cat}}",
+            "spec.map.function: a function is exactly one of: builtin, command",
+        ),
+        (
+            "{builtin: {name: words}}",
+            "{command: {shell: cat, argv: [cat]}}",
+            "spec.map.function.command: a command is exactly one of: argv, shell",
+        ),
+        (
+            "{builtin: {name: words}}",
+            "{command: {}}",
+            "spec.map.function.command: a command is exactly one of: argv, shell",
         ),
         (REDUCE, "", "spec: combine goes with a reduce function"),
         (

@@ -72,6 +72,11 @@ pub struct MapReduceJobSpec {
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 100)))]
     pub retries: i32,
 
+    /// An attempt at a task fails when its command neither reads nor writes for this long.
+    #[serde(default = "default_task_timeout_seconds")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
+    pub task_timeout_seconds: i64,
+
     /// The job fails when it has been running for longer; time spent suspended doesn't count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
@@ -103,6 +108,10 @@ pub struct MapReduceJobSpec {
 
 fn default_retries() -> i32 {
     3
+}
+
+fn default_task_timeout_seconds() -> i64 {
+    600
 }
 
 impl MapReduceJobSpec {

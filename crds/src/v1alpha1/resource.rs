@@ -148,6 +148,11 @@ pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
+/// A value that takes more than one form.
+pub(super) fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
+}
+
 /// The CRD that is committed and installed.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = MapReduceJob::crd();

@@ -5,12 +5,19 @@
 //! applied any number of times to parts of a group.
 
 pub mod builtin;
+pub mod command;
+pub mod context;
+pub mod kind;
 pub mod number;
+mod process;
 
 use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec};
 
+pub use self::context::TaskContext;
+pub use self::kind::{MapFunction, ReduceFunction, Role};
 use crate::error::{Error, Result};
 use crate::input::format::{Chunk, Record};
+use crate::input::source::Split;
 use crate::shuffle::collector::Collector;
 
 /// Takes pairs.
@@ -33,6 +40,11 @@ pub trait Values {
 
 /// A map function. One is made for each attempt at a task.
 pub trait Mapper: Send {
+    /// The records that follow are of this split.
+    fn begin(&mut self, _split: &Split, _out: &mut Collector) -> Result<()> {
+        Ok(())
+    }
+
     /// Maps a record.
     fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()>;
 
@@ -53,7 +65,8 @@ pub trait Reducer: Send {
     /// Reduces the values of a key. Values that it does not take are passed over.
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()>;
 
-    /// Ends the task: what is still to be emitted.
+    /// Ends the task, or what is combined at once: what is still to be emitted. A combiner goes on
+    /// with other groups then.
     fn finish(&mut self, _out: &mut dyn Emit) -> Result<()> {
         Ok(())
     }
@@ -71,11 +84,11 @@ fn at_record(error: Error, chunk: &Chunk<'_>, offset: u64) -> Error {
 #[derive(Clone, Debug)]
 pub struct Functions {
     /// The map function.
-    pub map: builtin::MapFunction,
+    pub map: MapFunction,
     /// The combine function.
-    pub combine: Option<builtin::ReduceFunction>,
+    pub combine: Option<ReduceFunction>,
     /// The reduce function; none for a map-only job.
-    pub reduce: Option<builtin::ReduceFunction>,
+    pub reduce: Option<ReduceFunction>,
 }
 
 impl Functions {
@@ -88,19 +101,19 @@ impl Functions {
     pub fn new(spec: &MapReduceJobSpec) -> Result<Self> {
         let identity = Function::builtin("identity");
         let at = |path: &'static str| move |error: Error| error.context_usage(path);
-        let map = builtin::MapFunction::new(spec.map.function.as_ref().unwrap_or(&identity))
+        let map = MapFunction::new(spec.map.function.as_ref().unwrap_or(&identity))
             .map_err(at("spec.map.function"))?;
         let reduce = match &spec.reduce {
             Some(reduce) if !spec.is_map_only() => {
                 let function = reduce.function.as_ref().unwrap_or(&identity);
-                Some(builtin::ReduceFunction::new(function).map_err(at("spec.reduce.function"))?)
+                Some(ReduceFunction::new(function, Role::Reduce).map_err(at("spec.reduce.function"))?)
             }
             _ => None,
         };
         let combine = match &spec.combine {
             Some(combine) => {
-                let function =
-                    builtin::ReduceFunction::new(&combine.function).map_err(at("spec.combine.function"))?;
+                let function = ReduceFunction::new(&combine.function, Role::Combine)
+                    .map_err(at("spec.combine.function"))?;
                 function.check_combiner(reduce.as_ref()).map_err(at("spec.combine.function"))?;
                 Some(function)
             }

@@ -86,8 +86,9 @@ fn run_here(job: &Job, resources: &Resources, progress: &Progress) -> Result<Suc
         if spec.is_map_only() {
             let done = in_threads(map_threads, planned.tasks.len(), |i| {
                 let task = TaskId::map(i as u32);
-                let ((part, counters), failed) =
-                    attempts(spec.retries, |_| map::run_map_only(job, task, &planned.tasks[i], &space))?;
+                let attempt =
+                    |failed| map::run_map_only(job, task, &number(failed), &planned.tasks[i], &space);
+                let ((part, counters), failed) = attempts(spec.retries, attempt)?;
                 count(&counters, failed);
                 progress.maps_done.fetch_add(1, Ordering::Relaxed);
                 Ok(part)
@@ -97,7 +98,9 @@ fn run_here(job: &Job, resources: &Resources, progress: &Progress) -> Result<Suc
         let partitioner = planned.plan.partitioner(job)?;
         let done = in_threads(map_threads, planned.tasks.len(), |i| {
             let task = TaskId::map(i as u32);
-            let attempt = |_| map::run(job, task, &planned.tasks[i], &partitioner, collect, &space);
+            let attempt = |failed| {
+                map::run(job, task, &number(failed), &planned.tasks[i], &partitioner, collect, &space)
+            };
             let ((runs, counters), failed) = attempts(spec.retries, attempt)?;
             count(&counters, failed);
             progress.maps_done.fetch_add(1, Ordering::Relaxed);
@@ -121,6 +124,7 @@ fn run_here(job: &Job, resources: &Resources, progress: &Progress) -> Result<Suc
                 reduce::run(
                     job,
                     TaskId::reduce(partition),
+                    &number(failed),
                     partition,
                     runs.unwrap_or_default(),
                     fan_in,
@@ -141,6 +145,11 @@ fn run_here(job: &Job, resources: &Resources, progress: &Progress) -> Result<Suc
         let _ = finish::abandon(job, &parts);
     }
     finished
+}
+
+/// The attempt after so many that failed.
+fn number(failed: u32) -> AttemptId {
+    AttemptId::new(failed.to_string())
 }
 
 /// Takes the parts of all tasks that are done, so that they can be removed if one is not.

@@ -15,6 +15,7 @@ use mapreduce_api::wire::{Counters, PlanSummary};
 
 use super::{Job, Resources};
 use crate::error::{Error, Result};
+use crate::function::TaskContext;
 use crate::plan::{self, Plan};
 use crate::shuffle::block::BlockCodec;
 use crate::shuffle::index;
@@ -60,10 +61,11 @@ fn nothing_to_read(job: &Job, summary: &PlanSummary, resources: &Resources) -> R
     let space = space(resources);
     let mut counters = input_counters(summary);
     let mut parts = Vec::new();
+    let attempt = AttemptId::new("plan");
     for partition in 0..summary.reduce_tasks {
         let fan_in = FanIn::of(resources.memory);
         let (part, done) =
-            reduce::run(job, TaskId::reduce(partition), partition, Vec::new(), fan_in, &space)?;
+            reduce::run(job, TaskId::reduce(partition), &attempt, partition, Vec::new(), fan_in, &space)?;
         counters.add(&done);
         parts.push(part);
     }
@@ -117,19 +119,22 @@ fn run_map(
     let splits = plan::load_task(job, plan, task.index)?;
     let space = space(resources);
     if job.file.spec.is_map_only() {
-        let (part, counters) = map::run_map_only(job, task, &splits, &space)?;
+        let (part, counters) = map::run_map_only(job, task, attempt, &splits, &space)?;
         return Ok(Commit { attempt: attempt.clone(), counters, shuffle: None, parts: vec![part] });
     }
     let partitioner = plan.partitioner(job)?;
-    let (runs, mut counters) = map::run_threads(job, task, &splits, &partitioner, resources, &space)?;
+    let (runs, mut counters) =
+        map::run_threads(job, task, attempt, &splits, &partitioner, resources, &space)?;
     let bucket = job.file.spec.shuffle.url.as_deref().unwrap_or(&job.file.spec.output.url);
     let bucket = Stores::parse(bucket)?.0 != Scheme::File;
     let codec = BlockCodec::of(job.file.spec.shuffle.compression, bucket);
-    let combiner = job.functions.combine.as_ref().map(crate::function::builtin::ReduceFunction::combiner);
+    let context = TaskContext::new(job, task, task.index, attempt, &space);
+    let combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(&context));
     let fan_in = FanIn::of(resources.memory / 4);
     let name = format!("shuffle/{task}-{attempt}");
     let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement };
     let (object, combined) = object::write(&job.work, name, runs, &means, combiner)?;
+    context.counters.move_to(&mut counters);
     counters.combine_input_records += combined.input;
     counters.combine_output_records += combined.output;
     counters.shuffle_bytes = object.bytes();
@@ -197,7 +202,7 @@ fn run_reduce(
         Commit { attempt: attempt.clone(), counters: Counters::default(), shuffle: None, parts: Vec::new() };
     for (partition, extents) in range.zip(&shuffle.partitions) {
         let runs = fetch_all(job, &shuffle.names, extents, &space)?;
-        let (part, counters) = reduce::run(job, task, partition, runs, fan_in, &space)?;
+        let (part, counters) = reduce::run(job, task, attempt, partition, runs, fan_in, &space)?;
         record.counters.add(&counters);
         record.parts.push(part);
     }

@@ -5,6 +5,7 @@
 
 use super::MapTask;
 use crate::error::Result;
+use crate::function::TaskContext;
 use crate::input::codec::Codec;
 use crate::input::reader::Reader;
 use crate::input::source::{Split, codec_of};
@@ -59,7 +60,11 @@ fn keys(job: &Job, piece: &Split) -> Result<Vec<Vec<u8>>> {
         Reader::open(piece, &job.format, job.file.spec.input.compression, &job.stores, Vec::new())?;
     let mut out = Collector::for_sample(&job.arrangement);
     if let Some(chunk) = reader.next_chunk()? {
-        job.functions.map.make().map_chunk(&chunk, &mut out)?;
+        let context = TaskContext::for_sample(job);
+        let mut function = job.functions.map.make(&context);
+        function.begin(piece, &mut out)?;
+        function.map_chunk(&chunk, &mut out)?;
+        function.finish(&mut out)?;
     }
     out.into_sample(KEYS)
 }

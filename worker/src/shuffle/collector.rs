@@ -13,8 +13,7 @@ use super::sort::SortBuffer;
 use super::space::Space;
 use super::table::SumTable;
 use crate::error::{Error, Result};
-use crate::function::builtin::ReduceFunction;
-use crate::function::{Emit, Reducer};
+use crate::function::{Emit, ReduceFunction, Reducer, TaskContext, builtin};
 use crate::output::PartWriter;
 
 /// Where the pairs of a map task go.
@@ -57,13 +56,13 @@ impl Collector {
     pub fn for_shuffle(
         partitioner: Partitioner,
         arrangement: &Arrangement,
-        combine: Option<&ReduceFunction>,
+        combine: Option<(&ReduceFunction, &TaskContext)>,
         memory: usize,
         space: &Arc<Space>,
         name: Arc<str>,
     ) -> Self {
-        let sink = match combine {
-            Some(ReduceFunction::Sum) => Sink::Sum(SumTable::new(memory)),
+        let sink = match combine.and_then(|(function, _)| function.builtin()) {
+            Some(builtin::ReduceFunction::Sum) => Sink::Sum(SumTable::new(memory)),
             _ => Sink::Sort(SortBuffer::new(partitioner.partitions(), memory)),
         };
         let runs = vec![Vec::new(); partitioner.partitions() as usize];
@@ -73,7 +72,7 @@ impl Collector {
             arrangement: arrangement.clone(),
             stored: Vec::new(),
             writer: RunWriter::new(space, BlockCodec::None),
-            combiner: combine.map(ReduceFunction::combiner),
+            combiner: combine.map(|(function, context)| function.combiner(context)),
             name,
             runs,
             counters: Counters::default(),

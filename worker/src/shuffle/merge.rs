@@ -11,6 +11,7 @@
 //! ```
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::arrange::Arrangement;
@@ -269,34 +270,79 @@ pub fn write_combined<P: Pairs>(
     };
     let mut groups = Groups::new(pairs);
     let mut stored = Vec::new();
-    let mut output = 0;
+    let mut out = Combining { keys: AwaitedKeys::default(), arrangement, write, records: 0 };
     while groups.next_group(&mut stored)? {
-        let key = arrangement.order.key(&stored);
-        let mut out = SameKey { key, stored: &stored, write, records: &mut output };
-        combiner.reduce(key, &mut groups, &mut out)?;
+        if out.keys.bytes() > MOST_AWAITED {
+            combiner.finish(&mut out)?;
+            out.keys = AwaitedKeys::default();
+        }
+        out.keys.push(&stored);
+        combiner.reduce(arrangement.order.key(&stored), &mut groups, &mut out)?;
     }
-    Ok(Combined { input: groups.records, output })
+    combiner.finish(&mut out)?;
+    Ok(Combined { input: groups.records, output: out.records })
 }
 
-/// Output of a combiner: pairs of the group's own key, or the run would not be sorted any more.
-struct SameKey<'a> {
-    key: &'a [u8],
-    stored: &'a [u8],
+/// Bytes of keys that a combiner may still emit pairs of.
+const MOST_AWAITED: usize = 8 << 20;
+
+/// Output of a combiner: pairs of the keys that it was given, in their order, or the run would not
+/// be sorted any more. A program emits them some time after it was given them.
+struct Combining<'a> {
+    keys: AwaitedKeys,
+    arrangement: &'a Arrangement,
     write: &'a mut Write<'a>,
-    records: &'a mut u64,
+    records: u64,
 }
 
-impl Emit for SameKey<'_> {
+impl Emit for Combining<'_> {
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if key != self.key {
+        let Some(stored) = self.keys.go_to(key, self.arrangement) else {
             return Err(crate::error::Error::permanent(format!(
-                "a combine function has to emit the key that it was given, `{}`, not `{}`",
-                self.key.escape_ascii(),
+                "a combine function has to emit the keys that it was given, in their order, and not `{}`",
                 key.escape_ascii()
             )));
+        };
+        self.records += 1;
+        (self.write)(stored, value)
+    }
+}
+
+/// The stored keys that a combiner was given and has not gone past.
+#[derive(Default)]
+struct AwaitedKeys {
+    text: Vec<u8>,
+    ends: VecDeque<usize>,
+    /// Where the first of them begins.
+    start: usize,
+}
+
+impl AwaitedKeys {
+    fn bytes(&self) -> usize {
+        self.text.len() - self.start + self.ends.len() * size_of::<usize>()
+    }
+
+    fn push(&mut self, stored: &[u8]) {
+        // Two copies of a byte at most: what is before the start is at least half.
+        if self.start > self.text.len() / 2 {
+            self.text.drain(..self.start);
+            self.ends.iter_mut().for_each(|end| *end -= self.start);
+            self.start = 0;
         }
-        *self.records += 1;
-        (self.write)(self.stored, value)
+        self.text.extend_from_slice(stored);
+        self.ends.push_back(self.text.len());
+    }
+
+    /// Goes past all keys before this one, and says how it is stored; none when it isn't there.
+    fn go_to(&mut self, key: &[u8], arrangement: &Arrangement) -> Option<&[u8]> {
+        while let Some(&end) = self.ends.front() {
+            if arrangement.order.key(&self.text[self.start..end]) == key {
+                return Some(&self.text[self.start..end]);
+            }
+            self.start = end;
+            self.ends.pop_front();
+        }
+        None
     }
 }
 

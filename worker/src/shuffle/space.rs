@@ -72,6 +72,11 @@ impl Space {
         })
     }
 
+    /// Where scratch files go.
+    pub fn folder(&self) -> PathBuf {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).folder.clone()
+    }
+
     /// Keeps bytes: in memory when the budget has room.
     pub fn keep(self: &Arc<Self>, bytes: &mut Vec<u8>) -> Result<Kept> {
         bytes.shrink_to_fit();

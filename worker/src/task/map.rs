@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use mapreduce_api::ids::TaskId;
+use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::wire::Counters;
 
 use crate::error::{Error, Result};
+use crate::function::TaskContext;
 use crate::input::reader::Reader;
 use crate::job::{Job, Resources};
 use crate::output::{PartWriter, StagedPart};
@@ -22,27 +23,33 @@ pub type Runs = Vec<Vec<Run>>;
 pub fn run(
     job: &Job,
     task: TaskId,
+    attempt: &AttemptId,
     splits: &MapTask,
     partitioner: &Partitioner,
     memory: usize,
     space: &Arc<Space>,
 ) -> Result<(Runs, Counters)> {
     let name = Arc::from(format!("intermediate data of {task}"));
+    let context = TaskContext::new(job, task, task.index, attempt, space);
     let mut out = Collector::for_shuffle(
         partitioner.clone(),
         &job.arrangement,
-        job.functions.combine.as_ref(),
+        job.functions.combine.as_ref().map(|combine| (combine, &context)),
         memory,
         space,
         name,
     );
-    map_splits(job, splits, &mut out).and_then(|()| out.into_runs()).map_err(|error| error.in_task(task))
+    let done = map_splits(job, &context, splits, &mut out).and_then(|()| out.into_runs());
+    let (runs, mut counters) = done.map_err(|error| error.in_task(task))?;
+    context.counters.move_to(&mut counters);
+    Ok((runs, counters))
 }
 
 /// Runs an attempt at a map task in several threads, each with its stretch of the splits.
 pub fn run_threads(
     job: &Job,
     task: TaskId,
+    attempt: &AttemptId,
     splits: &MapTask,
     partitioner: &Partitioner,
     resources: &Resources,
@@ -55,7 +62,7 @@ pub fn run_threads(
         |i: usize| MapTask { splits: splits.splits[total * i / threads..total * (i + 1) / threads].to_vec() };
     let done = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
-            .map(|i| scope.spawn(move || run(job, task, &stretch(i), partitioner, memory, space)))
+            .map(|i| scope.spawn(move || run(job, task, attempt, &stretch(i), partitioner, memory, space)))
             .collect();
         threads
             .into_iter()
@@ -75,26 +82,30 @@ pub fn run_threads(
 pub fn run_map_only(
     job: &Job,
     task: TaskId,
+    attempt: &AttemptId,
     splits: &MapTask,
     space: &Arc<Space>,
 ) -> Result<(StagedPart, Counters)> {
+    let context = TaskContext::new(job, task, task.index, attempt, space);
     let attempt = || {
         let part = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, task.index)?;
         let mut out = Collector::for_part(part, space);
-        map_splits(job, splits, &mut out)?;
+        map_splits(job, &context, splits, &mut out)?;
         let (part, mut counters) = out.into_part()?;
         let part = part.finish()?;
         counters.output_bytes += part.bytes;
+        context.counters.move_to(&mut counters);
         Ok((part, counters))
     };
     attempt().map_err(|error: Error| error.in_task(task))
 }
 
-fn map_splits(job: &Job, task: &MapTask, out: &mut Collector) -> Result<()> {
-    let mut function = job.functions.map.make();
+fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collector) -> Result<()> {
+    let mut function = job.functions.map.make(context);
     let mut buffer = Vec::new();
     for split in &task.splits {
         let compression = job.file.spec.input.compression;
+        function.begin(split, out)?;
         let mut reader = Reader::open(split, &job.format, compression, &job.stores, buffer)?;
         while let Some(chunk) = reader.next_chunk()? {
             job.check_cancelled()?;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use mapreduce_api::ids::TaskId;
+use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::wire::Counters;
 
 use crate::error::{Error, Result};
-use crate::function::Emit;
+use crate::function::{Emit, TaskContext};
 use crate::job::Job;
 use crate::output::{PartWriter, StagedPart};
 use crate::shuffle::merge::{Groups, Merge, merge_down};
@@ -18,17 +18,19 @@ use crate::shuffle::space::Space;
 pub fn run(
     job: &Job,
     task: TaskId,
+    attempt: &AttemptId,
     partition: u32,
     runs: Vec<Run>,
     fan_in: FanIn,
     space: &Arc<Space>,
 ) -> Result<(StagedPart, Counters)> {
-    reduce(job, partition, runs, fan_in, space).map_err(|error| error.in_task(task))
+    let context = TaskContext::new(job, task, partition, attempt, space);
+    reduce(job, &context, runs, fan_in, space).map_err(|error| error.in_task(task))
 }
 
 fn reduce(
     job: &Job,
-    partition: u32,
+    context: &TaskContext,
     runs: Vec<Run>,
     fan_in: FanIn,
     space: &Arc<Space>,
@@ -36,10 +38,10 @@ fn reduce(
     let Some(function) = job.functions.reduce.as_ref() else {
         return Err(Error::permanent("the job has no reduce function"));
     };
-    let mut function = function.make();
-    let mut out = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, partition)?;
+    let mut function = function.make(context);
+    let mut out = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, context.partition)?;
     // Combining on the way down would not change the result, only how much there is to merge.
-    let mut combiner = job.functions.combine.as_ref().map(crate::function::builtin::ReduceFunction::combiner);
+    let mut combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(context));
     let runs = match &mut combiner {
         Some(combiner) => merge_down(runs, fan_in.0, space, &job.arrangement, Some(&mut **combiner))?,
         None => merge_down(runs, fan_in.0, space, &job.arrangement, None)?,
@@ -56,13 +58,14 @@ fn reduce(
     }
     function.finish(&mut out as &mut dyn Emit)?;
     let part = out.finish()?;
-    let counters = Counters {
+    let mut counters = Counters {
         reduce_input_groups: groups.groups,
         reduce_input_records: groups.records,
         reduce_output_records: part.records,
         output_bytes: part.bytes,
         ..Counters::default()
     };
+    context.counters.move_to(&mut counters);
     Ok((part, counters))
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Pairs, functions};
 use crate::error::Result;
+use crate::function::TaskContext;
 use crate::input::format::{Chunk, Format};
 use crate::input::lines::{Lines, SLACK};
 use crate::shuffle::arrange::Arrangement;
@@ -34,15 +35,16 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let chunk = Chunk::new(lines, &format, &url);
 
     let partitioner = Partitioner::hash(1);
+    let context = TaskContext::of_no_job();
     let mut out = Collector::for_shuffle(
         partitioner,
         &Arrangement::default(),
-        made.combine.as_ref(),
+        made.combine.as_ref().map(|combine| (combine, &context)),
         1 << 20,
         &space,
         Arc::from("map"),
     );
-    let mut mapper = made.map.make();
+    let mut mapper = made.map.make(&context);
     let records = mapper.map_chunk(&chunk, &mut out)?;
     assert_eq!(records, chunk.count_lines());
     mapper.finish(&mut out)?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Emitted, Group, Pairs, functions};
 use crate::error::Result;
+use crate::function::TaskContext;
 
 type Raw = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -24,7 +25,7 @@ fn reduce_raw(builtin: &Value, key: &str, values: &[Vec<u8>]) -> Result<Raw> {
     let made = functions(&[("reduce", builtin.clone())]).unwrap();
     let mut out = Emitted::default();
     let mut group = Group { values: values.iter(), left_out: None };
-    made.reduce.unwrap().make().reduce(key.as_bytes(), &mut group, &mut out)?;
+    made.reduce.unwrap().make(&TaskContext::of_no_job()).reduce(key.as_bytes(), &mut group, &mut out)?;
     Ok(out.0)
 }
 
@@ -123,7 +124,7 @@ fn bad_values_can_be_left_out_alone() {
         let mut out = Emitted::default();
         let given = bytes(&["1", "x", "3", "y"]);
         let mut group = Group { values: given.iter(), left_out: Some(0) };
-        made.reduce.unwrap().make().reduce(b"k", &mut group, &mut out).unwrap();
+        made.reduce.unwrap().make(&TaskContext::of_no_job()).reduce(b"k", &mut group, &mut out).unwrap();
         assert_eq!(group.left_out, Some(2), "{name}");
         assert_eq!(texts(out.0)[0].1, expected, "{name}");
     }
@@ -183,7 +184,7 @@ fn each_aggregator_of_hadoop_gives_its_result_under_the_id() {
 /// The values cut into parts, each part combined, and the results combined again, then reduced.
 fn combined(builtin: &Value, key: &str, values: &[Vec<u8>], cuts: &[usize]) -> Result<Raw> {
     let made = functions(&[("combine", builtin.clone()), ("reduce", builtin.clone())]).unwrap();
-    let mut combiner = made.combine.unwrap().combiner();
+    let mut combiner = made.combine.unwrap().combiner(&TaskContext::of_no_job());
     let mut combine = |values: &[Vec<u8>]| -> Result<Vec<Vec<u8>>> {
         let mut out = Emitted::default();
         combiner.reduce(key.as_bytes(), &mut Group { values: values.iter(), left_out: None }, &mut out)?;

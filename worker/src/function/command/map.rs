@@ -1,0 +1,86 @@
+//! A command as a map function.
+
+use super::lines::Lines;
+use super::{CommandFunction, Process, WRITE_BYTES};
+use crate::error::{Error, Result};
+use crate::function::Mapper;
+use crate::function::context::TaskContext;
+use crate::input::format::{Chunk, Record};
+use crate::input::source::Split;
+use crate::shuffle::collector::Collector;
+
+/// Runs the command once for each object.
+pub(super) struct CommandMapper {
+    function: CommandFunction,
+    context: TaskContext,
+    process: Option<Process>,
+    url: String,
+    /// Records that are not written yet.
+    lines: Vec<u8>,
+}
+
+impl CommandMapper {
+    pub(super) fn new(function: CommandFunction, context: TaskContext) -> Self {
+        Self { function, context, process: None, url: String::new(), lines: Vec::new() }
+    }
+
+    fn write(&mut self, out: &mut Collector) -> Result<()> {
+        if let Some(process) = &mut self.process {
+            process.write(&self.lines, &mut Lines(out))?;
+        }
+        self.lines.clear();
+        Ok(())
+    }
+
+    fn push(&mut self, value: &[u8], out: &mut Collector) -> Result<()> {
+        self.lines.extend_from_slice(value);
+        self.lines.push(b'\n');
+        if self.lines.len() >= WRITE_BYTES { self.write(out) } else { Ok(()) }
+    }
+}
+
+const NEWLINE: &str = "it holds a newline, and a command reads lines";
+
+impl Mapper for CommandMapper {
+    fn begin(&mut self, split: &Split, out: &mut Collector) -> Result<()> {
+        // The command is told which object it reads.
+        if self.process.is_none() || self.url != split.url {
+            self.finish(out)?;
+            self.process = Some(self.function.start(&self.context, Some(split))?);
+            self.url.clone_from(&split.url);
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+        if memchr::memchr(b'\n', record.value).is_some() {
+            return Err(Error::bad_record(NEWLINE, &self.url, record.offset));
+        }
+        self.push(record.value, out)
+    }
+
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
+        let bytes = chunk.lines.bytes;
+        if !chunk.is_plain() || memchr::memchr(b'\r', bytes).is_some() {
+            // What goes wrong in between is about output, and not about the record at hand.
+            return chunk.each(|record| self.map(&record, out));
+        }
+        // The chunk is what the command is to read.
+        self.write(out)?;
+        if let Some(process) = &mut self.process {
+            process.write(bytes, &mut Lines(out))?;
+        }
+        if bytes.last().is_some_and(|&last| last != b'\n') {
+            self.lines.push(b'\n');
+        }
+        Ok(chunk.count_lines())
+    }
+
+    fn finish(&mut self, out: &mut Collector) -> Result<()> {
+        self.write(out)?;
+        match self.process.take() {
+            Some(process) => process.end(&mut Lines(out)),
+            None => Ok(()),
+        }
+    }
+}

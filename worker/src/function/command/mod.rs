@@ -1,0 +1,94 @@
+//! `command`: a program that reads lines and writes lines, as with Hadoop Streaming.
+//!
+//! ```text
+//!  map      value⏎                       ┐
+//!  combine  key TAB value⏎, by key       ├─ stdin ▸ program ▸ stdout ─ key TAB value⏎
+//!  reduce   key TAB value⏎, by key       ┘
+//! ```
+//!
+//! A map task runs it once for each object that it reads, a reduce task once for each partition, a
+//! combiner once for each sorted run: what is combined has no end that a program could see but the
+//! end of its input.
+
+mod lines;
+mod map;
+mod reduce;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mapreduce_api::v1alpha1::Command;
+
+use self::map::CommandMapper;
+use self::reduce::CommandReducer;
+use super::context::TaskContext;
+use super::kind::Role;
+use super::process::{Process, Program, check_names};
+use super::{Mapper, Reducer};
+use crate::error::{Error, Result};
+use crate::input::source::Split;
+
+/// A checked command.
+#[derive(Clone, Debug)]
+pub struct CommandFunction(Arc<Checked>);
+
+#[derive(Debug)]
+struct Checked {
+    role: Role,
+    argv: Vec<String>,
+    /// What messages show of it.
+    shown: String,
+    env: Vec<(String, String)>,
+    files: BTreeMap<String, String>,
+}
+
+/// Bytes that are collected for a write.
+const WRITE_BYTES: usize = 128 << 10;
+/// Characters of a command that a message shows.
+const SHOWN: usize = 60;
+
+impl CommandFunction {
+    /// The command of a manifest.
+    pub fn new(command: &Command, role: Role) -> Result<Self> {
+        let (argv, text) = match (&command.argv, &command.shell) {
+            (Some(argv), None) if argv.first().is_some_and(|program| !program.is_empty()) => {
+                (argv.clone(), argv.join(" "))
+            }
+            (Some(_), None) => return Err(Error::usage("command.argv names no program")),
+            (None, Some(shell)) => {
+                (vec!["/bin/sh".to_owned(), "-c".to_owned(), shell.clone()], shell.trim().to_owned())
+            }
+            _ => return Err(Error::usage("a command is exactly one of: argv, shell")),
+        };
+        let env = command.variables().map_err(|why| Error::usage(format!("command.env: {why}")))?;
+        let texts = argv.iter().chain(env.iter().map(|(_, value)| value));
+        if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
+            return Err(Error::usage(format!("command: `{}` holds a NUL", text.escape_debug())));
+        }
+        check_names(&command.files).map_err(|error| error.context_usage("command"))?;
+        let line = text.lines().next().unwrap_or_default();
+        let mut shown: String = line.chars().take(SHOWN).collect();
+        if shown.len() < text.len() {
+            shown.push('…');
+        }
+        let files = command.files.clone();
+        Ok(Self(Arc::new(Checked { role, argv, shown, env, files })))
+    }
+
+    pub(super) fn mapper(&self, context: &TaskContext) -> Box<dyn Mapper> {
+        Box::new(CommandMapper::new(self.clone(), context.clone()))
+    }
+
+    pub(super) fn reducer(&self, context: &TaskContext) -> Box<dyn Reducer> {
+        Box::new(CommandReducer::new(self.clone(), context.clone()))
+    }
+
+    fn start(&self, context: &TaskContext, input: Option<&Split>) -> Result<Process> {
+        let Checked { role, argv, shown, env, files } = &*self.0;
+        Process::start(
+            &Program { name: format!("the {role} command `{shown}`"), argv, env, files },
+            context,
+            input,
+        )
+    }
+}

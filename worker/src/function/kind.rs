@@ -1,0 +1,118 @@
+//! The kinds of function: built in, or the user's own.
+
+use std::fmt;
+
+use mapreduce_api::v1alpha1::Function;
+
+use super::command::CommandFunction;
+use super::context::TaskContext;
+use super::{Mapper, Reducer, builtin};
+use crate::error::{Error, Result};
+
+/// What a function is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `spec.map`
+    Map,
+    /// `spec.combine`
+    Combine,
+    /// `spec.reduce`
+    Reduce,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Map => "map",
+            Self::Combine => "combine",
+            Self::Reduce => "reduce",
+        })
+    }
+}
+
+/// A checked map function.
+#[derive(Clone, Debug)]
+pub enum MapFunction {
+    /// One that comes with the engine.
+    Builtin(builtin::MapFunction),
+    /// A user's program.
+    Command(CommandFunction),
+}
+
+impl MapFunction {
+    /// The function of a manifest.
+    pub fn new(function: &Function) -> Result<Self> {
+        only_one(function)?;
+        match &function.command {
+            Some(command) => Ok(Self::Command(CommandFunction::new(command, Role::Map)?)),
+            None => builtin::MapFunction::new(function).map(Self::Builtin),
+        }
+    }
+
+    /// One for an attempt at a task.
+    pub fn make(&self, context: &TaskContext) -> Box<dyn Mapper> {
+        match self {
+            Self::Builtin(function) => function.make(),
+            Self::Command(function) => function.mapper(context),
+        }
+    }
+}
+
+/// A checked reduce or combine function.
+#[derive(Clone, Debug)]
+pub enum ReduceFunction {
+    /// One that comes with the engine.
+    Builtin(builtin::ReduceFunction),
+    /// A user's program.
+    Command(CommandFunction),
+}
+
+impl ReduceFunction {
+    /// The function of a manifest.
+    pub fn new(function: &Function, role: Role) -> Result<Self> {
+        only_one(function)?;
+        match &function.command {
+            Some(command) => Ok(Self::Command(CommandFunction::new(command, role)?)),
+            None => builtin::ReduceFunction::new(function).map(Self::Builtin),
+        }
+    }
+
+    /// Whether it can be applied any number of times. Of the user's own functions we can't know.
+    pub fn check_combiner(&self, reduce: Option<&Self>) -> Result<()> {
+        match self {
+            Self::Builtin(function) => function.check_combiner(reduce.and_then(Self::builtin)),
+            Self::Command(_) => Ok(()),
+        }
+    }
+
+    /// The function, where it is one of ours.
+    pub fn builtin(&self) -> Option<&builtin::ReduceFunction> {
+        match self {
+            Self::Builtin(function) => Some(function),
+            Self::Command(_) => None,
+        }
+    }
+
+    /// One for an attempt at a task.
+    pub fn make(&self, context: &TaskContext) -> Box<dyn Reducer> {
+        match self {
+            Self::Builtin(function) => function.make(),
+            Self::Command(function) => function.reducer(context),
+        }
+    }
+
+    /// One for a combiner: its results are values again.
+    pub fn combiner(&self, context: &TaskContext) -> Box<dyn Reducer> {
+        match self {
+            Self::Builtin(function) => function.combiner(),
+            Self::Command(function) => function.reducer(context),
+        }
+    }
+}
+
+fn only_one(function: &Function) -> Result<()> {
+    match [function.builtin.is_some(), function.command.is_some()].into_iter().filter(|set| *set).count() {
+        1 => Ok(()),
+        _ => Err(Error::usage("a function is exactly one of: builtin, command")),
+    }
+}

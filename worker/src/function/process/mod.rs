@@ -1,0 +1,437 @@
+//! A user's program that runs beside a task.
+//!
+//! ```text
+//!            ┌──────────── task's thread ────────────┐
+//!  records ──┤ write ──> stdin ▸ PROCESS ▸ stdout ──> take ├──> Collector or part
+//!            │                    └─ stderr ──> counters, our stderr        │
+//!            └──────── one poll(2) over the three pipes ────────┘
+//! ```
+//!
+//! The task's own thread does all of it: while it has something to write, it reads whatever comes
+//! out. So a process that ignores its input, floods an output or stops in the middle can't make
+//! both wait for each other, and what it emits goes to the collector without a queue between.
+//!
+//! A process leads a group of its own, and the whole group is killed when the task is cancelled,
+//! when it fails, when nothing moved for the task's timeout, and when the process has ended.
+
+mod environment;
+mod folder;
+mod stderr;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+pub(crate) use self::folder::check_names;
+use self::folder::{Folder, exclusively};
+use self::stderr::Stderr;
+use super::context::TaskContext;
+use crate::error::{Error, IoContext as _, Result};
+use crate::input::source::Split;
+
+/// What is done with a process's output.
+pub(super) trait Take {
+    /// Takes what it can of the bytes, from the first on, and says how many. At the end there will
+    /// be no more of them.
+    fn take(&mut self, bytes: &[u8], end: bool) -> Result<usize>;
+}
+
+/// What to start.
+#[derive(Debug)]
+pub(super) struct Program<'a> {
+    /// What messages call it, as `the map command`.
+    pub(super) name: String,
+    /// The program and its arguments.
+    pub(super) argv: &'a [String],
+    /// Variables of the manifest.
+    pub(super) env: &'a [(String, String)],
+    /// Files of its working folder.
+    pub(super) files: &'a BTreeMap<String, String>,
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub(super) struct Process {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    stderr: Stderr,
+    /// Output that was not taken yet: `buffer[..filled]`.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// When something moved last.
+    moved: Instant,
+    context: TaskContext,
+    reaped: bool,
+    _folder: Folder,
+}
+
+/// Bytes of output that are read at once.
+const BLOCK_BYTES: usize = 256 << 10;
+/// A longer line or message of a process is its fault.
+const MOST_BYTES: usize = 1 << 30;
+/// How often a wait looks whether the task is cancelled.
+const TICK: Duration = Duration::from_millis(50);
+
+impl Process {
+    /// Starts a program. `input` is what a map function reads.
+    pub(super) fn start(program: &Program<'_>, context: &TaskContext, input: Option<&Split>) -> Result<Self> {
+        let folder = Folder::new(&context.scratch, program.files)?;
+        let cannot = || format!("can't start {}", program.name);
+        let (first, arguments) = program
+            .argv
+            .split_first()
+            .ok_or_else(|| Error::permanent(format!("{} is empty", program.name)))?;
+        let path = if program.files.contains_key(first) {
+            folder.path().join(first).into_os_string()
+        } else {
+            first.into()
+        };
+        let mut command = std::process::Command::new(path);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(environment::environment(context, input, folder.path(), program.env))
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut child = exclusively(|| command.spawn()).map_err(|error| not_started(program, &error))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stderr = Stderr::new(child.stderr.take(), context.counters.clone());
+        let process = Self {
+            name: program.name.clone(),
+            child,
+            stdin,
+            stdout,
+            stderr,
+            buffer: vec![0; BLOCK_BYTES],
+            filled: 0,
+            moved: Instant::now(),
+            context: context.clone(),
+            reaped: false,
+            _folder: folder,
+        };
+        prepare(process.stdin.as_ref()).context(cannot)?;
+        prepare(process.stdout.as_ref()).context(cannot)?;
+        prepare(process.stderr.pipe()).context(cannot)?;
+        Ok(process)
+    }
+
+    /// Writes bytes to the process, and has what comes out meanwhile taken. A process that reads no
+    /// more of its input is no failure.
+    pub(super) fn write(&mut self, mut bytes: &[u8], take: &mut dyn Take) -> Result<()> {
+        // What we did since the last call is no fault of the process.
+        self.moved = Instant::now();
+        while !bytes.is_empty() && self.stdin.is_some() {
+            let written = self.step(bytes, take)?;
+            bytes = &bytes[written..];
+        }
+        if self.stdin.is_none() {
+            self.look(take)?;
+        }
+        Ok(())
+    }
+
+    /// Takes output until there is what `done` waits for.
+    pub(super) fn read_until(&mut self, take: &mut dyn Take, done: &dyn Fn() -> bool) -> Result<()> {
+        self.moved = Instant::now();
+        while !done() && self.stdout.is_some() {
+            self.step(&[], take)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the input, and has the rest of the output taken. An exit code other than 0 is an error.
+    pub(super) fn end(mut self, take: &mut dyn Take) -> Result<()> {
+        self.stdin = None;
+        self.read_until(take, &|| false)?;
+        let taken = take.take(&self.buffer[..self.filled], true)?;
+        self.keep_behind(taken);
+        let status = self.wait()?;
+        self.check(status)
+    }
+
+    /// The input is not wanted any more: whether that is because the process has failed.
+    fn look(&mut self, take: &mut dyn Take) -> Result<()> {
+        while self.stdout.is_some() && self.ready(&[], Duration::ZERO)?.stdout {
+            self.read_output(take)?;
+        }
+        self.check_cancelled()?;
+        if self.has_ended()? {
+            let status = self.reap()?;
+            if !status.success() {
+                return self.check(status);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something can be read or some of `input` can be written, and does it. Says how
+    /// much was written.
+    fn step(&mut self, input: &[u8], take: &mut dyn Take) -> Result<usize> {
+        let ready = self.ready(input, TICK)?;
+        self.check_cancelled()?;
+        if ready == Ready::default() {
+            self.check_patience()?;
+        }
+        if ready.stderr {
+            let mut progress = false;
+            self.stderr.read(&mut progress).context(|| format!("can't read stderr of {}", self.name))?;
+            self.has_moved(progress);
+        }
+        if ready.stdout {
+            self.read_output(take)?;
+        }
+        if ready.stdin { self.write_input(input) } else { Ok(0) }
+    }
+
+    fn write_input(&mut self, input: &[u8]) -> Result<usize> {
+        let Some(stdin) = &mut self.stdin else { return Ok(0) };
+        match stdin.write(input) {
+            Ok(written) => {
+                self.has_moved(written > 0);
+                Ok(written)
+            }
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+                self.stdin = None;
+                Ok(0)
+            }
+            Err(e) if waits(&e) => Ok(0),
+            Err(e) => Err(Error::from(e).context(format!("can't write to {}", self.name))),
+        }
+    }
+
+    fn read_output(&mut self, take: &mut dyn Take) -> Result<()> {
+        let Some(stdout) = &mut self.stdout else { return Ok(()) };
+        if self.filled == self.buffer.len() {
+            if self.filled >= MOST_BYTES {
+                return Err(Error::permanent(format!("{} wrote a line of more than 1 GiB", self.name)));
+            }
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        match stdout.read(&mut self.buffer[self.filled..]) {
+            Ok(0) => self.stdout = None,
+            Ok(read) => {
+                self.filled += read;
+                let taken = take.take(&self.buffer[..self.filled], false)?;
+                self.keep_behind(taken);
+                // After the taking: the sorting and spilling of what it took is no fault of the process.
+                self.has_moved(true);
+            }
+            Err(e) if waits(&e) => {}
+            Err(e) => return Err(Error::from(e).context(format!("can't read from {}", self.name))),
+        }
+        Ok(())
+    }
+
+    fn keep_behind(&mut self, taken: usize) {
+        self.buffer.copy_within(taken..self.filled, 0);
+        self.filled -= taken;
+    }
+
+    fn has_moved(&mut self, moved: bool) {
+        if moved {
+            self.moved = Instant::now();
+        }
+    }
+
+    /// Which pipes can be used, after waiting for one of them.
+    fn ready(&self, input: &[u8], patience: Duration) -> Result<Ready> {
+        let stdin = self.stdin.as_ref().filter(|_| !input.is_empty());
+        let mut fds = Vec::with_capacity(3);
+        fds.extend(stdin.map(|fd| PollFd::new(fd, PollFlags::OUT)));
+        fds.extend(self.stdout.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        fds.extend(self.stderr.pipe().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Error::from(io::Error::from(e)).context("can't wait for a process")),
+        }
+        let mut fds = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut next = |open: bool| open && fds.next().unwrap_or(false);
+        Ok(Ready {
+            stdin: next(stdin.is_some()),
+            stdout: next(self.stdout.is_some()),
+            stderr: next(self.stderr.pipe().is_some()),
+        })
+    }
+
+    fn check_cancelled(&self) -> Result<()> {
+        if self.context.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    }
+
+    /// An error when nothing has moved for too long.
+    fn check_patience(&self) -> Result<()> {
+        let timeout = self.context.timeout;
+        if self.moved.elapsed() <= timeout {
+            return Ok(());
+        }
+        let message = format!("{} made no progress for {} s and was killed", self.name, timeout.as_secs());
+        let error = self.with_last_words(Error::retry(message));
+        Err(error
+            .because("if it needs longer: raise spec.taskTimeoutSeconds, or report with `reporter:status:…`"))
+    }
+
+    /// Waits for the process's end; what it says meanwhile is heard.
+    fn wait(&mut self) -> Result<ExitStatus> {
+        let mut patience = Duration::from_millis(1);
+        self.moved = Instant::now();
+        while !self.has_ended()? {
+            let ready = self.ready(&[], patience)?;
+            self.check_cancelled()?;
+            self.check_patience()?;
+            if ready.stderr {
+                let mut progress = false;
+                self.stderr.read(&mut progress)?;
+                self.has_moved(progress);
+            } else if self.stderr.pipe().is_none() {
+                std::thread::sleep(patience);
+                patience = TICK.min(patience * 2);
+            }
+        }
+        self.reap()
+    }
+
+    /// Whether the process has ended. It stays a zombie, so that its group's number is its own.
+    fn has_ended(&self) -> Result<bool> {
+        if self.reaped {
+            return Ok(true);
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::Pid(self.pid()?), options) {
+            Ok(status) => Ok(status.is_some()),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(e) => Err(Error::from(io::Error::from(e)).context(format!("can't wait for {}", self.name))),
+        }
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(self.child.id().cast_signed())
+            .ok_or_else(|| Error::permanent(format!("{} has no process id", self.name)))
+    }
+
+    /// Takes leave of a process that has ended: of what it left running too.
+    fn reap(&mut self) -> Result<ExitStatus> {
+        // All it said is in the pipe by now.
+        while self.stderr.read(&mut false)? {}
+        self.stderr.end();
+        self.kill_group();
+        self.reaped = true;
+        self.child.wait().context(|| format!("can't wait for {}", self.name))
+    }
+
+    fn kill_group(&self) {
+        if let (false, Ok(pid)) = (self.reaped, self.pid()) {
+            // An empty group is none any more.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    fn check(&self, status: ExitStatus) -> Result<()> {
+        if status.success() {
+            return Ok(());
+        }
+        let name = &self.name;
+        let (message, hint) = match (status.code(), status.signal()) {
+            (Some(code), _) => (format!("{name} exited with code {code}"), hint(code)),
+            (None, Some(signal)) => {
+                (format!("{name} was killed by signal {}", signal_name(signal)), hint(128 + signal))
+            }
+            (None, None) => (format!("{name} ended: {status}"), None),
+        };
+        let error = self.with_last_words(Error::retry(message));
+        Err(hint.into_iter().fold(error, Error::because))
+    }
+
+    /// The error with the last that the process said as a cause.
+    pub(super) fn with_last_words(&self, error: Error) -> Error {
+        match self.stderr.last_words() {
+            Some(words) => error.because(words),
+            None => error,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill_group();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Pipes that can be used now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ready {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+/// Our end of a pipe never waits, and takes more than the usual 64 KiB where the system allows.
+fn prepare(pipe: Option<&impl AsFd>) -> io::Result<()> {
+    let Some(pipe) = pipe else { return Ok(()) };
+    let flags = rustix::fs::fcntl_getfl(pipe)?;
+    rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 256 << 10;
+
+fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+fn not_started(program: &Program<'_>, error: &io::Error) -> Error {
+    let first = program.argv.first().map_or("", String::as_str);
+    let message = format!("can't start {}: `{first}`: {error}", program.name);
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Error::permanent(message).because("is the program in the image, and its interpreter too?")
+        }
+        io::ErrorKind::PermissionDenied => Error::permanent(message),
+        _ => Error::retry(message),
+    }
+}
+
+/// What an exit code most often means.
+fn hint(code: i32) -> Option<&'static str> {
+    match code {
+        126 => Some("126 is what a shell says of a program that can't be executed"),
+        127 => Some("127 is what a shell says of a program that isn't there: is it in the image?"),
+        137 => Some("SIGKILL comes from whoever bounds memory most often: ask for more in `resources`"),
+        141 => Some("SIGPIPE: it wrote to a program that had ended"),
+        _ => None,
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let name = match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return number.to_string(),
+    };
+    format!("{number} ({name})")
+}

@@ -1,0 +1,215 @@
+//! What every kind of function can do, with the same result.
+
+use mapreduce_worker::error::Kind;
+use mapreduce_worker::task::finish::Success;
+use serde_json::{Value, json};
+
+use crate::common::Place;
+
+/// The functions of the suite's jobs, in one language.
+struct Written {
+    kind: &'static str,
+    /// A word → 1. Counts words of more than three characters as `words`, `long`.
+    words: Value,
+    /// The sum of a word's counts, which may be sums already.
+    sum: Value,
+    /// `name: text` → each word of the text, with the name.
+    index: Value,
+    /// The names in byte order, each once, with commas between.
+    collect: Value,
+    /// `L id text` and `R id text` → the id, with side and text.
+    sides: Value,
+    /// Each left text with each right text.
+    join: Value,
+    /// Fails at the record `bad`.
+    fails: Value,
+    /// What its failure is said to be.
+    failure: &'static str,
+    /// The number of a key's values, without keeping them.
+    count: Value,
+}
+
+fn shell(text: &str) -> Value {
+    json!({"command": {"shell": text}})
+}
+
+/// A reduce command gets no groups: it sees by itself where a key begins.
+fn awk(text: &str) -> Value {
+    json!({"command": {"argv": ["awk", "-F", "\t", text]}})
+}
+
+fn command() -> Written {
+    const SUM: &str = r#"$1 != key {if (NR > 1) print key "\t" sum; key = $1; sum = 0} {sum += $2}
+        END {if (NR) print key "\t" sum}"#;
+    Written {
+        kind: "command",
+        words: shell(
+            r#"awk '{for (i = 1; i <= NF; i++) {print $i "\t1"; if (length($i) > 3) long++}}
+                END {print "reporter:counter:words,long," long + 0 > "/dev/stderr"}'"#,
+        ),
+        sum: awk(SUM),
+        index: shell(
+            r#"awk -F ': ' '{n = split($2, words, " "); for (i = 1; i <= n; i++) print words[i] "\t" $1}'"#,
+        ),
+        collect: shell(
+            r#"LC_ALL=C sort -u | awk -F '\t' '$1 != key {if (NR > 1) print key "\t" all; key = $1; all = $2; next}
+                {all = all "," $2} END {if (NR) print key "\t" all}'"#,
+        ),
+        sides: shell(r#"awk '{print $2 "\t" $1 "\t" $3}'"#),
+        join: shell(
+            r#"LC_ALL=C sort | awk -F '\t' '$1 != key {key = $1; n = 0} $2 == "L" {left[++n] = $3}
+                $2 == "R" {for (i = 1; i <= n; i++) print key "\t" left[i] "\t" $3}'"#,
+        ),
+        fails: shell(r#"awk '$0 == "bad" {print "can not take " $0 > "/dev/stderr"; exit 3} {print}'"#),
+        failure: "can not take bad",
+        count: awk(r#"$1 != key {if (NR > 1) print key "\t" n; key = $1; n = 0} {n++}
+            END {if (NR) print key "\t" n}"#),
+    }
+}
+
+fn kinds() -> Vec<Written> {
+    vec![command()]
+}
+
+fn run(
+    place: &Place,
+    map: &Value,
+    combine: Option<&Value>,
+    reduce: &Value,
+) -> mapreduce_worker::error::Result<Success> {
+    let mut fields = json!({
+        "map": {"function": map},
+        "reduce": {"function": reduce, "tasks": 2},
+        "retries": 0,
+    });
+    if let Some(combine) = combine {
+        fields["combine"] = json!({"function": combine});
+    }
+    place.run(fields)
+}
+
+/// The lines of all parts, in order.
+fn lines(place: &Place) -> Vec<String> {
+    let mut lines: Vec<_> = place.output_text().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+const TEXT: &str = "the quick brown fox\njumps over\n\nthe lazy dog  the end";
+
+#[test]
+fn a_word_count_with_and_without_a_combiner() {
+    for written in kinds() {
+        for combine in [None, Some(&written.sum)] {
+            let mut place = Place::new();
+            place.write("in/a", TEXT);
+            place.write("in/b", "the\nquick\n");
+            // So little memory that what is combined is combined again.
+            place.resources.memory = 1 << 10;
+            let done = run(&place, &written.words, combine, &written.sum).unwrap();
+            let expected = [
+                "brown\t1", "dog\t1", "end\t1", "fox\t1", "jumps\t1", "lazy\t1", "over\t1", "quick\t2",
+                "the\t4",
+            ];
+            assert_eq!(lines(&place), expected, "{}", written.kind);
+            assert_eq!(done.counters.map_input_records, 6, "{}", written.kind);
+            assert_eq!(done.counters.map_output_records, 13, "{}", written.kind);
+            assert_eq!(
+                serde_json::to_value(&done.counters.user).unwrap(),
+                json!({"words": {"long": 6}}),
+                "{}",
+                written.kind
+            );
+            assert_eq!(combine.is_some(), done.counters.combine_input_records > 0);
+            assert!(place.names("scratch").is_empty(), "{}: working folders are left", written.kind);
+        }
+    }
+}
+
+#[test]
+fn an_inverted_index() {
+    for written in kinds() {
+        let place = Place::new();
+        place.write("in/a", "one: red green\ntwo: green\n");
+        place.write("in/b", "three: blue green green\n");
+        run(&place, &written.index, None, &written.collect).unwrap();
+        assert_eq!(lines(&place), ["blue\tthree", "green\tone,three,two", "red\tone"], "{}", written.kind);
+    }
+}
+
+#[test]
+fn a_join() {
+    for written in kinds() {
+        let place = Place::new();
+        place.write("in/left", "L 1 ann\nL 2 bob\nL 2 bea\nL 3 cid\n");
+        place.write("in/right", "R 2 x\nR 1 y\nR 2 z\nR 4 w\n");
+        run(&place, &written.sides, None, &written.join).unwrap();
+        let mut found = lines(&place);
+        found.sort();
+        assert_eq!(
+            found,
+            ["1\tann\ty", "2\tbea\tx", "2\tbea\tz", "2\tbob\tx", "2\tbob\tz"],
+            "{}",
+            written.kind
+        );
+    }
+}
+
+#[test]
+fn an_input_without_records_has_parts_without_records() {
+    for written in kinds() {
+        let place = Place::new();
+        place.write("in/a", "");
+        let done = run(&place, &written.words, Some(&written.sum), &written.sum).unwrap();
+        assert_eq!(place.names("out"), ["_SUCCESS", "part-00000", "part-00001"], "{}", written.kind);
+        assert_eq!((place.output_text().as_str(), done.counters.reduce_output_records), ("", 0));
+    }
+}
+
+#[test]
+fn a_group_of_more_than_the_memory() {
+    for written in kinds() {
+        let mut place = Place::new();
+        place.write("in/a", "x y x\n".repeat(100_000));
+        place.resources.memory = 64 << 10;
+        let done = run(&place, &written.words, None, &written.count).unwrap();
+        assert_eq!(lines(&place), ["x\t200000", "y\t100000"], "{}", written.kind);
+        assert_eq!((done.counters.reduce_input_records, done.counters.reduce_input_groups), (300_000, 2));
+    }
+}
+
+#[test]
+fn a_function_that_fails_says_why_and_leaves_nothing() {
+    for written in kinds() {
+        let place = Place::new();
+        place.write("in/a", "good\nbad\ngood\n");
+        let error = run(&place, &written.fails, None, &written.count).unwrap_err();
+        let report = error.report();
+        assert_eq!(error.kind(), Kind::Retry, "{}: {error}", written.kind);
+        assert!(report.causes.join("\n").contains(written.failure), "{}: {report:?}", written.kind);
+        assert_eq!(report.task.as_deref(), Some("map-00000"));
+        assert!(place.names("out").is_empty() && place.names("scratch").is_empty(), "{}", written.kind);
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_is_followed_by_another_and_only_the_last_counts() {
+    for written in kinds() {
+        let place = Place::new();
+        place.write("in/a", TEXT);
+        // Fails where a file is missing, and makes it.
+        let marker = place.path("marker");
+        let once = format!(
+            "cat > /dev/null; echo reporter:counter:words,tried,1 >&2; test -e {m} && exit; : > {m}; exit 1",
+            m = marker.display()
+        );
+        let fields = json!({
+            "map": {"function": written.words},
+            "reduce": {"function": shell(&once), "tasks": 1},
+            "retries": 1,
+        });
+        let done = place.run(fields).unwrap();
+        assert_eq!(done.counters.failed_tasks, 1);
+        assert_eq!(done.counters.user["words"]["tried"], 1);
+    }
+}
