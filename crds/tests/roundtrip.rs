@@ -71,8 +71,15 @@ spec:
 #[test]
 fn every_field_is_set() {
     /// What [`FULL`] can't show at the same time as its alternative.
-    const ALTERNATIVES: [&str; 5] =
-        [".format.keyValue", ".format.fixedLength", ".format.csv", ".format.jsonLines", ".format.parquet"];
+    const ALTERNATIVES: [&str; 7] = [
+        ".format.keyValue",
+        ".format.fixedLength",
+        ".format.csv",
+        ".format.jsonLines",
+        ".format.parquet",
+        ".function.builtin",
+        ".function.command",
+    ];
     fn walk(schema: &Value, value: &Value, path: &str, missing: &mut Vec<String>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
