@@ -43,7 +43,7 @@ impl Operator<'_> {
 
     /// Waits until there is one that works.
     pub fn is_back(&self) -> Result<()> {
-        wait::until_true("an operator that is ready", Duration::from_secs(60), || {
+        wait::until_true("an operator that is ready", Duration::from_mins(1), || {
             let path = "-o=jsonpath={.items[*].status.readyReplicas}";
             Ok(self.kubectl(&["get", "deployments", SELECTOR, path])? == "1")
         })

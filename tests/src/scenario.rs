@@ -13,7 +13,9 @@ use crate::manifest::MrJob;
 use crate::wait;
 
 /// What a small job takes on a busy machine with two processors, and then some.
-pub const LIMIT: Duration = Duration::from_secs(180);
+pub const LIMIT: Duration = Duration::from_mins(3);
+/// How many there were: with the time it makes names, so that two runs on one cluster don't meet.
+static SCENARIOS: AtomicU32 = AtomicU32::new(0);
 /// The Secret with the bucket's keys.
 const SECRET: &str = "s3-keys";
 
@@ -27,38 +29,32 @@ pub struct Scenario {
 }
 
 /// Runs a test beside others.
-pub fn scenario(name: &str, body: impl FnOnce(&Scenario) -> Result<()>) {
+pub fn scenario(name: &str, body: impl FnOnce(&Scenario) -> Result<()>) -> Result<()> {
     let _turn = Cluster::share();
-    Scenario::run(name, body);
+    Scenario::run(name, body)
 }
 
 /// Runs a test while no other runs.
-pub fn scenario_alone(name: &str, body: impl FnOnce(&Scenario) -> Result<()>) {
+pub fn scenario_alone(name: &str, body: impl FnOnce(&Scenario) -> Result<()>) -> Result<()> {
     let _turn = Cluster::alone();
-    Scenario::run(name, body);
+    Scenario::run(name, body)
 }
 
 impl Scenario {
-    fn run(name: &str, body: impl FnOnce(&Self) -> Result<()>) {
-        let scenario = Self::new(name).unwrap_or_else(|e| panic!("{e:#}"));
+    fn run(name: &str, body: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let scenario = Self::new(name)?;
         let outcome = catch_unwind(AssertUnwindSafe(|| body(&scenario)));
         if !matches!(outcome, Ok(Ok(()))) {
             scenario.explain();
         }
         scenario.end();
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => panic!("{error:#}"),
-            Err(panic) => resume_unwind(panic),
-        }
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn new(name: &str) -> Result<Self> {
         let cluster = Cluster::get()?;
-        // Two runs on one cluster don't meet, not even when one was interrupted.
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 1_000_000;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = SCENARIOS.fetch_add(1, Ordering::Relaxed);
         let scenario = Self { cluster, namespace: format!("e2e-{name}-{time}-{number}") };
         scenario.kubectl(&["create", "namespace", &scenario.namespace])?;
         let bucket = &cluster.bucket;

@@ -18,7 +18,7 @@ fn fails(scenario: &Scenario, job: MrJob, reason: &str, words: &[&str]) -> Resul
 }
 
 #[test]
-fn a_function_that_fails_shows_its_own_error() {
+fn a_function_that_fails_shows_its_own_error() -> Result<()> {
     scenario("function", |scenario| {
         scenario.put("in/a", "k\t1\nk\tnonsense\n")?;
         let job = scenario.job("sums", "in/", "out/").key_value_input().map("identity").reduce("sum", 2);
@@ -37,11 +37,11 @@ fn a_function_that_fails_shows_its_own_error() {
         ensure!(failed == 1, "{failed} attempts failed");
         scenario.let_go(&job)?;
         scenario.nothing_below("out/")
-    });
+    })
 }
 
 #[test]
-fn input_that_is_missing_is_named() {
+fn input_that_is_missing_is_named() -> Result<()> {
     scenario("missing", |scenario| {
         let absent = scenario.url("absent/");
         fails(scenario, scenario.job("prefix", "absent/", "out/").word_count(1), "PlanFailed", &[&absent])?;
@@ -49,11 +49,11 @@ fn input_that_is_missing_is_named() {
         let job = scenario.job("bucket", "in/", "out/").word_count(1).set("/input/urls", json!([bucket]));
         fails(scenario, job, "PlanFailed", &["no bucket", &format!("{}-absent", scenario.namespace)])?;
         scenario.nothing_below("")
-    });
+    })
 }
 
 #[test]
-fn an_output_that_exists_is_left_as_it_is() {
+fn an_output_that_exists_is_left_as_it_is() -> Result<()> {
     scenario("exists", |scenario| {
         scenario.put("in/a", "a b\n")?;
         scenario.put("out/mine", "precious")?;
@@ -67,11 +67,11 @@ fn an_output_that_exists_is_left_as_it_is() {
         ensure!(scenario.output("out/")? == ["mine"], "{:?}", scenario.output("out/")?);
         ensure!(scenario.cluster.bucket.get(&scenario.key("out/mine"))? == "precious");
         Ok(())
-    });
+    })
 }
 
 #[test]
-fn wrong_credentials_are_said_at_once() {
+fn wrong_credentials_are_said_at_once() -> Result<()> {
     scenario("keys", |scenario| {
         scenario.put("in/a", "a b\n")?;
         scenario.secret("wrong", &scenario.cluster.bucket.access_key, "not-the-secret-key")?;
@@ -83,11 +83,11 @@ fn wrong_credentials_are_said_at_once() {
             scenario.kubectl(&["get", "pods", "--selector=mapreduce.dev/phase=plan", "--output=name"])?;
         ensure!(pods.lines().count() == 1, "a plan without credentials was tried again:\n{pods}");
         scenario.nothing_below("out/")
-    });
+    })
 }
 
 #[test]
-fn a_secret_that_is_missing_is_named_and_the_job_goes_on_once_it_is_there() {
+fn a_secret_that_is_missing_is_named_and_the_job_goes_on_once_it_is_there() -> Result<()> {
     scenario("secret", |scenario| {
         scenario.put("in/a", "a b\n")?;
         let job =
@@ -104,11 +104,11 @@ fn a_secret_that_is_missing_is_named_and_the_job_goes_on_once_it_is_there() {
         scenario.secret("later", &bucket.access_key, &bucket.secret_key)?;
         scenario.succeeded(&job)?;
         scenario.only_parts("out/", 1)
-    });
+    })
 }
 
 #[test]
-fn the_api_server_refuses_what_contradicts_itself() {
+fn the_api_server_refuses_what_contradicts_itself() -> Result<()> {
     scenario("refused", |scenario| {
         let good = || scenario.job("refused", "in/", "out/").word_count(1);
         let mut long = good();
@@ -134,11 +134,11 @@ fn the_api_server_refuses_what_contradicts_itself() {
         let left = scenario.kubectl(&["get", "mrj", "--output=name"])?;
         ensure!(left.is_empty(), "{left}");
         Ok(())
-    });
+    })
 }
 
 #[test]
-fn a_field_that_nobody_knows_the_value_of_fails_the_job_with_its_name() {
+fn a_field_that_nobody_knows_the_value_of_fails_the_job_with_its_name() -> Result<()> {
     scenario("invalid", |scenario| {
         scenario.put("in/a", "a b\n")?;
         let job = scenario.job("unknown", "in/", "out/").map("wordz").reduce("sum", 1);
@@ -147,5 +147,5 @@ fn a_field_that_nobody_knows_the_value_of_fails_the_job_with_its_name() {
         let job = scenario.job("template", "in/", "out/").word_count(1).set("/map/template", template);
         fails(scenario, job, "InvalidSpec", &["spec.map.template", "tolerationz"])?;
         scenario.nothing_below("out/")
-    });
+    })
 }

@@ -23,7 +23,7 @@ fn pods_run(scenario: &Scenario, job: &MrJob, phase: &str) -> Result<()> {
 }
 
 #[test]
-fn a_job_deleted_while_it_runs_leaves_no_pod_and_no_intermediate_object() {
+fn a_job_deleted_while_it_runs_leaves_no_pod_and_no_intermediate_object() -> Result<()> {
     scenario("deleted", |scenario| {
         scenario.put("first/a", "a b a\n")?;
         let first = scenario.submit(scenario.job("first", "first/", "done/").word_count(1))?;
@@ -45,11 +45,11 @@ fn a_job_deleted_while_it_runs_leaves_no_pod_and_no_intermediate_object() {
         scenario.only_parts("done/", 1)?;
         ensure!(scenario.parts("done/")? == b"a\t2\nb\t1\n");
         Ok(())
-    });
+    })
 }
 
 #[test]
-fn a_job_deleted_while_it_reduces_leaves_no_part_and_no_upload() {
+fn a_job_deleted_while_it_reduces_leaves_no_part_and_no_upload() -> Result<()> {
     scenario("reducing", |scenario| {
         scenario.put("in/a", text::text(24 << 20)?)?;
         // One of the two reducers has next to nothing to do, and has staged its part when the job is deleted.
@@ -60,17 +60,17 @@ fn a_job_deleted_while_it_reduces_leaves_no_part_and_no_upload() {
         pods_run(scenario, &job, "reduce")?;
         scenario.kubectl(&["delete", "mrj", "reducing", "--timeout=100s", "--cascade=foreground"])?;
         scenario.nothing_below("out/")
-    });
+    })
 }
 
 #[test]
-fn a_namespace_deleted_while_a_job_runs_ends() {
+fn a_namespace_deleted_while_a_job_runs_ends() -> Result<()> {
     scenario("namespace", |scenario| {
         let job = long(scenario, "job", "out/")?;
         pods_run(scenario, &job, "map")?;
         scenario.kubectl(&["delete", "namespace", &scenario.namespace, "--wait=false"])?;
-        wait::until_true("the end of the namespace", Duration::from_secs(120), || {
+        wait::until_true("the end of the namespace", Duration::from_mins(2), || {
             Ok(scenario.get("namespace", &scenario.namespace)?.is_null())
         })
-    });
+    })
 }

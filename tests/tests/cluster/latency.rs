@@ -31,7 +31,7 @@ fn bare_jobs(scenario: &Scenario, image: &Value, sizes: [u64; 3]) -> Result<Dura
 }
 
 #[test]
-fn a_small_job_takes_little_longer_than_its_pods() {
+fn a_small_job_takes_little_longer_than_its_pods() -> Result<()> {
     const PARTS: u64 = 2;
     const ROUNDS: usize = 3;
     scenario_alone("latency", |scenario| {
@@ -67,5 +67,5 @@ fn a_small_job_takes_little_longer_than_its_pods() {
             job / bare
         ));
         Ok(())
-    });
+    })
 }

@@ -9,7 +9,7 @@ use mapreduce_tests::{text, wait};
 use serde_json::json;
 
 #[test]
-fn a_job_that_is_suspended_keeps_what_is_done_and_goes_on() {
+fn a_job_that_is_suspended_keeps_what_is_done_and_goes_on() -> Result<()> {
     scenario("suspended", |scenario| {
         // One task is done long before the others.
         let (text, small) = (text::text(20 << 20)?, "a few words\n");
@@ -46,28 +46,28 @@ fn a_job_that_is_suspended_keeps_what_is_done_and_goes_on() {
         ensure!(condition(&status, "Suspended").is_some_and(|c| c["status"] == "False"), "{status:#}");
         text::same_lines(&scenario.parts("out/")?, &text::word_count(&[small.as_bytes(), &text].concat())?)?;
         scenario.only_parts("out/", 2)
-    });
+    })
 }
 
 #[test]
-fn a_job_that_has_ended_is_removed_after_its_time() {
+fn a_job_that_has_ended_is_removed_after_its_time() -> Result<()> {
     scenario("ttl", |scenario| {
         scenario.put("in/a", "a b a\n")?;
         let job = scenario.job("ttl", "in/", "out/").word_count(1).set("/ttlSecondsAfterFinished", json!(6));
         let job = scenario.submit(job)?;
         scenario.succeeded(&job)?;
-        wait::until_true("the end of the resource", Duration::from_secs(60), || {
+        wait::until_true("the end of the resource", Duration::from_mins(1), || {
             Ok(scenario.read(&job)?.is_null())
         })?;
-        wait::until_true("the end of its pods", Duration::from_secs(60), || {
+        wait::until_true("the end of its pods", Duration::from_mins(1), || {
             Ok(scenario.owned("pods", &job)?.is_empty())
         })?;
         scenario.only_parts("out/", 1)
-    });
+    })
 }
 
 #[test]
-fn a_job_that_takes_too_long_fails() {
+fn a_job_that_takes_too_long_fails() -> Result<()> {
     scenario("deadline", |scenario| {
         scenario.put("in/a", text::text(20 << 20)?)?;
         let job = scenario
@@ -85,11 +85,11 @@ fn a_job_that_takes_too_long_fails() {
         let runs = scenario.owned("pods", &job)?.into_iter().find(|pod| pod["status"]["phase"] == "Running");
         ensure!(runs.is_none(), "a pod runs on: {runs:#?}");
         scenario.nothing_below("out/")
-    });
+    })
 }
 
 #[test]
-fn a_job_whose_pods_cant_start_says_why_and_fails_in_time() {
+fn a_job_whose_pods_cant_start_says_why_and_fails_in_time() -> Result<()> {
     scenario("pending", |scenario| {
         scenario.put("in/a", "a b a\n")?;
         let nowhere = json!({"spec": {"nodeSelector": {"no-node": "has-this"}}});
@@ -116,7 +116,7 @@ fn a_job_whose_pods_cant_start_says_why_and_fails_in_time() {
             );
         }
         Ok(())
-    });
+    })
 }
 
 #[test]
@@ -140,6 +140,5 @@ fn parallelism_bounds_how_many_pods_run_at_once() -> Result<()> {
         })?;
         ensure!(most.get() <= 1, "{} reducers ran at once", most.get());
         scenario.only_parts("out/", 4)
-    });
-    Ok(())
+    })
 }

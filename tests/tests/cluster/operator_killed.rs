@@ -40,7 +40,7 @@ fn kill_in(
 }
 
 #[test]
-fn the_operator_killed_in_every_phase_runs_nothing_twice() {
+fn the_operator_killed_in_every_phase_runs_nothing_twice() -> Result<()> {
     scenario("killed", |scenario| {
         let text = text::text(24 << 20)?;
         for (i, piece) in text.chunks(8 << 20).enumerate() {
@@ -76,11 +76,11 @@ fn the_operator_killed_in_every_phase_runs_nothing_twice() {
         let want: Vec<u8> = text::word_count(&text.chunks(8 << 20).collect::<Vec<_>>().join(&b'\n'))?;
         text::same_lines(&scenario.parts("out/")?, &want)?;
         scenario.only_parts("out/", 2)
-    });
+    })
 }
 
 #[test]
-fn a_job_that_is_deleted_while_no_operator_is_there_is_cleaned_up_by_the_next_one() {
+fn a_job_that_is_deleted_while_no_operator_is_there_is_cleaned_up_by_the_next_one() -> Result<()> {
     scenario("orphan", |scenario| {
         scenario.put("in/a", text::text(20 << 20)?)?;
         let job = scenario.submit(scenario.job("orphan", "in/", "out/").word_count(1).slow(20))?;
@@ -89,5 +89,5 @@ fn a_job_that_is_deleted_while_no_operator_is_there_is_cleaned_up_by_the_next_on
         scenario.kubectl(&["delete", "mrj", "orphan", "--wait=false"])?;
         wait::until_true("the end of the job", LIMIT, || Ok(scenario.read(&job)?.is_null()))?;
         scenario.nothing_below("out/")
-    });
+    })
 }

@@ -19,7 +19,7 @@ fn kill_one(scenario: &Scenario, pods: &Watch, job: &MrJob, phase: &str) -> Resu
 }
 
 #[test]
-fn a_mapper_and_a_reducer_that_are_killed_are_run_again() {
+fn a_mapper_and_a_reducer_that_are_killed_are_run_again() -> Result<()> {
     scenario("pods", |scenario| {
         let text = text::text(24 << 20)?;
         scenario.put("in/a", text.clone())?;
@@ -47,11 +47,11 @@ fn a_mapper_and_a_reducer_that_are_killed_are_run_again() {
         ensure!(status["counters"]["inputBytes"] == json!(text.len()), "{:#}", status["counters"]);
         text::same_lines(&scenario.parts("out/")?, &text::word_count(&text)?)?;
         scenario.only_parts("out/", 2)
-    });
+    })
 }
 
 #[test]
-fn a_pod_that_is_evicted_costs_no_attempt() {
+fn a_pod_that_is_evicted_costs_no_attempt() -> Result<()> {
     scenario("evicted", |scenario| {
         let text = text::text(12 << 20)?;
         scenario.put("in/a", text.clone())?;
@@ -71,5 +71,5 @@ fn a_pod_that_is_evicted_costs_no_attempt() {
         ensure!(pods.uids_by_task()["map 0"].len() == 2, "{:?}", pods.uids_by_task());
         ensure!(status["maps"]["failed"] == 0, "{:#}", status["maps"]);
         text::same_lines(&scenario.parts("out/")?, &text::word_count(&text)?)
-    });
+    })
 }
