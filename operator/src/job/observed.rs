@@ -174,6 +174,8 @@ impl From<&Job> for ChildJob {
         } else {
             JobState::Running
         };
+        // A Job that fails is seen to do so before its controller has counted the pod that was at fault.
+        let uncounted = status.uncounted_terminated_pods.and_then(|pods| pods.failed).map_or(0, |f| f.len());
         Self {
             uid: job.metadata.uid.clone().unwrap_or_default(),
             state,
@@ -187,7 +189,7 @@ impl From<&Job> for ChildJob {
             ready: status.ready.unwrap_or(0),
             terminating: status.terminating.unwrap_or(0),
             succeeded: status.succeeded.unwrap_or(0),
-            failed: status.failed.unwrap_or(0),
+            failed: status.failed.unwrap_or(0) + uncounted as i32,
             start_time: status.start_time,
             completion_time: status.completion_time,
         }
@@ -296,4 +298,26 @@ pub struct Refusal {
     pub permanent: Option<Reason>,
     /// What it said.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::batch::v1::Job;
+    use serde_json::json;
+
+    use super::{ChildJob, JobState};
+
+    #[test]
+    fn a_pod_that_failed_is_counted_before_its_job_has_counted_it() {
+        let job: Job = serde_json::from_value(json!({
+            "metadata": {"name": "j"},
+            "status": {
+                "failed": 1, "uncountedTerminatedPods": {"failed": ["a"], "succeeded": ["b", "c"]},
+                "conditions": [{"type": "FailureTarget", "status": "True", "reason": "PodFailurePolicy", "message": "m"}],
+            },
+        }))
+        .unwrap();
+        let child = ChildJob::from(&job);
+        assert_eq!((child.failed, child.state), (2, JobState::Failing("PodFailurePolicy: m".to_owned())));
+    }
 }
