@@ -43,7 +43,7 @@ pub async fn reconcile(
 ) -> Result<Action, Error> {
     let started = Instant::now();
     let (uid, passed) = match &seen.0 {
-        Ok(job) => (job.uid().unwrap_or_default(), pass(job, &context).await),
+        Ok(job) => (job.uid().unwrap_or_default(), Box::pin(pass(job, &context)).await),
         Err(invalid) => {
             let about = seen.object_ref(&());
             (invalid.metadata.uid.clone().unwrap_or_default(), Ok(unreadable(&context, about, invalid).await))

@@ -229,7 +229,7 @@ struct Kept {
     entry: Entry,
     counter: Counter,
     /// Where stretches begin, and their bytes.
-    kept: Vec<(u64, Bytes)>,
+    stretches: Vec<(u64, Bytes)>,
 }
 
 impl Ranges {
@@ -244,7 +244,7 @@ impl Ranges {
             kept.push((0, content.into()));
             is_whole = true;
         }
-        let kept = Kept { place, entry, counter: stores.counter(), kept };
+        let kept = Kept { place, entry, counter: stores.counter(), stretches: kept };
         Ok(Self { source: Arc::new(Mutex::new(kept)), size, is_whole })
     }
 
@@ -261,10 +261,10 @@ impl Ranges {
             }
         }
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source.kept.clear();
+        source.stretches.clear();
         for stretch in stretches {
             let bytes = source.read(stretch.clone(), self.size)?;
-            source.kept.push((stretch.start, bytes));
+            source.stretches.push((stretch.start, bytes));
         }
         Ok(())
     }
@@ -273,7 +273,7 @@ impl Ranges {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         let end = start.saturating_add(length as u64);
         let kept =
-            source.kept.iter().find(|(from, bytes)| *from <= start && end <= from + bytes.len() as u64);
+            source.stretches.iter().find(|(from, bytes)| *from <= start && end <= from + bytes.len() as u64);
         match kept {
             Some((from, bytes)) => Ok(bytes.slice((start - from) as usize..(end - from) as usize)),
             None => source.read(start..end, self.size),
@@ -315,7 +315,7 @@ impl ChunkReader for Ranges {
                 let skip = usize::try_from(start.checked_sub(*from)?).ok()?;
                 (skip < bytes.len()).then(|| bytes.slice(skip..))
             };
-            source.kept.iter().find_map(at)
+            source.stretches.iter().find_map(at)
         };
         let bytes = match kept {
             Some(bytes) => Ok(bytes),

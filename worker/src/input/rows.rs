@@ -46,8 +46,8 @@ impl Columns {
     pub(super) fn new(names: Vec<Arc<str>>) -> Result<Self, String> {
         let mut sorted: Vec<&Arc<str>> = names.iter().collect();
         sorted.sort_unstable();
-        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("column `{}` is there twice", twice[0]));
+        if let Some((twice, _)) = sorted.iter().zip(&sorted[1.min(sorted.len())..]).find(|(a, b)| a == b) {
+            return Err(format!("column `{twice}` is there twice"));
         }
         let before = names.iter().enumerate().map(|(i, name)| {
             let mut text = vec![if i == 0 { b'{' } else { b',' }];

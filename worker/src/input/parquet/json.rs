@@ -13,7 +13,6 @@ type Result = std::result::Result<(), String>;
 /// Appends a value; an error for bytes that are no text.
 pub(super) fn push(out: &mut Vec<u8>, field: &Field) -> Result {
     match field {
-        Field::Null => out.extend_from_slice(b"null"),
         Field::Bool(value) => write(out, value),
         Field::Byte(value) => write(out, value),
         Field::Short(value) => write(out, value),
@@ -25,7 +24,7 @@ pub(super) fn push(out: &mut Vec<u8>, field: &Field) -> Result {
         Field::ULong(value) => write(out, value),
         Field::Float16(value) => push_double(out, f64::from(f32::from(*value))),
         Field::Float(value) if value.is_finite() => write(out, value),
-        Field::Float(_) => out.extend_from_slice(b"null"),
+        Field::Null | Field::Float(_) => out.extend_from_slice(b"null"),
         Field::Double(value) => push_double(out, *value),
         // The library's own text: digits and a point.
         Field::Decimal(_) => write(out, field),
