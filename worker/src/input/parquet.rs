@@ -11,6 +11,7 @@ mod json;
 
 use std::io::Read;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf as _, Bytes};
@@ -56,6 +57,16 @@ pub(super) struct ParquetReader {
 impl ParquetReader {
     /// The rows of a split: of those row groups that begin in it.
     pub(super) fn new(
+        split: &Split,
+        names: &[Arc<str>],
+        key_column: Option<&str>,
+        compression: Compression,
+        stores: &Stores,
+    ) -> Result<Self> {
+        guarded(&split.url, || Self::open(split, names, key_column, compression, stores))
+    }
+
+    fn open(
         split: &Split,
         names: &[Arc<str>],
         key_column: Option<&str>,
@@ -112,17 +123,8 @@ impl ParquetReader {
 
     /// The next rows; none at the end.
     pub(super) fn next_chunk(&mut self) -> Result<Option<(Lines<'_>, &[Row])>> {
-        self.rows.clear();
-        while self.rows.text.len() < CHUNK_BYTES {
-            match self.iter.as_mut().and_then(Iterator::next) {
-                Some(row) => {
-                    let row = row.map_err(|error| damaged(&self.url, error))?;
-                    self.push_row(&row);
-                }
-                None if self.next_group()? => {}
-                None => break,
-            }
-        }
+        let url = Arc::clone(&self.url);
+        guarded(&url, || self.read_rows())?;
         if self.rows.rows.is_empty() {
             return Ok(None);
         }
@@ -130,6 +132,20 @@ impl ParquetReader {
         self.rows.text.resize(bytes + SLACK, 0);
         let lines = Lines { bytes: &self.rows.text[..bytes], padded: &self.rows.text, offset: 0 };
         Ok(Some((lines, &self.rows.rows)))
+    }
+
+    /// Makes a chunk's rows.
+    fn read_rows(&mut self) -> Result<()> {
+        self.rows.clear();
+        while self.rows.text.len() < CHUNK_BYTES {
+            let row = self.iter.as_mut().and_then(Iterator::next).transpose();
+            match row.map_err(|error| damaged(&self.url, error))? {
+                Some(row) => self.push_row(&row),
+                None if self.next_group()? => {}
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Goes to the next row group; false when there is none.
@@ -204,6 +220,14 @@ fn projection(metadata: &ParquetMetaData, names: &[Arc<str>]) -> Result<Arc<Sche
     Ok(Arc::new(SchemaDescriptor::new(Arc::new(projected))))
 }
 
+/// The library panics at some damaged objects: an error then too.
+fn guarded<T>(url: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        Err(Error::permanent(format!("{url} is damaged Parquet data"))
+            .because("it makes no sense to its reader"))
+    })
+}
+
 /// An error of the library: one of ours that went through it, or one that the object is to blame for.
 fn damaged(url: &str, error: ParquetError) -> Error {
     match error {
@@ -211,6 +235,11 @@ fn damaged(url: &str, error: ParquetError) -> Error {
             Ok(own) => *own,
             Err(other) => Error::permanent(format!("{url} is damaged Parquet data")).because(other),
         },
+        ParquetError::NYI(what) => Error::permanent(format!("{url} can't be read: {what}")),
+        other if other.to_string().contains("Disabled feature") => {
+            Error::permanent(format!("{url} can't be read: its pages are compressed with brotli"))
+                .because("write it with zstd, snappy, gzip or lz4")
+        }
         other => Error::permanent(format!("{url} is damaged Parquet data")).because(other),
     }
 }
@@ -225,6 +254,7 @@ struct Ranges {
 }
 
 struct Kept {
+    url: Url,
     place: Location,
     entry: Entry,
     counter: Counter,
@@ -244,7 +274,8 @@ impl Ranges {
             kept.push((0, content.into()));
             is_whole = true;
         }
-        let kept = Kept { place, entry, counter: stores.counter(), stretches: kept };
+        let url = Arc::from(split.url.as_str());
+        let kept = Kept { url, place, entry, counter: stores.counter(), stretches: kept };
         Ok(Self { source: Arc::new(Mutex::new(kept)), size, is_whole })
     }
 
@@ -284,13 +315,14 @@ impl Ranges {
 impl Kept {
     fn read(&self, range: Range<u64>, size: u64) -> Result<Bytes> {
         if range.start > range.end || range.end > size {
-            return Err(Error::permanent(format!("bytes {range:?} of {size} are asked for: it is cut off")));
+            return Err(Error::permanent(format!("{} is damaged Parquet data", self.url))
+                .because(format!("it points to bytes {range:?} and has {size}")));
         }
         let length = range.end - range.start;
         let mut bytes = Vec::with_capacity(length as usize);
         self.counter.counted(self.place.store.open(&self.entry, range)?).read_to_end(&mut bytes)?;
         if bytes.len() as u64 != length {
-            return Err(Error::retry(format!("got {} bytes of {length}", bytes.len())));
+            return Err(Error::retry(format!("got {} bytes of {length} from {}", bytes.len(), self.url)));
         }
         Ok(bytes.into())
     }
@@ -328,3 +360,6 @@ impl ChunkReader for Ranges {
         self.get(start, length).map_err(|error| ParquetError::External(Box::new(error)))
     }
 }
+
+#[cfg(test)]
+mod tests;

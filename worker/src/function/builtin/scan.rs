@@ -371,6 +371,9 @@ mod tests {
         for pattern in &PATTERNS[..2] {
             assert_eq!(check(pattern, line), Found::Match, "{pattern}");
         }
+        let sizes = r#"^\S+ \S+ \S+ \[[^\]]*\] "\S+ ([^ ?]*)[^"]*" (\d+) (?:(?<bytes>\d+)|-)"#;
+        let line = br#"10.0.0.1 - - [01/Oct/2026:00:00:02 +0000] "GET /a/b?c=1 HTTP/1.1" 200 13289 "-" "x""#;
+        assert_eq!(check(sizes, line), Found::Match);
         assert_eq!(check(PATTERNS[1], b"no request"), Found::Nothing);
         assert_eq!(check(PATTERNS[4], "1 é".as_bytes()), Found::Unsure, "not ASCII: the regex decides");
         assert_eq!(check(r"^\w+", "é".as_bytes()), Found::Unsure);

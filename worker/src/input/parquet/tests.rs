@@ -1,0 +1,65 @@
+//! Damaged objects.
+
+use mapreduce_api::v1alpha1::{Compression, Storage};
+use parquet::basic::Compression as PageCompression;
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+use super::ParquetReader;
+use crate::error::Result;
+use crate::input::source::Split;
+use crate::storage::Stores;
+
+fn table(compression: PageCompression) -> Vec<u8> {
+    let schema = parse_message_type("message s { required int64 n; required binary t (STRING); }").unwrap();
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema.into(), properties.into()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&[1, 2, 3], None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let texts: Vec<ByteArray> = ["a", "bb", "a"].into_iter().map(ByteArray::from).collect();
+    column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    file.into_inner().unwrap()
+}
+
+/// Rows as JSON.
+fn read(content: &[u8]) -> Result<Vec<String>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x");
+    std::fs::write(&path, content).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let stores = Stores::new(Storage::default(), dir.path(), runtime.handle().clone(), cancel);
+    let size = content.len() as u64;
+    let split = Split { url: format!("file://{}", path.display()), version: None, size, start: 0, end: size };
+    let mut reader = ParquetReader::new(&split, &[], Some("n"), Compression::Auto, &stores)?;
+    let mut found = Vec::new();
+    while let Some((lines, rows)) = reader.next_chunk()? {
+        for row in rows {
+            found.push(String::from_utf8_lossy(&lines.bytes[row.value.0..row.value.1]).into_owned());
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_damaged_byte_is_an_error_that_names_the_object_or_changes_a_value_but_ends_nothing() {
+    for compression in [PageCompression::UNCOMPRESSED, PageCompression::SNAPPY] {
+        let whole = table(compression);
+        let expected = [r#"{"n":1,"t":"a"}"#, r#"{"n":2,"t":"bb"}"#, r#"{"n":3,"t":"a"}"#];
+        assert_eq!(read(&whole).unwrap(), expected);
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x41;
+            if let Err(error) = read(&damaged) {
+                assert!(error.to_string().contains("file:///"), "byte {at}: {error}");
+            }
+        }
+    }
+}
