@@ -53,7 +53,6 @@ fn parts_have_the_extensions_of_format_and_compression() {
                 "Lines" => b"v\n",
                 "FixedLength" => b"kv\n",
                 "Csv" => b"key,value\nk,v\n",
-                "Parquet" => b"{\"key\":\"k\",\"value\":\"v\"}\n",
                 _ => b"{\"key\":\"k\",\"value\":\"v\"}\n",
             };
             assert_eq!(again, expected, "{kind} {compression}");

@@ -266,16 +266,16 @@ impl Ranges {
     fn open(split: &Split, compression: Compression, stores: &Stores) -> Result<Self> {
         let place = stores.locate(&split.url)?;
         let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
-        let (mut size, mut kept, mut is_whole) = (split.size, Vec::new(), false);
+        let (mut size, mut stretches, mut is_whole) = (split.size, Vec::new(), false);
         if codec_of(&place, &entry, compression)? != Codec::None {
             let mut content = Vec::new();
             open(split, compression, 0, stores)?.content.read_to_end(&mut content)?;
             size = content.len() as u64;
-            kept.push((0, content.into()));
+            stretches.push((0, content.into()));
             is_whole = true;
         }
         let url = Arc::from(split.url.as_str());
-        let kept = Kept { url, place, entry, counter: stores.counter(), stretches: kept };
+        let kept = Kept { url, place, entry, counter: stores.counter(), stretches };
         Ok(Self { source: Arc::new(Mutex::new(kept)), size, is_whole })
     }
 

@@ -23,7 +23,7 @@ pub struct Reader<'f> {
 
 /// How content is cut into chunks.
 enum Framing {
-    Lines(LineReader),
+    Lines(Box<LineReader>),
     Fixed(FixedReader),
     Csv(Box<CsvReader>),
     Whole(WholeReader),
@@ -52,7 +52,14 @@ impl<'f> Reader<'f> {
         let framing = match &format.record {
             RecordKind::Line { .. } | RecordKind::KeyValue { .. } | RecordKind::JsonLines { .. } => {
                 let (delimiter, url) = (format.delimiter.clone(), Arc::clone(&url));
-                Framing::Lines(LineReader::new(source()?, split.start, delimiter, most, url, buffer)?)
+                Framing::Lines(Box::new(LineReader::new(
+                    source()?,
+                    split.start,
+                    delimiter,
+                    most,
+                    url,
+                    buffer,
+                )?))
             }
             RecordKind::FixedLength { record, .. } => {
                 Framing::Fixed(FixedReader::new(source()?, *record, Arc::clone(&url), buffer))

@@ -46,7 +46,7 @@ impl Columns {
     pub(super) fn new(names: Vec<Arc<str>>) -> Result<Self, String> {
         let mut sorted: Vec<&Arc<str>> = names.iter().collect();
         sorted.sort_unstable();
-        if let Some((twice, _)) = sorted.iter().zip(&sorted[1.min(sorted.len())..]).find(|(a, b)| a == b) {
+        if let Some([twice, _]) = sorted.array_windows().find(|[one, next]| one == next) {
             return Err(format!("column `{twice}` is there twice"));
         }
         let before = names.iter().enumerate().map(|(i, name)| {

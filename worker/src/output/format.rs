@@ -145,7 +145,7 @@ mod tests {
 
     use super::Format;
 
-    fn format(format: serde_json::Value) -> Format {
+    fn format(format: &serde_json::Value) -> Format {
         let output: Output =
             serde_json::from_value(serde_json::json!({"url": "file:x/", "format": format})).unwrap();
         Format::new(&output)
@@ -159,17 +159,17 @@ mod tests {
 
     #[test]
     fn a_pair_is_a_line_of_key_separator_and_value() {
-        let by = format(serde_json::json!({"type": "KeyValue"}));
+        let by = format(&serde_json::json!({"type": "KeyValue"}));
         assert_eq!(write(&by, "k", "a\tb").unwrap(), "k\ta\tb\n");
         assert_eq!(write(&by, "", "").unwrap(), "\t\n", "the separator is always written");
-        let by = format(serde_json::json!({"type": "KeyValue", "keyValue": {"separator": " = "}}));
+        let by = format(&serde_json::json!({"type": "KeyValue", "keyValue": {"separator": " = "}}));
         assert_eq!(write(&by, "k\t", "v").unwrap(), "k\t = v\n");
-        assert_eq!(write(&format(serde_json::json!({"type": "Lines"})), "k\n", "v").unwrap(), "v\n");
+        assert_eq!(write(&format(&serde_json::json!({"type": "Lines"})), "k\n", "v").unwrap(), "v\n");
     }
 
     #[test]
     fn a_row_of_csv_has_quotes_where_they_are_needed() {
-        let by = format(serde_json::json!({"type": "Csv"}));
+        let by = format(&serde_json::json!({"type": "Csv"}));
         assert_eq!(by.header(), b"key,value\n");
         for (key, value, row) in [
             ("k", "v w", "k,v w\n"),
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_an_object_an_array_or_a_number_is_embedded_and_others_are_strings() {
-        let by = format(serde_json::json!({"type": "JsonLines"}));
+        let by = format(&serde_json::json!({"type": "JsonLines"}));
         for (value, json) in [
             ("1", "1"),
             ("-1.5e3", "-1.5e3"),
@@ -210,14 +210,14 @@ mod tests {
     #[test]
     fn bytes_that_are_no_utf_8_are_a_bad_record_in_text_formats_and_none_elsewhere() {
         for kind in ["Csv", "JsonLines"] {
-            let by = format(serde_json::json!({"type": kind}));
+            let by = format(&serde_json::json!({"type": kind}));
             for (key, value) in [(&b"\xff"[..], &b"v"[..]), (b"k", b"\xff")] {
                 let error = by.write(key, value, &mut Vec::new()).unwrap_err().to_string();
                 assert!(error.contains("bad record") && error.contains("is no UTF-8"), "{error}");
             }
         }
         let mut out = Vec::new();
-        let by = format(serde_json::json!({"type": "FixedLength"}));
+        let by = format(&serde_json::json!({"type": "FixedLength"}));
         by.write(b"k\xff", b"v\n", &mut out).unwrap();
         by.write(b"2", b"", &mut out).unwrap();
         assert_eq!(out, b"k\xffv\n2");
@@ -225,10 +225,10 @@ mod tests {
 
     #[test]
     fn a_pair_that_would_read_back_as_another_is_a_bad_record() {
-        let by = format(serde_json::json!({"type": "KeyValue"}));
+        let by = format(&serde_json::json!({"type": "KeyValue"}));
         for (key, value) in [("a\tb", "v"), ("a\nb", "v"), ("a", "v\n")] {
             assert!(write(&by, key, value).unwrap_err().contains("bad record"), "{key:?} {value:?}");
         }
-        assert!(write(&format(serde_json::json!({"type": "Lines"})), "k", "a\nb").is_err());
+        assert!(write(&format(&serde_json::json!({"type": "Lines"})), "k", "a\nb").is_err());
     }
 }

@@ -60,6 +60,7 @@ pub struct PartWriter {
     records: u64,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one for each part, and no way round for each pair")]
 enum Body {
     /// Pairs one after the other.
     Pairs { format: Format, buffer: Vec<u8>, out: Encoder<Stored> },

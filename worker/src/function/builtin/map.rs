@@ -37,11 +37,11 @@ pub enum MapFunction {
         invert: bool,
     },
     /// Some fields → others.
-    Fields(Fields),
+    Fields(Box<Fields>),
     /// A member of a JSON text → another.
     Lookup(Lookup),
     /// Groups of a pattern.
-    Extract(Extract),
+    Extract(Box<Extract>),
     /// `count` → 1.
     Count,
 }
@@ -74,11 +74,11 @@ impl MapFunction {
                 }
                 let key = args.list("key")?.unwrap_or_else(|| "1".into());
                 let value = args.list("value")?.unwrap_or_else(|| "2-".into());
-                Self::Fields(Fields::new(
+                Self::Fields(Box::new(Fields::new(
                     separator.as_bytes(),
                     FieldList::parse("key", &key)?,
                     FieldList::parse("value", &value)?,
-                ))
+                )))
             }
             name @ ("csv" | "json") => {
                 let path = if name == "csv" { Path::column } else { Path::pointer };
@@ -95,7 +95,7 @@ impl MapFunction {
                 let key = Template::parse("key", args.text("key")?.unwrap_or("${1}"), &pattern)?;
                 let value = Template::parse("value", args.text("value")?.unwrap_or("${bytes}"), &pattern)?;
                 let strict = args.choice("onMismatch", &[("Skip", false), ("BadRecord", true)])?;
-                Self::Extract(Extract::new(pattern, key, value, strict))
+                Self::Extract(Box::new(Extract::new(pattern, key, value, strict)))
             }
             "count" => Self::Count,
             name => return Err(unknown("map", name, &NAMES)),
@@ -111,9 +111,9 @@ impl MapFunction {
             Self::Words { pattern: None, lowercase: false } => Box::new(Words),
             Self::Words { pattern, lowercase } => Box::new(PatternWords::new(pattern, lowercase)),
             Self::Grep { pattern, group, invert } => Box::new(Grep::new(pattern, group, invert)),
-            Self::Fields(fields) => Box::new(fields),
+            Self::Fields(fields) => fields,
             Self::Lookup(lookup) => Box::new(lookup),
-            Self::Extract(extract) => Box::new(extract),
+            Self::Extract(extract) => extract,
             Self::Count => Box::new(Count),
         }
     }

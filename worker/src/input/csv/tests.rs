@@ -22,7 +22,7 @@ impl Read for Slow {
 type Found = Vec<(String, String, u64)>;
 
 /// Key, value and offset of each row.
-fn rows(text: &[u8], options: serde_json::Value, step: usize) -> Result<Found> {
+fn rows(text: &[u8], options: &serde_json::Value, step: usize) -> Result<Found> {
     let input: mapreduce_api::v1alpha1::Input = serde_json::from_value(
         serde_json::json!({"urls": ["file:x"], "format": {"type": "Csv", "csv": options}}),
     )
@@ -62,9 +62,9 @@ fn a_row_is_one_json_object_of_strings_in_the_order_of_the_columns() {
         ("2", r#"{"id":"2","na\"me":"é","x":""}"#, 32),
     ]);
     for step in [1, 2, 3, 1000] {
-        assert_eq!(rows(text, serde_json::json!({}), step).unwrap(), expected, "{step}");
+        assert_eq!(rows(text, &serde_json::json!({}), step).unwrap(), expected, "{step}");
     }
-    let keys: Vec<_> = rows(text, serde_json::json!({"keyColumn": "na\"me"}), 9)
+    let keys: Vec<_> = rows(text, &serde_json::json!({"keyColumn": "na\"me"}), 9)
         .unwrap()
         .into_iter()
         .map(|row| row.0)
@@ -76,13 +76,13 @@ fn a_row_is_one_json_object_of_strings_in_the_order_of_the_columns() {
 fn without_a_header_the_columns_are_numbered() {
     let options = serde_json::json!({"header": false, "delimiter": ";", "keyColumn": "2"});
     let expected = found(&[("b,", r#"{"1":"a","2":"b,"}"#, 0), ("d", r#"{"1":"c","2":"d","3":"e"}"#, 5)]);
-    assert_eq!(rows(b"a;b,\nc;d;e\n", options, 4).unwrap(), expected);
-    assert_eq!(rows(b"a\n", serde_json::json!({"header": false}), 4).unwrap()[0].0, "1");
+    assert_eq!(rows(b"a;b,\nc;d;e\n", &options, 4).unwrap(), expected);
+    assert_eq!(rows(b"a\n", &serde_json::json!({"header": false}), 4).unwrap()[0].0, "1");
     for empty in [&b""[..], b"\n\n", b"\xef\xbb\xbf"] {
-        assert_eq!(rows(empty, serde_json::json!({}), 4).unwrap(), []);
-        assert_eq!(rows(empty, serde_json::json!({"header": false}), 4).unwrap(), []);
+        assert_eq!(rows(empty, &serde_json::json!({}), 4).unwrap(), []);
+        assert_eq!(rows(empty, &serde_json::json!({"header": false}), 4).unwrap(), []);
     }
-    assert_eq!(rows(b"a,b\n", serde_json::json!({}), 4).unwrap(), [], "a header alone");
+    assert_eq!(rows(b"a,b\n", &serde_json::json!({}), 4).unwrap(), [], "a header alone");
 }
 
 #[test]
@@ -105,12 +105,12 @@ fn a_row_that_does_not_fit_the_columns_is_a_bad_record_at_its_offset() {
         ),
     ] {
         for step in [1, 100] {
-            let said = rows(text, options.clone(), step).unwrap_err().to_string();
+            let said = rows(text, &options, step).unwrap_err().to_string();
             assert!(said.contains(message), "{said}");
         }
     }
     let long = [b"a\n\"", &vec![b'x'; 2 << 20][..], b"\"\n"].concat();
-    let said = rows(&long, serde_json::json!({}), 100_000).unwrap_err().to_string();
+    let said = rows(&long, &serde_json::json!({}), 100_000).unwrap_err().to_string();
     assert!(said.contains("at byte 2: longer than 1048576 bytes"), "{said}");
 }
 
@@ -126,7 +126,7 @@ proptest! {
             text.extend(fields.join(",").into_bytes());
             text.push(b'\n');
         }
-        let read = rows(&text, serde_json::json!({"keyColumn": "y"}), step).unwrap();
+        let read = rows(&text, &serde_json::json!({"keyColumn": "y"}), step).unwrap();
         prop_assert_eq!(read.len(), table.len());
         for ((key, value, _), row) in read.iter().zip(&table) {
             let json: serde_json::Value = serde_json::from_str(value).unwrap();
