@@ -12,7 +12,7 @@ use csv_core::ReadRecordResult;
 use super::json::push_string;
 use super::lines::{Lines, SLACK};
 use super::rows::{Columns, Row, Rows};
-use super::source::{Source, Url, too_long};
+use super::source::{Source, Url};
 use crate::error::{Error, Result};
 
 /// Bytes of a chunk of rows.
@@ -173,7 +173,8 @@ impl CsvReader {
             bytes += written;
             count += ended;
             if self.input.position() - start > self.most {
-                return Err(too_long(&self.url, start, self.most));
+                let reason = format!("longer than {} bytes: perhaps a quote is not closed", self.most);
+                return Err(Error::bad_record(reason, &self.url, start));
             }
             match result {
                 ReadRecordResult::Record => return Ok(Some((start, count))),

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use super::lines::{Lines, SLACK};
-use super::source::{Source, Url, too_long};
-use crate::error::Result;
+use super::source::{Source, Url};
+use crate::error::{Error, Result};
 
 /// Reads an object whole.
 pub(super) struct WholeReader {
@@ -30,7 +30,9 @@ impl WholeReader {
         self.buffer.clear();
         let bytes = content.take(self.most + 1).read_to_end(&mut self.buffer)?;
         if bytes as u64 > self.most {
-            return Err(too_long(&self.url, 0, self.most));
+            let reason =
+                format!("longer than {} bytes, the most that a file that is one record may have", self.most);
+            return Err(Error::bad_record(reason, &self.url, 0));
         }
         self.buffer.resize(bytes + SLACK, 0);
         let lines = Lines { bytes: &self.buffer[..bytes], padded: &self.buffer, offset: 0 };

@@ -116,6 +116,8 @@ fn a_whole_file_is_one_record_under_its_url() {
     assert_eq!(records.len(), 1);
     assert!(records[0].0.starts_with("file:///") && records[0].0.ends_with("/x"), "{}", records[0].0);
     assert_eq!(records[0].1, "a\nb\n");
+    let error = read(&vec![b'x'; (64 << 20) + 1], &json!({"type": "WholeFile"})).unwrap_err().to_string();
+    assert!(error.contains("at byte 0: longer than 67108864 bytes"), "{error}");
     let large = vec![b'x'; 3 << 20];
     assert_eq!(read(&large, &json!({"type": "WholeFile"})).unwrap()[0].1.len(), 3 << 20);
 }
