@@ -71,7 +71,7 @@ impl TaskContext {
             partition: 0,
             attempt: AttemptId::new("0"),
             cancel: CancellationToken::new(),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             scratch: std::env::temp_dir(),
             counters: UserCounters::default(),
         }
