@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::needless_pass_by_value,
     missing_docs,
     missing_debug_implementations,
     reason = "a test fails by panicking"

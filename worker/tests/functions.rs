@@ -1,4 +1,12 @@
 //! The same jobs written as each kind of function: the results are the same.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -62,8 +62,9 @@ impl ObjectStores {
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime.block_on(async {
             tokio::select! {
-                done = work => done,
+                biased;
                 () = self.cancel.cancelled() => Err(Error::cancelled()),
+                done = work => done,
             }
         })
     }
