@@ -72,6 +72,8 @@ fn good() -> Vec<String> {
         ("  reduce:\n", "  reduce:\n    partitioner: {type: KeyFields, keyFields: {fields: '1,2'}}\n"),
         ("  output:", "  taskTimeoutSeconds: 1\n  output:"),
         ("{builtin: {name: words}}", "{command: {argv: [cat, -n], env: {A: b}, files: {a: b}}}"),
+        ("{builtin: {name: words}}", "{script: {language: python, source: 'x = 1'}}"),
+        ("{builtin: {name: words}}", "{script: {language: python, sourceFrom: {url: 's3://b/x.py'}}}"),
         ("{builtin: {name: words}}", "{command: {shell: 'cut -f 1', env: [{name: A, value: b}]}}"),
         (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),
     ]
@@ -157,12 +159,12 @@ fn against_a_rule() -> Vec<(String, String)> {
         (
             "{builtin: {name: words}}",
             "{}",
-            "spec.map.function: a function is exactly one of: builtin, command",
+            "spec.map.function: a function is exactly one of: builtin, command, script",
         ),
         (
             "{builtin: {name: words}}",
             "{builtin: {name: words}, command: {shell: cat}}",
-            "spec.map.function: a function is exactly one of: builtin, command",
+            "spec.map.function: a function is exactly one of: builtin, command, script",
         ),
         (
             "{builtin: {name: words}}",
@@ -173,6 +175,11 @@ fn against_a_rule() -> Vec<(String, String)> {
             "{builtin: {name: words}}",
             "{command: {}}",
             "spec.map.function.command: a command is exactly one of: argv, shell",
+        ),
+        (
+            "{builtin: {name: words}}",
+            "{script: {language: python}}",
+            "spec.map.function.script: a script has exactly one of: source, sourceFrom",
         ),
         (REDUCE, "", "spec: combine goes with a reduce function"),
         (

@@ -71,7 +71,7 @@ spec:
 #[test]
 fn every_field_is_set() {
     /// What [`FULL`] can't show at the same time as its alternative.
-    const ALTERNATIVES: [&str; 7] = [
+    const ALTERNATIVES: [&str; 8] = [
         ".format.keyValue",
         ".format.fixedLength",
         ".format.csv",
@@ -79,6 +79,7 @@ fn every_field_is_set() {
         ".format.parquet",
         ".function.builtin",
         ".function.command",
+        ".function.script",
     ];
     fn walk(schema: &Value, value: &Value, path: &str, missing: &mut Vec<String>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {

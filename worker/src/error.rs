@@ -94,6 +94,13 @@ impl Error {
         self
     }
 
+    /// Says which record was being processed.
+    #[must_use]
+    pub fn about(mut self, url: &str, offset: u64) -> Self {
+        self.record = Some(RecordRef { url: url.to_owned(), offset });
+        self
+    }
+
     /// Says which task failed, where that isn't said yet.
     #[must_use]
     pub fn in_task(mut self, task: impl fmt::Display) -> Self {

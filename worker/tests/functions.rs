@@ -14,3 +14,5 @@ mod common;
 mod commands;
 #[path = "functions/conformance.rs"]
 mod conformance;
+#[path = "functions/python.rs"]
+mod python;

@@ -9,7 +9,8 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
 #[cfg_attr(feature = "crd", x_kube(
-    validation = ("has(self.builtin) != has(self.command)", "a function is exactly one of: builtin, command"),
+    validation = ("[has(self.builtin), has(self.command), has(self.script)].filter(set, set).size() == 1",
+                  "a function is exactly one of: builtin, command, script"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Function {
@@ -20,6 +21,10 @@ pub struct Function {
     /// A program that reads lines and writes lines, as with Hadoop Streaming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
+
+    /// A function in Python, in the manifest or at a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Script>,
 }
 
 /// A function that comes with the operator.
@@ -68,6 +73,46 @@ pub struct Command {
     /// Files that are in its working directory, by name: texts that it may execute.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
+}
+
+/// A script with the function `map(key, value)` or `reduce(key, values)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[cfg_attr(feature = "crd", x_kube(
+    validation = ("has(self.source) != has(self.sourceFrom)", "a script has exactly one of: source, sourceFrom"),
+))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Script {
+    /// The language it is written in.
+    pub language: ScriptLanguage,
+
+    /// The script itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 262_144)))]
+    pub source: Option<String>,
+
+    /// Where the script is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_from: Option<SourceFrom>,
+}
+
+/// The languages of scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ScriptLanguage {
+    /// By `python3` of the image, or of the PATH in `mapreduce run`.
+    Python,
+}
+
+/// Where a script is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SourceFrom {
+    /// An object, as those of the input. `file:` may be relative to the manifest in `mapreduce run`.
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2048)))]
+    pub url: String,
 }
 
 impl Function {

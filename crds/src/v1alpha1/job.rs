@@ -72,7 +72,7 @@ pub struct MapReduceJobSpec {
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 100)))]
     pub retries: i32,
 
-    /// An attempt at a task fails when its command neither reads nor writes for this long.
+    /// An attempt at a task fails when its command or script neither reads nor writes for this long.
     #[serde(default = "default_task_timeout_seconds")]
     #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
     pub task_timeout_seconds: i64,

@@ -20,7 +20,7 @@ mod phase;
 mod resource;
 mod storage;
 
-pub use function::{Builtin, Command, Function};
+pub use function::{Builtin, Command, Function, Script, ScriptLanguage, SourceFrom};
 pub use input::{
     Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType, JsonLinesFormat,
     KeyValueFormat, LinesFormat, ParquetFormat,

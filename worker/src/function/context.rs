@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
 use crate::shuffle::space::Space;
+use crate::storage::Stores;
 
 /// An attempt at a task, as its functions see it.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct TaskContext {
     pub timeout: Duration,
     /// Where its files go.
     pub scratch: PathBuf,
+    /// The stores that the job reaches.
+    pub stores: Arc<Stores>,
     /// The user's counters.
     pub counters: UserCounters,
 }
@@ -55,6 +58,7 @@ impl TaskContext {
             cancel: job.cancel.clone(),
             timeout: Duration::from_secs(job.file.spec.task_timeout_seconds.max(1).unsigned_abs()),
             scratch,
+            stores: Arc::clone(&job.stores),
             counters: UserCounters::default(),
         }
     }
@@ -64,15 +68,25 @@ impl TaskContext {
 impl TaskContext {
     /// The context of a task that is no job's.
     pub(crate) fn of_no_job() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let cancel = CancellationToken::new();
+        let folder = std::env::temp_dir();
+        let stores = Stores::new(
+            mapreduce_api::v1alpha1::Storage::default(),
+            &folder,
+            runtime.handle().clone(),
+            cancel.clone(),
+        );
         Self {
             job_id: "run-1".to_owned(),
             job_name: "test".to_owned(),
             task: TaskId::map(0),
             partition: 0,
             attempt: AttemptId::new("0"),
-            cancel: CancellationToken::new(),
+            cancel,
             timeout: Duration::from_mins(1),
-            scratch: std::env::temp_dir(),
+            scratch: folder,
+            stores: Arc::new(stores),
             counters: UserCounters::default(),
         }
     }

@@ -6,6 +6,7 @@ use mapreduce_api::v1alpha1::Function;
 
 use super::command::CommandFunction;
 use super::context::TaskContext;
+use super::script::ScriptFunction;
 use super::{Mapper, Reducer, builtin};
 use crate::error::{Error, Result};
 
@@ -37,15 +38,18 @@ pub enum MapFunction {
     Builtin(builtin::MapFunction),
     /// A user's program.
     Command(CommandFunction),
+    /// A user's script.
+    Script(ScriptFunction),
 }
 
 impl MapFunction {
     /// The function of a manifest.
     pub fn new(function: &Function) -> Result<Self> {
         only_one(function)?;
-        match &function.command {
-            Some(command) => Ok(Self::Command(CommandFunction::new(command, Role::Map)?)),
-            None => builtin::MapFunction::new(function).map(Self::Builtin),
+        match (&function.command, &function.script) {
+            (Some(command), _) => CommandFunction::new(command, Role::Map).map(Self::Command),
+            (_, Some(script)) => ScriptFunction::new(script, Role::Map).map(Self::Script),
+            (None, None) => builtin::MapFunction::new(function).map(Self::Builtin),
         }
     }
 
@@ -54,6 +58,7 @@ impl MapFunction {
         match self {
             Self::Builtin(function) => function.make(),
             Self::Command(function) => function.mapper(context),
+            Self::Script(function) => function.mapper(context),
         }
     }
 }
@@ -65,15 +70,18 @@ pub enum ReduceFunction {
     Builtin(builtin::ReduceFunction),
     /// A user's program.
     Command(CommandFunction),
+    /// A user's script.
+    Script(ScriptFunction),
 }
 
 impl ReduceFunction {
     /// The function of a manifest.
     pub fn new(function: &Function, role: Role) -> Result<Self> {
         only_one(function)?;
-        match &function.command {
-            Some(command) => Ok(Self::Command(CommandFunction::new(command, role)?)),
-            None => builtin::ReduceFunction::new(function).map(Self::Builtin),
+        match (&function.command, &function.script) {
+            (Some(command), _) => CommandFunction::new(command, role).map(Self::Command),
+            (_, Some(script)) => ScriptFunction::new(script, role).map(Self::Script),
+            (None, None) => builtin::ReduceFunction::new(function).map(Self::Builtin),
         }
     }
 
@@ -81,7 +89,7 @@ impl ReduceFunction {
     pub fn check_combiner(&self, reduce: Option<&Self>) -> Result<()> {
         match self {
             Self::Builtin(function) => function.check_combiner(reduce.and_then(Self::builtin)),
-            Self::Command(_) => Ok(()),
+            Self::Command(_) | Self::Script(_) => Ok(()),
         }
     }
 
@@ -89,7 +97,7 @@ impl ReduceFunction {
     pub fn builtin(&self) -> Option<&builtin::ReduceFunction> {
         match self {
             Self::Builtin(function) => Some(function),
-            Self::Command(_) => None,
+            Self::Command(_) | Self::Script(_) => None,
         }
     }
 
@@ -98,6 +106,7 @@ impl ReduceFunction {
         match self {
             Self::Builtin(function) => function.make(),
             Self::Command(function) => function.reducer(context),
+            Self::Script(function) => function.reducer(context),
         }
     }
 
@@ -106,13 +115,15 @@ impl ReduceFunction {
         match self {
             Self::Builtin(function) => function.combiner(),
             Self::Command(function) => function.reducer(context),
+            Self::Script(function) => function.reducer(context),
         }
     }
 }
 
 fn only_one(function: &Function) -> Result<()> {
-    match [function.builtin.is_some(), function.command.is_some()].into_iter().filter(|set| *set).count() {
+    let set = [function.builtin.is_some(), function.command.is_some(), function.script.is_some()];
+    match set.into_iter().filter(|set| *set).count() {
         1 => Ok(()),
-        _ => Err(Error::usage("a function is exactly one of: builtin, command")),
+        _ => Err(Error::usage("a function is exactly one of: builtin, command, script")),
     }
 }

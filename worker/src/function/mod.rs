@@ -10,6 +10,7 @@ pub mod context;
 pub mod kind;
 pub mod number;
 mod process;
+pub mod script;
 
 use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec};
 

@@ -67,8 +67,45 @@ fn command() -> Written {
     }
 }
 
+fn python(source: &str) -> Value {
+    json!({"script": {"language": "python", "source": source}})
+}
+
+fn in_python() -> Written {
+    Written {
+        kind: "python",
+        words: python(
+            "def map(key, value):\n    for word in value.split():\n        if len(word) > 3:\n            \
+             counter('words', 'long')\n        yield word, 1\n",
+        ),
+        sum: python("def reduce(key, values):\n    yield key, sum(int(value) for value in values)\n"),
+        index: python(
+            "def map(key, value):\n    name, text = value.split(': ')\n    \
+             return [(word, name) for word in text.split()]\n",
+        ),
+        collect: python("def reduce(key, values):\n    yield key, ','.join(sorted(set(values)))\n"),
+        sides: python(
+            "def map(key, value):\n    side, id, text = value.split()\n    yield id, side + '\\t' + text\n",
+        ),
+        join: python(
+            "def reduce(key, values):\n    rows = sorted(value.split('\\t') for value in values)\n    \
+             left = [text for side, text in rows if side == 'L']\n    \
+             for side, text in rows:\n        if side == 'R':\n            \
+             yield from ((key, one + '\\t' + text) for one in left)\n",
+        ),
+        fails: python(
+            "def check(value):\n    if value == 'bad':\n        raise ValueError('can not take ' + value)\n\n\
+             def map(key, value):\n    check(value)\n    yield value, 1\n",
+        ),
+        failure: "can not take bad",
+        count: python(
+            "def reduce(key, values):\n    n = 0\n    for value in values:\n        n += 1\n    yield key, n\n",
+        ),
+    }
+}
+
 fn kinds() -> Vec<Written> {
-    vec![command()]
+    vec![command(), in_python()]
 }
 
 fn run(

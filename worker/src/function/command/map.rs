@@ -79,7 +79,7 @@ impl Mapper for CommandMapper {
     fn finish(&mut self, out: &mut Collector) -> Result<()> {
         self.write(out)?;
         match self.process.take() {
-            Some(process) => process.end(&mut Lines(out)),
+            Some(mut process) => process.end(&mut Lines(out)),
             None => Ok(()),
         }
     }

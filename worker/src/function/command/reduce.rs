@@ -65,7 +65,7 @@ impl Reducer for CommandReducer {
         }
         self.write(out)?;
         match self.process.take() {
-            Some(process) => process.end(&mut Lines(out)),
+            Some(mut process) => process.end(&mut Lines(out)),
             None => Ok(()),
         }
     }

@@ -40,6 +40,11 @@ pub(super) trait Take {
     /// Takes what it can of the bytes, from the first on, and says how many. At the end there will
     /// be no more of them.
     fn take(&mut self, bytes: &[u8], end: bool) -> Result<usize>;
+
+    /// Whether there is what [`Process::read_until`] waits for.
+    fn is_done(&self) -> bool {
+        false
+    }
 }
 
 /// What to start.
@@ -77,6 +82,8 @@ pub(super) struct Process {
 const BLOCK_BYTES: usize = 256 << 10;
 /// A longer line or message of a process is its fault.
 const MOST_BYTES: usize = 1 << 30;
+/// Reads of the standard error of a process that was killed: what wrote there may not be dead yet.
+const LAST_READS: usize = 64;
 /// How often a wait looks whether the task is cancelled.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -141,19 +148,22 @@ impl Process {
         Ok(())
     }
 
-    /// Takes output until there is what `done` waits for.
-    pub(super) fn read_until(&mut self, take: &mut dyn Take, done: &dyn Fn() -> bool) -> Result<()> {
+    /// Takes output until that is done, or until there is no more.
+    pub(super) fn read_until(&mut self, take: &mut dyn Take) -> Result<()> {
         self.moved = Instant::now();
-        while !done() && self.stdout.is_some() {
+        while !take.is_done() && self.stdout.is_some() {
             self.step(&[], take)?;
         }
         Ok(())
     }
 
     /// Ends the input, and has the rest of the output taken. An exit code other than 0 is an error.
-    pub(super) fn end(mut self, take: &mut dyn Take) -> Result<()> {
+    pub(super) fn end(&mut self, take: &mut dyn Take) -> Result<()> {
         self.stdin = None;
-        self.read_until(take, &|| false)?;
+        self.moved = Instant::now();
+        while self.stdout.is_some() {
+            self.step(&[], take)?;
+        }
         let taken = take.take(&self.buffer[..self.filled], true)?;
         self.keep_behind(taken);
         let status = self.wait()?;
@@ -214,7 +224,10 @@ impl Process {
         let Some(stdout) = &mut self.stdout else { return Ok(()) };
         if self.filled == self.buffer.len() {
             if self.filled >= MOST_BYTES {
-                return Err(Error::permanent(format!("{} wrote a line of more than 1 GiB", self.name)));
+                return Err(Error::permanent(format!(
+                    "{} wrote a line or a batch of more than 1 GiB",
+                    self.name
+                )));
             }
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
@@ -366,6 +379,13 @@ impl Drop for Process {
         if !self.reaped {
             self.kill_group();
             let _ = self.child.wait();
+            // What it said before it failed is in the pipe.
+            for _ in 0..LAST_READS {
+                if !self.stderr.read(&mut false).unwrap_or(false) {
+                    break;
+                }
+            }
+            self.stderr.end();
         }
     }
 }

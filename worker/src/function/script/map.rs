@@ -1,0 +1,105 @@
+//! A script as a map function.
+
+use std::sync::Arc;
+
+use super::ScriptFunction;
+use super::frame::{Block, HEADER_BYTES, Header, KEYS_SIZED, VALUES_SIZED};
+use super::python::Python;
+use crate::error::{Error, Result};
+use crate::function::Mapper;
+use crate::function::context::TaskContext;
+use crate::input::format::{Key, Record};
+use crate::input::source::Split;
+use crate::shuffle::collector::Collector;
+
+/// Bytes of a batch, and its most records.
+const BATCH_BYTES: usize = 64 << 10;
+const BATCH_RECORDS: usize = 8192;
+
+/// Sends records in batches to one process.
+pub(super) struct ScriptMapper {
+    function: ScriptFunction,
+    context: TaskContext,
+    python: Option<Python>,
+    url: Arc<str>,
+    keys: Block,
+    values: Block,
+    offsets: Vec<u64>,
+    message: Vec<u8>,
+}
+
+impl ScriptMapper {
+    pub(super) fn new(function: ScriptFunction, context: TaskContext) -> Self {
+        Self {
+            function,
+            context,
+            python: None,
+            url: Arc::from(""),
+            keys: Block::default(),
+            values: Block::default(),
+            offsets: Vec::new(),
+            message: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, out: &mut Collector) -> Result<()> {
+        if self.offsets.is_empty() {
+            return Ok(());
+        }
+        for (block, what) in [(&self.keys, "key"), (&self.values, "value")] {
+            if let Some((number, text)) = block.not_utf8() {
+                let shown = text[..text.len().min(64)].escape_ascii();
+                let reason = format!("its {what} is no UTF-8: `{shown}`");
+                return Err(Error::bad_record(reason, &self.url, self.offsets[number]));
+            }
+        }
+        self.message.clear();
+        self.message.resize(HEADER_BYTES, 0);
+        let count = self.offsets.len() as u32;
+        let (keys, keys_sized) = self.keys.write(&mut self.message);
+        let (values, values_sized) = self.values.write(&mut self.message);
+        let flags = u8::from(keys_sized) * KEYS_SIZED + u8::from(values_sized) * VALUES_SIZED;
+        Header { kind: b'M', flags, count, keys, values }.put(&mut self.message);
+        let offsets = std::mem::take(&mut self.offsets);
+        match &mut self.python {
+            Some(python) => python.send_records(&self.message, &self.url, offsets, out),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Mapper for ScriptMapper {
+    fn begin(&mut self, split: &Split, out: &mut Collector) -> Result<()> {
+        self.send(out)?;
+        self.url = Arc::from(split.url.as_str());
+        if self.python.is_none() {
+            self.python = Some(Python::start(&self.function, &self.context)?);
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+        match record.key {
+            Key::Number(number) => self.keys.push_number(number),
+            Key::Bytes(bytes) => self.keys.push(bytes),
+        }
+        self.values.push(record.value);
+        self.offsets.push(record.offset);
+        let full =
+            self.keys.bytes() + self.values.bytes() >= BATCH_BYTES || self.offsets.len() >= BATCH_RECORDS;
+        if full { self.send(out) } else { Ok(()) }
+    }
+
+    fn map_chunk(&mut self, chunk: &crate::input::format::Chunk<'_>, out: &mut Collector) -> Result<u64> {
+        // What goes wrong is about a record that was sent before, which the error names itself.
+        chunk.each(|record| self.map(&record, out))
+    }
+
+    fn finish(&mut self, out: &mut Collector) -> Result<()> {
+        self.send(out)?;
+        match self.python.take() {
+            Some(python) => python.end(out),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The process that runs a Python script.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::ScriptFunction;
+use super::frame::{HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
+use crate::error::{Error, Result};
+use crate::function::Emit;
+use crate::function::context::{TaskContext, UserCounters};
+use crate::function::process::{Process, Program, Take};
+
+const DRIVER: &str = include_str!("driver.py");
+/// Batches whose records are remembered: more than pipes can hold.
+const REMEMBERED: usize = 32;
+
+/// A script that runs.
+#[derive(Debug)]
+pub(super) struct Python {
+    process: Process,
+    answers: Answers,
+}
+
+/// What is known of the process's answers.
+#[derive(Debug)]
+struct Answers {
+    /// What messages call it, as `the map script`.
+    name: String,
+    counters: UserCounters,
+    /// Where the records of the last batches are.
+    sent: VecDeque<Sent>,
+    batches: u64,
+    synced: bool,
+    ended: bool,
+}
+
+/// The records of a batch.
+#[derive(Debug)]
+struct Sent {
+    batch: u64,
+    url: Arc<str>,
+    offsets: Vec<u64>,
+}
+
+impl Python {
+    pub(super) fn start(function: &ScriptFunction, context: &TaskContext) -> Result<Self> {
+        let name = format!("the {} script", function.0.role);
+        let source = function.source(context)?;
+        let argv = ["python3", "-B", "-c", DRIVER].map(str::to_owned);
+        // Sets are walked in the same order by every attempt, and texts are UTF-8 whatever the locale.
+        let env = [("PYTHONHASHSEED", "0"), ("PYTHONUTF8", "1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let program = Program { name: name.clone(), argv: &argv, env: &env, files: &BTreeMap::new() };
+        let process = Process::start(&program, context, None)?;
+        let counters = context.counters.clone();
+        let answers =
+            Answers { name, counters, sent: VecDeque::new(), batches: 0, synced: false, ended: false };
+        let mut python = Self { process, answers };
+        let about = format!("{}\n{}", function.0.role, function.0.name);
+        let header =
+            Header { kind: b'I', keys: about.len() as u32, values: source.len() as u32, ..Header::default() };
+        let mut message = Vec::with_capacity(HEADER_BYTES + about.len() + source.len());
+        header.write(&mut message);
+        message.extend_from_slice(about.as_bytes());
+        message.extend_from_slice(source.as_bytes());
+        python.write(&message, &mut Nobody)?;
+        Ok(python)
+    }
+
+    /// Sends a batch of records, and emits what comes back meanwhile.
+    pub(super) fn send_records(
+        &mut self,
+        message: &[u8],
+        url: &Arc<str>,
+        offsets: Vec<u64>,
+        out: &mut dyn Emit,
+    ) -> Result<()> {
+        self.answers.batches += 1;
+        self.answers.sent.truncate(REMEMBERED);
+        self.answers.sent.push_front(Sent { batch: self.answers.batches, url: Arc::clone(url), offsets });
+        self.write(message, out)
+    }
+
+    /// Sends a message, and emits what comes back meanwhile.
+    pub(super) fn write(&mut self, message: &[u8], out: &mut dyn Emit) -> Result<()> {
+        self.process.write(message, &mut Frames { answers: &mut self.answers, out })
+    }
+
+    /// Waits until all that was sent is answered. The script goes on.
+    pub(super) fn sync(&mut self, out: &mut dyn Emit) -> Result<()> {
+        let mut message = Vec::new();
+        Header { kind: b'S', ..Header::default() }.write(&mut message);
+        self.answers.synced = false;
+        self.write(&message, out)?;
+        self.process.read_until(&mut Frames { answers: &mut self.answers, out })?;
+        if self.answers.synced { Ok(()) } else { Err(self.left()) }
+    }
+
+    /// Waits until all that was sent is answered, and for the end of the script.
+    pub(super) fn end(mut self, out: &mut dyn Emit) -> Result<()> {
+        let mut message = Vec::new();
+        Header { kind: b'E', ..Header::default() }.write(&mut message);
+        self.write(&message, out)?;
+        self.process.end(&mut Frames { answers: &mut self.answers, out })?;
+        if self.answers.ended { Ok(()) } else { Err(self.left()) }
+    }
+
+    fn left(&self) -> Error {
+        let error = Error::retry(format!("{} ended before all records were processed", self.answers.name));
+        self.process.with_last_words(error)
+    }
+}
+
+/// Before there is a record nothing is emitted.
+struct Nobody;
+
+impl Emit for Nobody {
+    fn emit(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
+        Err(garbled())
+    }
+}
+
+/// Does what the messages of a process say.
+struct Frames<'a> {
+    answers: &'a mut Answers,
+    out: &'a mut dyn Emit,
+}
+
+impl Take for Frames<'_> {
+    fn take(&mut self, bytes: &[u8], _end: bool) -> Result<usize> {
+        let mut taken = 0;
+        while let Some(header) = Header::read(&bytes[taken..]) {
+            let (keys, values) = (header.keys as usize, header.values as usize);
+            let Some(payload) = bytes.get(taken + HEADER_BYTES..taken + HEADER_BYTES + keys + values) else {
+                break;
+            };
+            self.message(header, &payload[..keys], &payload[keys..])?;
+            taken += HEADER_BYTES + payload.len();
+        }
+        Ok(taken)
+    }
+
+    fn is_done(&self) -> bool {
+        self.answers.synced
+    }
+}
+
+impl Frames<'_> {
+    fn message(&mut self, header: Header, keys: &[u8], values: &[u8]) -> Result<()> {
+        match header.kind {
+            b'P' => {
+                let mut keys = Texts::new(keys, header.count, header.flags & KEYS_SIZED != 0)?;
+                let mut values = Texts::new(values, header.count, header.flags & VALUES_SIZED != 0)?;
+                (0..header.count).try_for_each(|_| self.out.emit(keys.next()?, values.next()?))
+            }
+            b'C' => {
+                let counts: Vec<(String, String, i64)> =
+                    serde_json::from_slice(values).map_err(|e| garbled().because(e))?;
+                counts.iter().for_each(|(group, name, n)| self.answers.counters.count(group, name, *n));
+                Ok(())
+            }
+            b'S' => {
+                self.answers.synced = true;
+                Ok(())
+            }
+            b'E' => {
+                self.answers.ended = true;
+                Ok(())
+            }
+            b'X' => Err(self.answers.failure(values)),
+            _ => Err(garbled()),
+        }
+    }
+}
+
+/// What a script says of its failure.
+#[derive(Debug, Deserialize)]
+struct Failure {
+    message: String,
+    traceback: Option<String>,
+    permanent: bool,
+    batch: Option<u64>,
+    record: Option<usize>,
+}
+
+impl Answers {
+    fn failure(&self, report: &[u8]) -> Error {
+        let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return garbled() };
+        let message = format!("{} failed: {}", self.name, failure.message);
+        let error = if failure.permanent { Error::permanent(message) } else { Error::retry(message) };
+        let error = failure.traceback.into_iter().fold(error, Error::because);
+        let sent = self.sent.iter().find(|sent| Some(sent.batch) == failure.batch);
+        match sent.and_then(|sent| Some((&sent.url, sent.offsets.get(failure.record?)?))) {
+            Some((url, &offset)) => error.about(url, offset),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A script as a reduce or combine function.
+
+use super::ScriptFunction;
+use super::frame::{Block, CONTINUES, HEADER_BYTES, Header, KEYS_SIZED, MORE, VALUES_SIZED};
+use super::python::Python;
+use crate::error::{Error, Result};
+use crate::function::context::TaskContext;
+use crate::function::kind::Role;
+use crate::function::{Emit, Reducer, Values};
+
+/// Bytes of a batch, and its most groups.
+const BATCH_BYTES: usize = 64 << 10;
+const BATCH_GROUPS: usize = 8192;
+
+/// Sends groups in batches to one process; a large one in several.
+pub(super) struct ScriptReducer {
+    function: ScriptFunction,
+    context: TaskContext,
+    python: Option<Python>,
+    keys: Block,
+    values: Block,
+    /// Values of each group of the batch.
+    sizes: Vec<u32>,
+    /// Whether the batch's first group began in the batch before.
+    continues: bool,
+    message: Vec<u8>,
+}
+
+impl ScriptReducer {
+    pub(super) fn new(function: ScriptFunction, context: TaskContext) -> Self {
+        Self {
+            function,
+            context,
+            python: None,
+            keys: Block::default(),
+            values: Block::default(),
+            sizes: Vec::new(),
+            continues: false,
+            message: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, more: bool, out: &mut dyn Emit) -> Result<()> {
+        if self.sizes.is_empty() {
+            return Ok(());
+        }
+        for (block, what) in [(&self.keys, "key"), (&self.values, "value")] {
+            if let Some((_, text)) = block.not_utf8() {
+                let shown = text[..text.len().min(64)].escape_ascii();
+                return Err(Error::permanent(format!("bad record: a {what} is no UTF-8: `{shown}`")));
+            }
+        }
+        self.message.clear();
+        self.message.resize(HEADER_BYTES, 0);
+        self.sizes.iter().for_each(|size| self.message.extend_from_slice(&size.to_le_bytes()));
+        let count = self.sizes.len() as u32;
+        let (keys, keys_sized) = self.keys.write(&mut self.message);
+        let (values, values_sized) = self.values.write(&mut self.message);
+        let flags = [keys_sized, values_sized, self.continues, more]
+            .into_iter()
+            .zip([KEYS_SIZED, VALUES_SIZED, CONTINUES, MORE])
+            .fold(0, |flags, (set, flag)| if set { flags | flag } else { flags });
+        Header { kind: b'R', flags, count, keys, values }.put(&mut self.message);
+        self.sizes.clear();
+        self.continues = more;
+        match &mut self.python {
+            Some(python) => python.write(&self.message, out),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Reducer for ScriptReducer {
+    fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
+        if self.python.is_none() {
+            self.python = Some(Python::start(&self.function, &self.context)?);
+        }
+        self.keys.push(key);
+        let mut size = 0;
+        while let Some(value) = values.next()? {
+            self.values.push(value);
+            size += 1;
+            if self.values.bytes() >= BATCH_BYTES {
+                self.sizes.push(size);
+                self.send(true, out)?;
+                self.keys.push(key);
+                size = 0;
+            }
+        }
+        self.sizes.push(size);
+        let full =
+            self.keys.bytes() + self.values.bytes() >= BATCH_BYTES || self.keys.count() >= BATCH_GROUPS;
+        // A group that began before is ended at once: the script waits for its end.
+        if full || self.continues { self.send(false, out) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, out: &mut dyn Emit) -> Result<()> {
+        self.send(false, out)?;
+        // A combiner goes on with the next groups.
+        if self.function.0.role == Role::Combine {
+            return self.python.as_mut().map_or(Ok(()), |python| python.sync(out));
+        }
+        match self.python.take() {
+            Some(python) => python.end(out),
+            None => Ok(()),
+        }
+    }
+}
