@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::needless_pass_by_value,
+    clippy::format_collect,
     missing_docs,
     missing_debug_implementations,
     reason = "a test fails by panicking"
