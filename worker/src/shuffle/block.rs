@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `checksum` is the XXH3 of the header before it and the payload, so that a flipped bit anywhere is
-//! an error and never a wrong result. A decoder allocates `raw` bytes, at most [`MAX_RAW`].
+//! an error and never a wrong result. A decoder allocates `raw` bytes, at most 1 GiB.
 
 use mapreduce_api::v1alpha1::ShuffleCompression;
 use xxhash_rust::xxh3::Xxh3;
