@@ -1,7 +1,7 @@
 //! `script`: a function in the manifest itself, in Python.
 //!
 //! A process of `python3` runs the script for a task. Records go to it and pairs come back in
-//! batches, so that what a record costs is the function and not the pipe; see [`frame`] for the
+//! batches, so that what a record costs is the function and not the pipe; see `frame` for the
 //! messages, and `driver.py` for the other side.
 
 mod frame;
