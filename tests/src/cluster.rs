@@ -2,7 +2,7 @@
 //!
 //! The variables are those that `tests/cluster/up` and `tests/cluster/kind` print. Two more may be
 //! set where the cluster has the images under other names than the chart's own: `OPERATOR_IMAGE`
-//! and `WORKER_IMAGE`.
+//! and `WORKER_IMAGE`. `CHART` is another chart than this repository's, such as the one of a release.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,7 +59,8 @@ impl Cluster {
                 &variable("S3_SECRET_KEY")?,
             )?,
         };
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/mapreduce-operator");
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/mapreduce-operator");
+        let chart = std::env::var_os("CHART").map_or(own, PathBuf::from);
         let chart = chart.to_string_lossy();
         // What an earlier run has left, on a cluster that is kept: the image may be another since.
         let release = ["--namespace", RELEASE, RELEASE];

@@ -78,6 +78,23 @@ fn an_output_is_replaced_only_where_the_job_says_so() -> Result<()> {
     })
 }
 
+#[test]
+fn intermediate_data_goes_where_the_job_says_and_is_removed_from_there() -> Result<()> {
+    scenario("shuffle", |scenario| {
+        let text = text::text(8 << 20)?;
+        scenario.put("in/a", text.clone())?;
+        let job = scenario.job("shuffle", "in/", "out/").word_count(2).slow(40);
+        let job = scenario.submit(job.set("/shuffle/url", json!(scenario.url("elsewhere/"))))?;
+        scenario.in_phase(&job, "Mapping")?;
+        ensure!(!scenario.output("elsewhere/")?.is_empty(), "there is no plan elsewhere");
+        ensure!(scenario.output("out/")?.is_empty(), "{:?}", scenario.output("out/")?);
+        scenario.succeeded(&job)?;
+        scenario.only_parts("out/", 2)?;
+        scenario.nothing_below("elsewhere/")?;
+        text::same_lines(&scenario.parts("out/")?, &text::word_count(&text)?)
+    })
+}
+
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes)?;
