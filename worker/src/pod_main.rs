@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, IoContext as _, Result};
 use crate::job::{Job, Resources, pod};
+use crate::storage::authorities;
 use crate::task::finish::Success;
 
 /// A pod's task of a MapReduceJob.
@@ -166,6 +167,7 @@ fn install(to: &Path) -> Result<()> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder).context(what)?;
     }
+    authorities::bring(to).context(what)?;
     let beside = to.with_extension("new");
     std::fs::copy(&from, &beside).context(what)?;
     std::fs::rename(&beside, to).context(what)

@@ -15,6 +15,7 @@
 //! * [`Store::stage`] writes data that nobody can see until somebody [completes](Store::complete)
 //!   it — not necessarily the process that wrote it: the [`Staged`] token can be kept in a record.
 
+pub(crate) mod authorities;
 mod explain;
 mod file;
 mod object;

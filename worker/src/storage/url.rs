@@ -12,6 +12,7 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::authorities;
 use super::file::FileStore;
 use super::object::ObjectStores;
 use super::{SharedStore, Store};
@@ -172,8 +173,13 @@ impl Stores {
         if let Some(region) = region {
             builder = builder.with_region(region);
         }
-        let options = ClientOptions::new()
+        let options = authorities::brought()?
+            .into_iter()
+            .fold(ClientOptions::new(), ClientOptions::with_root_certificate)
             .with_allow_http(http)
+            // No certificate is looked at where no TLS is spoken, so that a user's image without a CA
+            // bundle will do; over https:// the client can't even be made without one.
+            .with_allow_invalid_certificates(http)
             .with_connect_timeout(std::time::Duration::from_secs(5))
             .with_timeout(std::time::Duration::from_mins(2));
         let store = builder
