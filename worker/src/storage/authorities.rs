@@ -3,7 +3,7 @@
 //! Without any the client refuses to be made, even for a server without TLS, and many small images have none.
 //! What the image has is trusted too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use object_store::Certificate;
 
@@ -12,6 +12,7 @@ use crate::error::{Error, IoContext as _, Result};
 /// The file's name beside the program.
 const NAME: &str = "ca-certificates.crt";
 /// Where the worker's own image has it.
+#[cfg(feature = "pod")]
 const OWN: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The authorities beside this program; none in the worker's own image.
@@ -30,11 +31,14 @@ fn read(file: &Path) -> Result<Vec<Certificate>> {
 }
 
 /// Puts this image's authorities beside a program that is brought elsewhere.
+#[cfg(feature = "pod")]
 pub(crate) fn bring(program: &Path) -> std::io::Result<()> {
-    let own = std::env::var_os("SSL_CERT_FILE").map_or_else(|| PathBuf::from(OWN), PathBuf::from);
+    let own =
+        std::env::var_os("SSL_CERT_FILE").map_or_else(|| Path::new(OWN).into(), std::path::PathBuf::from);
     copy(&own, program)
 }
 
+#[cfg(feature = "pod")]
 fn copy(own: &Path, program: &Path) -> std::io::Result<()> {
     if own.exists() {
         std::fs::copy(own, program.with_file_name(NAME))?;
@@ -42,7 +46,7 @@ fn copy(own: &Path, program: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pod"))]
 mod tests {
     use super::{NAME, copy, read};
 
