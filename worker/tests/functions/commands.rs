@@ -116,6 +116,14 @@ fn the_environment_is_a_list_of_what_is_allowed() {
     assert!(found.contains("MINE=1|") && found.contains("LANG=xx|"), "{found}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn our_own_environment_is_hidden_from_processes_of_the_same_user() {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+    assert_eq!(written("x\n", shell("cat")), "x\t\n");
+    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+}
+
 #[test]
 fn a_command_that_stops_reading_is_no_failure() {
     let text = "0123456789\n".repeat(200_000);

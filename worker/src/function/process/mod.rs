@@ -90,6 +90,7 @@ const TICK: Duration = Duration::from_millis(50);
 impl Process {
     /// Starts a program. `input` is what a map function reads.
     pub(super) fn start(program: &Program<'_>, context: &TaskContext, input: Option<&Split>) -> Result<Self> {
+        hide();
         let folder = Folder::new(&context.scratch, program.files)?;
         let cannot = || format!("can't start {}", program.name);
         let (first, arguments) = program
@@ -396,6 +397,18 @@ struct Ready {
     stdin: bool,
     stdout: bool,
     stderr: bool,
+}
+
+/// What our environment holds can't be read in `/proc` from now on, but by root: a process that we
+/// start has our user id, and without this it would have our credentials too.
+fn hide() {
+    #[cfg(target_os = "linux")]
+    {
+        static HIDDEN: std::sync::Once = std::sync::Once::new();
+        // An old or restricted kernel may refuse it; the environment of the process is a list anyway.
+        let not_dumpable = rustix::process::DumpableBehavior::NotDumpable;
+        HIDDEN.call_once(|| drop(rustix::process::set_dumpable_behavior(not_dumpable)));
+    }
 }
 
 /// Our end of a pipe never waits, and takes more than the usual 64 KiB where the system allows.

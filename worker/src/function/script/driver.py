@@ -179,30 +179,39 @@ class Script:
             given = repr(item)[:100]
             raise Fault("a key or value is a text, a number or another JSON value, not %s" % given) from None
 
-    def all_texts(self, items):
+    def block(self, items):
+        """A block of the items, by the fastest way that is right for them."""
         kinds = set(map(type, items))
-        if kinds == {str}:
-            return items
-        if kinds <= {str, int}:
-            return list(map(str, items))
-        return [self.text(item) for item in items]
+        if kinds == {int}:
+            # `yield word, 1` most often.
+            same = items.count(items[0]) == len(items)
+            items = [str(items[0])] * len(items) if same else list(map(str, items))
+        elif kinds != {str}:
+            items = list(map(self.text, items))
+        return block(items)
 
     def flush(self):
         pairs = self.pairs
         if pairs:
-            if not set(map(type, pairs)) <= {tuple, list} or set(map(len, pairs)) != {2}:
+            try:
+                right = set(map(type, pairs)) <= {tuple, list}
+                keys = [key for key, _ in pairs]
+            except (TypeError, ValueError):
+                right = False
+            if not right:
                 for pair in pairs:
                     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                         raise self.wrong(pair)
-            flat = list(itertools.chain.from_iterable(pairs))
+            values = [pair[1] for pair in pairs]
+            count = len(pairs)
             pairs.clear()
             try:
-                keys_sized, keys = block(self.all_texts(flat[::2]))
-                values_sized, values = block(self.all_texts(flat[1::2]))
+                keys_sized, keys = self.block(keys)
+                values_sized, values = self.block(values)
             except UnicodeEncodeError as error:
                 raise Fault("a key or value can't be written as UTF-8: %r" % error.object[:100]) from None
             flags = KEYS_SIZED * keys_sized + VALUES_SIZED * values_sized
-            self.pipe.send("P", flags, len(flat) // 2, keys, values)
+            self.pipe.send("P", flags, count, keys, values)
         if self.counts:
             counts = [[group, name, n] for (group, name), n in self.counts.items()]
             self.counts.clear()
