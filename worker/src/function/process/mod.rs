@@ -406,8 +406,9 @@ fn hide() {
     {
         static HIDDEN: std::sync::Once = std::sync::Once::new();
         // An old or restricted kernel may refuse it; the environment of the process is a list anyway.
-        let not_dumpable = rustix::process::DumpableBehavior::NotDumpable;
-        HIDDEN.call_once(|| drop(rustix::process::set_dumpable_behavior(not_dumpable)));
+        HIDDEN.call_once(|| {
+            let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+        });
     }
 }
 
