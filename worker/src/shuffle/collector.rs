@@ -6,7 +6,8 @@ use mapreduce_api::wire::Counters;
 
 use super::arrange::Arrangement;
 use super::block::BlockCodec;
-use super::merge::{Pairs as _, write_combined};
+use super::combine::write_combined;
+use super::merge::Pairs as _;
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
 use super::sort::SortBuffer;

@@ -11,15 +11,15 @@
 //! ```
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::arrange::Arrangement;
 use super::block::BlockCodec;
+use super::combine::write_combined;
 use super::run::{Run, RunReader, RunWriter};
 use super::space::Space;
 use crate::error::Result;
-use crate::function::{Emit, Reducer, Values};
+use crate::function::{Reducer, Values};
 
 /// Pairs in sort order, one after the other.
 pub trait Pairs {
@@ -241,109 +241,6 @@ pub fn merge_down(
         runs = merged;
     }
     Ok(runs)
-}
-
-/// Takes the pairs that are written.
-type Write<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
-
-/// What a combiner has done.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Combined {
-    /// Pairs that went in.
-    pub input: u64,
-    /// Pairs that came out.
-    pub output: u64,
-}
-
-/// Writes sorted pairs, through a combiner where there is one.
-pub fn write_combined<P: Pairs>(
-    mut pairs: P,
-    arrangement: &Arrangement,
-    combiner: Option<&mut (dyn Reducer + '_)>,
-    write: &mut Write<'_>,
-) -> Result<Combined> {
-    let Some(combiner) = combiner else {
-        while pairs.advance()? {
-            write(pairs.key(), pairs.value())?;
-        }
-        return Ok(Combined::default());
-    };
-    let mut groups = Groups::new(pairs);
-    let mut stored = Vec::new();
-    let mut out = Combining { keys: AwaitedKeys::default(), arrangement, write, records: 0 };
-    while groups.next_group(&mut stored)? {
-        if out.keys.bytes() > MOST_AWAITED {
-            combiner.finish(&mut out)?;
-            out.keys = AwaitedKeys::default();
-        }
-        out.keys.push(&stored);
-        combiner.reduce(arrangement.order.key(&stored), &mut groups, &mut out)?;
-    }
-    combiner.finish(&mut out)?;
-    Ok(Combined { input: groups.records, output: out.records })
-}
-
-/// Bytes of keys that a combiner may still emit pairs of.
-const MOST_AWAITED: usize = 8 << 20;
-
-/// Output of a combiner: pairs of the keys that it was given, in their order, or the run would not
-/// be sorted any more. A program emits them some time after it was given them.
-struct Combining<'a> {
-    keys: AwaitedKeys,
-    arrangement: &'a Arrangement,
-    write: &'a mut Write<'a>,
-    records: u64,
-}
-
-impl Emit for Combining<'_> {
-    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let Some(stored) = self.keys.go_to(key, self.arrangement) else {
-            return Err(crate::error::Error::permanent(format!(
-                "a combine function has to emit the keys that it was given, in their order, and not `{}`",
-                key.escape_ascii()
-            )));
-        };
-        self.records += 1;
-        (self.write)(stored, value)
-    }
-}
-
-/// The stored keys that a combiner was given and has not gone past.
-#[derive(Default)]
-struct AwaitedKeys {
-    text: Vec<u8>,
-    ends: VecDeque<usize>,
-    /// Where the first of them begins.
-    start: usize,
-}
-
-impl AwaitedKeys {
-    fn bytes(&self) -> usize {
-        self.text.len() - self.start + self.ends.len() * size_of::<usize>()
-    }
-
-    fn push(&mut self, stored: &[u8]) {
-        // Two copies of a byte at most: what is before the start is at least half.
-        if self.start > self.text.len() / 2 {
-            self.text.drain(..self.start);
-            self.ends.iter_mut().for_each(|end| *end -= self.start);
-            self.start = 0;
-        }
-        self.text.extend_from_slice(stored);
-        self.ends.push_back(self.text.len());
-    }
-
-    /// Goes past all keys before this one, and says how it is stored; none when it isn't there.
-    fn go_to(&mut self, key: &[u8], arrangement: &Arrangement) -> Option<&[u8]> {
-        while let Some(&end) = self.ends.front() {
-            if arrangement.order.key(&self.text[self.start..end]) == key {
-                return Some(&self.text[self.start..end]);
-            }
-            self.start = end;
-            self.ends.pop_front();
-        }
-        None
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 pub mod arrange;
 pub mod block;
 pub mod collector;
+pub mod combine;
 pub mod index;
 pub mod merge;
 pub mod object;

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::arrange::Arrangement;
 use super::block::{BlockCodec, BlockWriter};
-use super::merge::{Combined, Merge, merge_down, write_combined};
+use super::combine::{Combined, write_combined};
+use super::merge::{Merge, merge_down};
 use super::run::Run;
 use super::space::Space;
 use crate::error::Result;

@@ -230,6 +230,38 @@ fn a_function_that_fails_says_why_and_leaves_nothing() {
 }
 
 #[test]
+fn sorted_values_stay_sorted_behind_a_combiner_and_ranges_are_sampled_by_the_function() {
+    let sides = "L 2 b\nR 1 y\nL 2 a\nR 2 z\nL 1 x\nL 2 c\n".repeat(40);
+    let reversing = [
+        shell("LC_ALL=C sort -t \"$(printf '\\t')\" -k1,1 -k2,2r"),
+        python(
+            "def reduce(key, values):\n    return [(key, value) for value in sorted(values, reverse=True)]\n",
+        ),
+    ];
+    for (written, reversing) in kinds().into_iter().zip(reversing) {
+        for as_pods in [false, true] {
+            let mut place = Place::new();
+            place.write("in/a", &sides);
+            place.resources.memory = 2 << 10;
+            let mut fields = json!({
+                "map": {"function": written.sides},
+                "combine": {"function": reversing},
+                "reduce": {"function": {"builtin": {"name": "identity"}}, "tasks": 2, "valueOrder": "Sorted",
+                    "partitioner": {"type": "Range"}},
+                "retries": 0,
+            });
+            if as_pods {
+                fields["shuffle"] = json!({"url": "file:shuffle/"});
+            }
+            place.run(fields).unwrap();
+            let found: Vec<_> = place.output_text().lines().map(str::to_owned).collect();
+            assert_eq!(found.len(), 240, "{}", written.kind);
+            assert!(found.is_sorted(), "{}, as pods {as_pods}: {found:?}", written.kind);
+        }
+    }
+}
+
+#[test]
 fn an_attempt_that_fails_is_followed_by_another_and_only_the_last_counts() {
     for written in kinds() {
         let place = Place::new();

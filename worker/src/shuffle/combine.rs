@@ -1,0 +1,150 @@
+//! Writes sorted pairs through a combiner.
+//!
+//! What comes out has to be sorted as what went in. A built-in function emits a group's pairs while
+//! it has the group; a program, or a script that gets groups in batches, some time afterwards.
+
+use std::collections::VecDeque;
+
+use super::arrange::Arrangement;
+use super::merge::{Groups, Pairs};
+use crate::error::{Error, Result};
+use crate::function::{Emit, Reducer};
+
+/// Takes the pairs that are written.
+type Write<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
+/// What a combiner has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Combined {
+    /// Pairs that went in.
+    pub input: u64,
+    /// Pairs that came out.
+    pub output: u64,
+}
+
+/// Bytes of keys that a combiner may still emit pairs of.
+const MOST_AWAITED: usize = 8 << 20;
+/// Bytes of a key's values that are sorted, where values are.
+const MOST_VALUES: usize = 64 << 20;
+
+/// Writes sorted pairs, through a combiner where there is one.
+pub fn write_combined<P: Pairs>(
+    mut pairs: P,
+    arrangement: &Arrangement,
+    combiner: Option<&mut (dyn Reducer + '_)>,
+    write: &mut Write<'_>,
+) -> Result<Combined> {
+    let Some(combiner) = combiner else {
+        while pairs.advance()? {
+            write(pairs.key(), pairs.value())?;
+        }
+        return Ok(Combined::default());
+    };
+    let mut groups = Groups::new(pairs);
+    let mut stored = Vec::new();
+    let mut out =
+        Combining { keys: AwaitedKeys::default(), values: Values::default(), arrangement, write, records: 0 };
+    while groups.next_group(&mut stored)? {
+        if out.keys.bytes() > MOST_AWAITED {
+            combiner.finish(&mut out)?;
+            out.write_values()?;
+            out.keys = AwaitedKeys::default();
+        }
+        out.keys.push(&stored);
+        combiner.reduce(arrangement.order.key(&stored), &mut groups, &mut out)?;
+    }
+    combiner.finish(&mut out)?;
+    out.write_values()?;
+    Ok(Combined { input: groups.records, output: out.records })
+}
+
+/// Output of a combiner: pairs of the keys that it was given, in their order, or the run would not
+/// be sorted any more.
+struct Combining<'a> {
+    keys: AwaitedKeys,
+    values: Values,
+    arrangement: &'a Arrangement,
+    write: &'a mut Write<'a>,
+    records: u64,
+}
+
+/// Values of the key that was emitted last, where values are to be sorted.
+#[derive(Default)]
+struct Values {
+    stored: Vec<u8>,
+    list: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Emit for Combining<'_> {
+    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if !self.keys.go_to(key, self.arrangement) {
+            return Err(Error::permanent(format!(
+                "a combine function has to emit the keys that it was given, in their order, and not `{}`",
+                key.escape_ascii()
+            )));
+        }
+        self.records += 1;
+        if !self.arrangement.values_sorted {
+            return (self.write)(self.keys.first(), value);
+        }
+        if self.values.stored != self.keys.first() || self.values.bytes > MOST_VALUES {
+            self.write_values()?;
+            self.values.stored.extend_from_slice(self.keys.first());
+        }
+        self.values.list.push(value.to_vec());
+        self.values.bytes += value.len() + size_of::<Vec<u8>>();
+        Ok(())
+    }
+}
+
+impl Combining<'_> {
+    fn write_values(&mut self) -> Result<()> {
+        let mut values = std::mem::take(&mut self.values);
+        values.list.sort_unstable();
+        values.list.iter().try_for_each(|value| (self.write)(&values.stored, value))
+    }
+}
+
+/// The stored keys that a combiner was given and has not gone past.
+#[derive(Default)]
+struct AwaitedKeys {
+    text: Vec<u8>,
+    ends: VecDeque<usize>,
+    /// Where the first of them begins.
+    start: usize,
+}
+
+impl AwaitedKeys {
+    fn bytes(&self) -> usize {
+        self.text.len() - self.start + self.ends.len() * size_of::<usize>()
+    }
+
+    fn push(&mut self, stored: &[u8]) {
+        // Two copies of a byte at most: what is before the start is at least half.
+        if self.start > self.text.len() / 2 {
+            self.text.drain(..self.start);
+            self.ends.iter_mut().for_each(|end| *end -= self.start);
+            self.start = 0;
+        }
+        self.text.extend_from_slice(stored);
+        self.ends.push_back(self.text.len());
+    }
+
+    /// The first of them.
+    fn first(&self) -> &[u8] {
+        self.ends.front().map_or(&[], |&end| &self.text[self.start..end])
+    }
+
+    /// Goes past all keys before this one; false when it isn't there.
+    fn go_to(&mut self, key: &[u8], arrangement: &Arrangement) -> bool {
+        while let Some(&end) = self.ends.front() {
+            if arrangement.order.key(self.first()) == key {
+                return true;
+            }
+            self.start = end;
+            self.ends.pop_front();
+        }
+        false
+    }
+}
