@@ -9,6 +9,7 @@ use mapreduce_api::wire::Counters;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
+use crate::shuffle::gain::Gain;
 use crate::shuffle::space::Space;
 use crate::storage::Stores;
 
@@ -35,6 +36,8 @@ pub struct TaskContext {
     pub stores: Arc<Stores>,
     /// The user's counters.
     pub counters: UserCounters,
+    /// Whether adding up has paid so far.
+    pub gain: Arc<Gain>,
 }
 
 impl TaskContext {
@@ -60,6 +63,7 @@ impl TaskContext {
             scratch,
             stores: Arc::clone(&job.stores),
             counters: UserCounters::default(),
+            gain: Arc::clone(&job.gain),
         }
     }
 }
@@ -88,6 +92,7 @@ impl TaskContext {
             scratch: folder,
             stores: Arc::new(stores),
             counters: UserCounters::default(),
+            gain: Arc::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::function::Functions;
 use crate::input::format::Format;
 use crate::input::list::check_urls;
 use crate::shuffle::arrange::Arrangement;
+use crate::shuffle::gain::Gain;
 use crate::storage::{Location, Stores};
 
 pub mod local;
@@ -50,6 +51,8 @@ pub struct Job {
     pub staging: Location,
     /// Asks all work to stop.
     pub cancel: CancellationToken,
+    /// Whether adding up before the shuffle has paid so far.
+    pub gain: Arc<Gain>,
 }
 
 impl Job {
@@ -68,7 +71,8 @@ impl Job {
             Some(url) => stores.locate(url)?.as_prefix().join(&format!("{}/", file.id)),
             None => staging.clone(),
         };
-        Ok(Self { file, functions, arrangement, format, stores, output, work, staging, cancel })
+        let gain = Arc::default();
+        Ok(Self { file, functions, arrangement, format, stores, output, work, staging, cancel, gain })
     }
 
     /// An error once somebody has asked to stop.

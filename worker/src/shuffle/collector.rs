@@ -6,7 +6,8 @@ use mapreduce_api::wire::Counters;
 
 use super::arrange::Arrangement;
 use super::block::BlockCodec;
-use super::combine::write_combined;
+use super::combine::{Combined, write_combined};
+use super::gain::{Gain, Way};
 use super::merge::Pairs as _;
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
@@ -40,6 +41,9 @@ pub struct Collector {
     stored: Vec<u8>,
     writer: RunWriter,
     combiner: Option<Box<dyn Reducer>>,
+    /// Whether adding up pays, where the combiner is `sum`.
+    gain: Option<Arc<Gain>>,
+    memory: usize,
     name: Arc<str>,
     runs: Vec<Vec<Run>>,
     /// What was emitted and combined, and the user's own.
@@ -62,8 +66,12 @@ impl Collector {
         space: &Arc<Space>,
         name: Arc<str>,
     ) -> Self {
-        let sink = match combine.and_then(|(function, _)| function.builtin()) {
-            Some(builtin::ReduceFunction::Sum) => Sink::Sum(SumTable::new(memory)),
+        let gain = combine.and_then(|(function, context)| match function.builtin() {
+            Some(builtin::ReduceFunction::Sum) => Some(Arc::clone(&context.gain)),
+            _ => None,
+        });
+        let sink = match &gain {
+            Some(gain) if gain.way() == Way::Table => Sink::Sum(SumTable::new(memory)),
             _ => Sink::Sort(SortBuffer::new(partitioner.partitions(), memory)),
         };
         let runs = vec![Vec::new(); partitioner.partitions() as usize];
@@ -74,6 +82,8 @@ impl Collector {
             stored: Vec::new(),
             writer: RunWriter::new(space, BlockCodec::None),
             combiner: combine.map(|(function, context)| function.combiner(context)),
+            gain,
+            memory,
             name,
             runs,
             counters: Counters::default(),
@@ -97,14 +107,17 @@ impl Collector {
     pub fn into_sample(mut self, most: usize) -> Result<Vec<Vec<u8>>> {
         let Sink::Sort(buffer) = &mut self.sink else { return Ok(Vec::new()) };
         let step = buffer.len().div_ceil(most).max(1);
-        let mut pairs = buffer.sorted(0, false);
-        let (mut keys, mut number) = (Vec::new(), 0);
-        while pairs.advance()? {
-            if number % step == 0 {
-                keys.push(pairs.key().to_vec());
+        let mut keys = Vec::new();
+        buffer.drain(false, |_, mut pairs| {
+            let mut number = 0;
+            while pairs.advance()? {
+                if number % step == 0 {
+                    keys.push(pairs.key().to_vec());
+                }
+                number += 1;
             }
-            number += 1;
-        }
+            Ok(())
+        })?;
         Ok(keys)
     }
 
@@ -117,6 +130,8 @@ impl Collector {
             stored: Vec::new(),
             writer: RunWriter::new(space, BlockCodec::None),
             combiner: None,
+            gain: None,
+            memory: 0,
             name: Arc::from(""),
             runs: Vec::new(),
             counters: Counters::default(),
@@ -152,9 +167,7 @@ impl Collector {
             }
             Sink::Sum(table) => {
                 table.add(stored, value)?;
-                if table.is_full() {
-                    self.flush()?;
-                }
+                self.make_room()?;
             }
             Sink::Part(_) => {}
         }
@@ -195,10 +208,33 @@ impl Collector {
     #[inline]
     pub fn added(&mut self, pairs: u64) -> Result<()> {
         self.counters.map_output_records += pairs;
+        self.make_room()
+    }
+
+    /// Empties a table that is full, and gives up one that saves too little.
+    #[inline]
+    fn make_room(&mut self) -> Result<()> {
         match &self.sink {
             Sink::Sum(table) if table.is_full() => self.flush(),
+            Sink::Sum(table) if table.is_poor() => self.sort_instead(),
             _ => Ok(()),
         }
+    }
+
+    /// Goes on with sorting, and with the sums so far as pairs.
+    #[cold]
+    fn sort_instead(&mut self) -> Result<()> {
+        if let Some(gain) = &self.gain {
+            gain.gave_up();
+        }
+        let buffer = SortBuffer::new(self.partitioner.partitions(), self.memory);
+        let Sink::Sum(table) = std::mem::replace(&mut self.sink, Sink::Sort(buffer)) else { return Ok(()) };
+        self.counters.combine_input_records += table.input;
+        let order = self.arrangement.order.clone();
+        table.each(|stored, value| {
+            self.counters.combine_output_records += 1;
+            self.keep(order.key(stored), stored, value)
+        })
     }
 
     /// Makes sorted runs of what is in memory.
@@ -217,20 +253,27 @@ impl Collector {
                 self.counters.combine_output_records += output;
             }
             Sink::Sort(buffer) => {
-                for partition in 0..self.partitioner.partitions() {
-                    let combiner = self.combiner.as_deref_mut();
+                let combines = self.gain.as_ref().is_none_or(|gain| gain.combines());
+                let mut all = Combined::default();
+                buffer.drain(self.arrangement.values_sorted, |partition, sorted| {
+                    let combiner = self.combiner.as_deref_mut().filter(|_| combines);
                     let writer = &mut self.writer;
-                    let sorted = buffer.sorted(partition, self.arrangement.values_sorted);
                     let combined =
                         write_combined(sorted, &self.arrangement, combiner, &mut |k, v| writer.push(k, v))?;
-                    self.counters.combine_input_records += combined.input;
-                    self.counters.combine_output_records += combined.output;
+                    all.input += combined.input;
+                    all.output += combined.output;
                     let run = writer.end(&self.name)?;
                     if run.records > 0 {
                         self.runs[partition as usize].push(run);
                     }
+                    Ok(())
+                })?;
+                self.counters.combine_input_records += all.input;
+                self.counters.combine_output_records += all.output;
+                let way = self.gain.as_ref().map(|gain| gain.combined(all.input, all.output));
+                if way == Some(Way::Table) {
+                    self.sink = Sink::Sum(SumTable::new(self.memory));
                 }
-                buffer.clear();
             }
             Sink::Part(_) => {}
         }

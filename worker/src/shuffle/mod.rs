@@ -1,7 +1,7 @@
 //! From the pairs that map functions emit to the sorted groups that reduce functions get.
 //!
 //! ```text
-//!  emit ──> Collector ─┬─ SumTable    equal keys are added up as they come
+//!  emit ──> Collector ─┬─ SumTable    equal keys are added up as they come, while that pays (Gain)
 //!                      └─ SortBuffer  pairs are kept, sorted when memory is full
 //!                             │ flush: per partition, one sorted run
 //!                             v
@@ -22,11 +22,13 @@ pub mod arrange;
 pub mod block;
 pub mod collector;
 pub mod combine;
+pub mod gain;
 pub mod index;
 pub mod merge;
 pub mod object;
 pub mod order;
 pub mod partition;
+mod radix;
 pub mod run;
 pub mod sort;
 pub mod space;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mapreduce_api::v1alpha1::KeyFieldsPartitioner;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::run::prefix;
+use super::radix::prefix;
 use crate::error::{Error, Result};
 
 /// The hash that the plan names: a key goes to partition `xxh3_64(key) · partitions / 2^64`.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::block::{BlockCodec, BlockWriter, HEADER, Header, Span, record_at};
+use super::radix::prefix;
 use super::space::{Kept, Space};
 use crate::error::Result;
 
@@ -201,15 +202,4 @@ impl RunReader {
     pub fn prefix(&self) -> u64 {
         self.prefix
     }
-}
-
-/// The first 8 bytes of a key as a number that sorts as they do; shorter keys are filled with zeros.
-#[inline]
-pub fn prefix(key: &[u8]) -> u64 {
-    if let Some(first) = key.first_chunk::<8>() {
-        return u64::from_be_bytes(*first);
-    }
-    let mut bytes = [0; 8];
-    bytes[..key.len()].copy_from_slice(key);
-    u64::from_be_bytes(bytes)
 }

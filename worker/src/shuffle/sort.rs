@@ -2,39 +2,45 @@
 //!
 //! ```text
 //!  arena    klen vlen key value │ klen vlen key value │ …        each pair is copied here once
-//!  entries  per partition: (first 8 bytes of the key, place in the arena)
+//!  entries  first 8 bytes of the key, place in the arena, partition
 //! ```
 //!
-//! Only the 16-byte entries are sorted; most comparisons end at the 8 bytes.
+//! Only the 16-byte entries are sorted (see [`radix`](super::radix)). Both vectors are reserved at once, as
+//! large as each could be alone: memory that is not touched is not taken, and what is touched is never
+//! copied to a larger place, so that the buffer takes its limit and no more.
+
+use std::cmp::Ordering;
 
 use super::block::{Span, put_varint, record_at};
 use super::merge::Pairs;
-use super::run::prefix;
+use super::radix::{self, Entry, Keys, prefix};
 use crate::error::Result;
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    prefix: u64,
-    at: u32,
-}
 
 /// Unsorted pairs of all partitions.
 #[derive(Debug)]
 pub struct SortBuffer {
     arena: Vec<u8>,
-    partitions: Vec<Vec<Entry>>,
-    records: usize,
+    entries: Vec<Entry>,
+    /// Pairs of each partition.
+    counts: Vec<u32>,
     limit: usize,
 }
 
 /// Entries address this much.
 const MAX_ARENA: usize = u32::MAX as usize;
+/// No pair takes less than its entry and two lengths.
+const LEAST_PAIR: usize = size_of::<Entry>() + 2;
 
 impl SortBuffer {
     /// A buffer that wants to be emptied when it holds about `limit` bytes.
     pub fn new(partitions: u32, limit: usize) -> Self {
-        let partitions = (0..partitions).map(|_| Vec::new()).collect();
-        Self { arena: Vec::new(), partitions, records: 0, limit: limit.min(MAX_ARENA / 2) }
+        let limit = limit.min(MAX_ARENA / 2);
+        Self {
+            arena: Vec::with_capacity(limit),
+            entries: Vec::with_capacity(limit / LEAST_PAIR + 1),
+            counts: vec![0; partitions as usize],
+            limit,
+        }
     }
 
     /// Adds a pair. Says whether the buffer is full.
@@ -45,56 +51,75 @@ impl SortBuffer {
         put_varint(&mut self.arena, value.len());
         self.arena.extend_from_slice(key);
         self.arena.extend_from_slice(value);
-        self.partitions[partition as usize].push(Entry { prefix: prefix(key), at });
-        self.records += 1;
+        self.entries.push(Entry { prefix: prefix(key), at, partition });
+        self.counts[partition as usize] += 1;
         self.is_full()
     }
 
     /// Whether the buffer holds as much as it should.
     pub fn is_full(&self) -> bool {
-        self.arena.len() + self.records * size_of::<Entry>() >= self.limit
+        self.arena.len() + self.entries.len() * size_of::<Entry>() >= self.limit
     }
 
-    /// Whether another pair of this size fits what entries can address.
+    /// Whether another pair of this size goes in beside those that are there.
     pub fn has_room(&self, key: &[u8], value: &[u8]) -> bool {
-        self.arena.len() + key.len() + value.len() + 20 < MAX_ARENA
+        let arena = self.arena.len() + key.len() + value.len() + 20;
+        arena < if self.is_empty() { MAX_ARENA } else { self.arena.capacity() }
     }
 
     /// Number of pairs.
     pub fn len(&self) -> usize {
-        self.records
+        self.entries.len()
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.records == 0
+        self.entries.is_empty()
     }
 
-    /// The sorted pairs of a partition. Equal keys are in the order of their values, or stay in the
-    /// order in which they were added.
-    pub fn sorted(&mut self, partition: u32, values_sorted: bool) -> Sorted<'_> {
-        let Self { arena, partitions, .. } = self;
-        let entries = &mut partitions[partition as usize];
-        let pair = |at: u32| {
-            let span = record_at(arena, at as usize).unwrap_or_default();
-            (&arena[span.key..span.value], &arena[span.value..span.end])
-        };
-        entries.sort_unstable_by(|a, b| {
-            a.prefix.cmp(&b.prefix).then_with(|| {
-                let ((key, value), (other, other_value)) = (pair(a.at), pair(b.at));
-                let values =
-                    || if values_sorted { value.cmp(other_value) } else { std::cmp::Ordering::Equal };
-                key.cmp(other).then_with(values).then(a.at.cmp(&b.at))
-            })
-        });
-        Sorted { arena, entries, next: 0, span: Span::default() }
-    }
-
-    /// Empties the buffer; its memory stays.
-    pub fn clear(&mut self) {
+    /// Calls `each` with the sorted pairs of each partition, and empties the buffer; its memory stays. Equal
+    /// keys are in the order of their values, or stay in the order in which they were added.
+    pub fn drain(
+        &mut self,
+        values_sorted: bool,
+        mut each: impl FnMut(u32, Sorted<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { arena, entries, counts, .. } = self;
+        radix::by_partition(entries, counts);
+        let mut rest = &mut entries[..];
+        for (partition, count) in counts.iter_mut().enumerate() {
+            let (entries, others) = rest.split_at_mut(std::mem::take(count) as usize);
+            rest = others;
+            radix::sort(entries, &Arena { bytes: arena, values_sorted });
+            each(partition as u32, Sorted { arena, entries, next: 0, span: Span::default() })?;
+        }
         self.arena.clear();
-        self.partitions.iter_mut().for_each(Vec::clear);
-        self.records = 0;
+        self.entries.clear();
+        Ok(())
+    }
+}
+
+struct Arena<'a> {
+    bytes: &'a [u8],
+    values_sorted: bool,
+}
+
+impl Arena<'_> {
+    #[inline]
+    fn pair(&self, at: u32) -> (&[u8], &[u8]) {
+        let span = record_at(self.bytes, at as usize).unwrap_or_default();
+        (&self.bytes[span.key..span.value], &self.bytes[span.value..span.end])
+    }
+}
+
+impl Keys for Arena<'_> {
+    #[inline]
+    fn key(&self, at: u32) -> &[u8] {
+        self.pair(at).0
+    }
+
+    fn tie(&self, a: u32, b: u32) -> Ordering {
+        if self.values_sorted { self.pair(a).1.cmp(self.pair(b).1) } else { Ordering::Equal }
     }
 }
 
@@ -138,16 +163,15 @@ mod tests {
             buffer.push((i % 2) as u32, key.as_bytes(), i.to_string().as_bytes());
         }
         let mut found = Vec::new();
-        for partition in 0..2 {
-            let mut sorted = buffer.sorted(partition, false);
-            while sorted.advance().unwrap() {
-                found.push((
-                    partition,
-                    String::from_utf8_lossy(sorted.key()).into_owned(),
-                    sorted.value()[0] - b'0',
-                ));
+        let drained = buffer.drain(false, |partition, mut sorted| {
+            while sorted.advance()? {
+                let key = String::from_utf8_lossy(sorted.key()).into_owned();
+                found.push((partition, key, sorted.value()[0] - b'0'));
             }
-        }
+            Ok(())
+        });
+        drained.unwrap();
+        assert!(buffer.is_empty());
         let expected = [
             (0, "abcdefghia", 4),
             (0, "b", 0),
@@ -166,7 +190,7 @@ mod tests {
         let mut buffer = SortBuffer::new(1, 100);
         assert!(!buffer.push(0, b"key", b"value"));
         assert!(buffer.push(0, &[0; 60], b""));
-        buffer.clear();
+        buffer.drain(false, |_, _| Ok(())).unwrap();
         assert!(buffer.is_empty() && !buffer.is_full());
     }
 }

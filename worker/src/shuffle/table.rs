@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::gain::Gain;
 use super::order::KeyOrder;
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
@@ -175,6 +176,24 @@ impl SumTable {
         let next = if nearly_grown { slots * 3 } else { slots };
         next + self.arena.len() + self.others_bytes + self.used * 16 > self.limit
             || self.arena.len() > 1 << 31
+    }
+
+    /// Whether the table saves too little: see [`Gain`].
+    #[inline]
+    pub fn is_poor(&self) -> bool {
+        Gain::is_poor(self.used, self.input)
+    }
+
+    /// Calls `each` with every key and its sum, in no order.
+    pub fn each(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for slot in self.slots.iter().filter(|slot| slot.len != EMPTY.len) {
+            Self::key(&self.arena, slot, &mut key);
+            value.clear();
+            push_i64(&mut value, slot.sum);
+            each(&key, &value)?;
+        }
+        self.others.iter().try_for_each(|(key, sum)| sum.each_text(&mut value, |text| each(key, text)))
     }
 
     /// Writes the sums as a sorted run per partition, and empties the table.
