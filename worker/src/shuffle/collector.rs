@@ -10,7 +10,7 @@ use super::combine::{Combined, write_combined};
 use super::gain::{Gain, Way};
 use super::merge::Pairs as _;
 use super::partition::Partitioner;
-use super::run::{Run, RunWriter};
+use super::run::{Place, Run, RunWriter};
 use super::sort::SortBuffer;
 use super::space::Space;
 use super::table::SumTable;
@@ -44,6 +44,7 @@ pub struct Collector {
     /// Whether adding up pays, where the combiner is `sum`.
     gain: Option<Arc<Gain>>,
     memory: usize,
+    space: Arc<Space>,
     name: Arc<str>,
     runs: Vec<Vec<Run>>,
     /// What was emitted and combined, and the user's own.
@@ -84,6 +85,7 @@ impl Collector {
             combiner: combine.map(|(function, context)| function.combiner(context)),
             gain,
             memory,
+            space: Arc::clone(space),
             name,
             runs,
             counters: Counters::default(),
@@ -132,6 +134,7 @@ impl Collector {
             combiner: None,
             gain: None,
             memory: 0,
+            space: Arc::clone(space),
             name: Arc::from(""),
             runs: Vec::new(),
             counters: Counters::default(),
@@ -239,6 +242,7 @@ impl Collector {
 
     /// Makes sorted runs of what is in memory.
     fn flush(&mut self) -> Result<()> {
+        let values_sorted = self.arrangement.values_sorted;
         match &mut self.sink {
             Sink::Sum(table) => {
                 let (runs, mut output) = (&mut self.runs, 0);
@@ -253,9 +257,21 @@ impl Collector {
                 self.counters.combine_output_records += output;
             }
             Sink::Sort(buffer) => {
-                let combines = self.gain.as_ref().is_none_or(|gain| gain.combines());
+                let combines = self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
+                if !combines && let Some(lease) = self.space.lease(buffer.bytes()) {
+                    let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
+                    let sorted = std::mem::replace(buffer, next).into_sorted(values_sorted, lease);
+                    for (runs, sorted) in self.runs.iter_mut().zip(sorted) {
+                        let records = sorted.records();
+                        if records > 0 {
+                            let pairs = Place::Sorted(sorted);
+                            runs.push(Run { pairs, records, name: Arc::clone(&self.name) });
+                        }
+                    }
+                    return Ok(());
+                }
                 let mut all = Combined::default();
-                buffer.drain(self.arrangement.values_sorted, |partition, sorted| {
+                buffer.drain(values_sorted, |partition, sorted| {
                     let combiner = self.combiner.as_deref_mut().filter(|_| combines);
                     let writer = &mut self.writer;
                     let combined =

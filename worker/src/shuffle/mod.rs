@@ -29,6 +29,7 @@ pub mod object;
 pub mod order;
 pub mod partition;
 mod radix;
+pub mod read;
 pub mod run;
 pub mod sort;
 pub mod space;

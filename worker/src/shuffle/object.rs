@@ -16,7 +16,7 @@ use super::arrange::Arrangement;
 use super::block::{BlockCodec, BlockWriter};
 use super::combine::{Combined, write_combined};
 use super::merge::{Merge, merge_down};
-use super::run::Run;
+use super::run::{Place, Run};
 use super::space::Space;
 use crate::error::Result;
 use crate::function::Reducer;
@@ -137,7 +137,8 @@ pub fn fetch(place: &Location, name: &str, extent: Extent, space: &Arc<Space>) -
         let mut bytes = place.store.read(&place.key, range)?;
         pieces.push(space.keep(&mut bytes)?);
     }
-    Ok(Run { pieces, records: extent.records, name: Arc::from(place.url(&place.key)) })
+    let name = Arc::from(place.url(&place.key));
+    Ok(Run { pairs: Place::Blocks(pieces), records: extent.records, name })
 }
 
 /// Bytes of one GET of a fetch.

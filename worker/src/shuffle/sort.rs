@@ -8,12 +8,18 @@
 //! Only the 16-byte entries are sorted (see [`radix`](super::radix)). Both vectors are reserved at once, as
 //! large as each could be alone: memory that is not touched is not taken, and what is touched is never
 //! copied to a larger place, so that the buffer takes its limit and no more.
+//!
+//! Where the budget has room, the sorted buffer is the run: its pairs stay where they are until they are
+//! merged. Else they are written out, and the buffer is used again.
 
 use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::block::{Span, put_varint, record_at};
 use super::merge::Pairs;
 use super::radix::{self, Entry, Keys, prefix};
+use super::space::Lease;
 use crate::error::Result;
 
 /// Unsorted pairs of all partitions.
@@ -21,9 +27,15 @@ use crate::error::Result;
 pub struct SortBuffer {
     arena: Vec<u8>,
     entries: Vec<Entry>,
-    /// Pairs of each partition.
-    counts: Vec<u32>,
+    sizes: Vec<Size>,
     limit: usize,
+}
+
+/// What a partition has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    bytes: u64,
+    pairs: u32,
 }
 
 /// Entries address this much.
@@ -38,7 +50,7 @@ impl SortBuffer {
         Self {
             arena: Vec::with_capacity(limit),
             entries: Vec::with_capacity(limit / LEAST_PAIR + 1),
-            counts: vec![0; partitions as usize],
+            sizes: vec![Size::default(); partitions as usize],
             limit,
         }
     }
@@ -46,19 +58,22 @@ impl SortBuffer {
     /// Adds a pair. Says whether the buffer is full.
     #[inline]
     pub fn push(&mut self, partition: u32, key: &[u8], value: &[u8]) -> bool {
-        let at = self.arena.len() as u32;
+        let at = self.arena.len();
         put_varint(&mut self.arena, key.len());
         put_varint(&mut self.arena, value.len());
         self.arena.extend_from_slice(key);
         self.arena.extend_from_slice(value);
-        self.entries.push(Entry { prefix: prefix(key), at, partition });
-        self.counts[partition as usize] += 1;
-        self.is_full()
+        self.entries.push(Entry { prefix: prefix(key), at: at as u32, partition });
+        let size = &mut self.sizes[partition as usize];
+        size.pairs += 1;
+        size.bytes += (self.arena.len() - at) as u64;
+        self.bytes() >= self.limit
     }
 
-    /// Whether the buffer holds as much as it should.
-    pub fn is_full(&self) -> bool {
-        self.arena.len() + self.entries.len() * size_of::<Entry>() >= self.limit
+    /// Bytes that it holds.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.arena.len() + self.entries.len() * size_of::<Entry>()
     }
 
     /// Whether another pair of this size goes in beside those that are there.
@@ -77,25 +92,44 @@ impl SortBuffer {
         self.entries.is_empty()
     }
 
-    /// Calls `each` with the sorted pairs of each partition, and empties the buffer; its memory stays. Equal
-    /// keys are in the order of their values, or stay in the order in which they were added.
+    /// Sorts: partition by partition by key, equal keys in the order of their values or as they were added.
+    /// Gives where each partition is.
+    fn sort(&mut self, values_sorted: bool) -> Vec<(Range<usize>, u64)> {
+        let counts: Vec<u32> = self.sizes.iter().map(|size| size.pairs).collect();
+        radix::by_partition(&mut self.entries, &counts);
+        let mut from = 0;
+        let places = self.sizes.iter_mut().map(|size| {
+            let Size { bytes, pairs } = std::mem::take(size);
+            let place = from..from + pairs as usize;
+            from = place.end;
+            let keys = Arena { bytes: &self.arena, values_sorted };
+            radix::sort(&mut self.entries[place.clone()], &keys);
+            (place, bytes)
+        });
+        places.collect()
+    }
+
+    /// Calls `each` with the sorted pairs of each partition, and empties the buffer; its memory stays.
     pub fn drain(
         &mut self,
         values_sorted: bool,
-        mut each: impl FnMut(u32, Sorted<'_>) -> Result<()>,
+        mut each: impl FnMut(u32, InOrder<'_>) -> Result<()>,
     ) -> Result<()> {
-        let Self { arena, entries, counts, .. } = self;
-        radix::by_partition(entries, counts);
-        let mut rest = &mut entries[..];
-        for (partition, count) in counts.iter_mut().enumerate() {
-            let (entries, others) = rest.split_at_mut(std::mem::take(count) as usize);
-            rest = others;
-            radix::sort(entries, &Arena { bytes: arena, values_sorted });
-            each(partition as u32, Sorted { arena, entries, next: 0, span: Span::default() })?;
+        for (partition, (place, _)) in (0..).zip(self.sort(values_sorted)) {
+            let (arena, entries) = (&self.arena[..], &self.entries[..]);
+            each(partition, InOrder { arena, entries, place, ahead: Ahead::default(), span: Span::default() })?;
         }
         self.arena.clear();
         self.entries.clear();
         Ok(())
+    }
+
+    /// The sorted pairs of each partition, which stay where they are.
+    pub fn into_sorted(mut self, values_sorted: bool, lease: Lease) -> Vec<Sorted> {
+        let places = self.sort(values_sorted);
+        let pairs = Arc::new(SortedPairs { arena: self.arena, entries: self.entries, _lease: lease });
+        let sorted = |(place, bytes)| Sorted { pairs: Arc::clone(&pairs), place, bytes };
+        places.into_iter().map(sorted).collect()
     }
 }
 
@@ -123,21 +157,60 @@ impl Keys for Arena<'_> {
     }
 }
 
+#[derive(Debug)]
+struct SortedPairs {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+    _lease: Lease,
+}
+
+/// Sorted pairs of one partition, where they were sorted.
+#[derive(Clone, Debug)]
+pub struct Sorted {
+    pairs: Arc<SortedPairs>,
+    place: Range<usize>,
+    bytes: u64,
+}
+
+impl Sorted {
+    /// Bytes of the pairs.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Number of pairs.
+    pub fn records(&self) -> u64 {
+        self.place.len() as u64
+    }
+
+    /// What spans are places in.
+    #[inline]
+    pub fn arena(&self) -> &[u8] {
+        &self.pairs.arena
+    }
+
+    /// Goes to the next pair; where it is.
+    #[inline]
+    pub(super) fn next(&mut self, ahead: &mut Ahead) -> Result<Option<Span>> {
+        ahead.next(&self.pairs.arena, &self.pairs.entries, &mut self.place)
+    }
+}
+
 /// Sorted pairs of one partition of a [`SortBuffer`].
 #[derive(Debug)]
-pub struct Sorted<'a> {
+pub struct InOrder<'a> {
     arena: &'a [u8],
     entries: &'a [Entry],
-    next: usize,
+    place: Range<usize>,
+    ahead: Ahead,
     span: Span,
 }
 
-impl Pairs for Sorted<'_> {
+impl Pairs for InOrder<'_> {
     #[inline]
     fn advance(&mut self) -> Result<bool> {
-        let Some(entry) = self.entries.get(self.next) else { return Ok(false) };
-        self.next += 1;
-        self.span = record_at(self.arena, entry.at as usize)?;
+        let Some(span) = self.ahead.next(self.arena, self.entries, &mut self.place)? else { return Ok(false) };
+        self.span = span;
         Ok(true)
     }
 
@@ -149,6 +222,41 @@ impl Pairs for Sorted<'_> {
     #[inline]
     fn value(&self) -> &[u8] {
         &self.arena[self.span.value..self.span.end]
+    }
+}
+
+/// Pairs that are looked at together.
+const AHEAD: usize = 32;
+
+/// Where the next pairs are. In sort order they are all over the arena: looking at several at once lets the
+/// processor wait for them together.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    spans: [Span; AHEAD],
+    next: usize,
+    end: usize,
+}
+
+impl Ahead {
+    /// The next pair; `left` are the entries that have not been looked at.
+    #[inline]
+    fn next(&mut self, arena: &[u8], entries: &[Entry], left: &mut Range<usize>) -> Result<Option<Span>> {
+        if self.next == self.end {
+            self.look(arena, entries, left)?;
+        }
+        let span = self.spans[..self.end].get(self.next).copied();
+        self.next += usize::from(span.is_some());
+        Ok(span)
+    }
+
+    fn look(&mut self, arena: &[u8], entries: &[Entry], left: &mut Range<usize>) -> Result<()> {
+        (self.next, self.end) = (0, left.len().min(AHEAD));
+        let entries = &entries[left.start..left.start + self.end];
+        for (span, entry) in self.spans.iter_mut().zip(entries) {
+            *span = record_at(arena, entry.at as usize)?;
+        }
+        left.start += self.end;
+        Ok(())
     }
 }
 
@@ -191,6 +299,6 @@ mod tests {
         assert!(!buffer.push(0, b"key", b"value"));
         assert!(buffer.push(0, &[0; 60], b""));
         buffer.drain(false, |_, _| Ok(())).unwrap();
-        assert!(buffer.is_empty() && !buffer.is_full());
+        assert!(buffer.is_empty() && !buffer.push(0, b"key", b"value"));
     }
 }

@@ -43,7 +43,7 @@ pub enum Kept {
 #[derive(Debug)]
 pub struct Loan {
     bytes: Vec<u8>,
-    space: Arc<Space>,
+    _lease: Lease,
 }
 
 impl Loan {
@@ -53,9 +53,16 @@ impl Loan {
     }
 }
 
-impl Drop for Loan {
+/// Memory that was taken from a budget; it is given back when this is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    bytes: i64,
+    space: Arc<Space>,
+}
+
+impl Drop for Lease {
     fn drop(&mut self) {
-        self.space.left.fetch_add(self.bytes.capacity() as i64, Ordering::Relaxed);
+        self.space.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -77,15 +84,22 @@ impl Space {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).folder.clone()
     }
 
+    /// Takes memory from the budget, if it has as much.
+    pub fn lease(self: &Arc<Self>, bytes: usize) -> Option<Lease> {
+        let bytes = bytes as i64;
+        let left = self.left.fetch_sub(bytes, Ordering::Relaxed);
+        // What could not be had is given back by the drop.
+        let lease = Lease { bytes, space: Arc::clone(self) };
+        (left >= bytes).then_some(lease)
+    }
+
     /// Keeps bytes: in memory when the budget has room.
     pub fn keep(self: &Arc<Self>, bytes: &mut Vec<u8>) -> Result<Kept> {
         bytes.shrink_to_fit();
-        let size = bytes.capacity() as i64;
-        if self.left.fetch_sub(size, Ordering::Relaxed) >= size {
+        if let Some(lease) = self.lease(bytes.capacity()) {
             let bytes = std::mem::take(bytes);
-            return Ok(Kept::Memory(Arc::new(Loan { bytes, space: Arc::clone(self) })));
+            return Ok(Kept::Memory(Arc::new(Loan { bytes, _lease: lease })));
         }
-        self.left.fetch_add(size, Ordering::Relaxed);
         let (file, offset) = self.reserve(bytes.len() as u64)?;
         file.write_all_at(bytes, offset).map_err(|e| full_disk(&e))?;
         let kept = Kept::File { file, offset, bytes: bytes.len() as u64 };

@@ -8,6 +8,7 @@ use mapreduce_api::wire::Counters;
 use crate::error::{Error, Result};
 use crate::function::TaskContext;
 use crate::input::reader::Reader;
+use crate::input::source::Split;
 use crate::job::{Job, Resources};
 use crate::output::{PartWriter, StagedPart};
 use crate::plan::MapTask;
@@ -18,6 +19,10 @@ use crate::shuffle::space::Space;
 
 /// What a task of a job with reducers leaves: runs per partition.
 pub type Runs = Vec<Vec<Run>>;
+
+/// Memory that pairs take for each byte that is read, as stored: for most jobs.
+const EXPANSION: usize = 8;
+const LEAST_MEMORY: usize = 4 << 20;
 
 /// Runs an attempt at a map task. `memory` bytes are filled before runs are made.
 pub fn run(
@@ -31,11 +36,14 @@ pub fn run(
 ) -> Result<(Runs, Counters)> {
     let name = Arc::from(format!("intermediate data of {task}"));
     let context = TaskContext::new(job, task, task.index, attempt, space);
+    // Memory is reserved before it is known how much there is to collect.
+    let bytes: u64 = splits.splits.iter().map(Split::bytes).sum();
+    let enough = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(EXPANSION).max(LEAST_MEMORY);
     let mut out = Collector::for_shuffle(
         partitioner.clone(),
         &job.arrangement,
         job.functions.combine.as_ref().map(|combine| (combine, &context)),
-        memory,
+        memory.min(enough),
         space,
         name,
     );
