@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::arrange::Arrangement;
 use super::block::BlockCodec;
 use super::combine::write_combined;
+use super::radix::prefix;
 use super::read::RunReader;
 use super::run::{Run, RunWriter};
 use super::space::Space;
@@ -30,6 +31,11 @@ pub trait Pairs {
     fn key(&self) -> &[u8];
     /// The current pair's value.
     fn value(&self) -> &[u8];
+    /// The key's first 8 bytes, as a number that sorts as they do.
+    #[inline]
+    fn prefix(&self) -> u64 {
+        prefix(self.key())
+    }
 }
 
 /// The pairs of several runs in sort order. Of equal keys, those of an earlier run come first.
@@ -133,6 +139,11 @@ impl Pairs for Merge {
     fn value(&self) -> &[u8] {
         self.runs[self.tree[0] as usize].value()
     }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        self.runs[self.tree[0] as usize].prefix()
+    }
 }
 
 /// Sorted pairs, key by key.
@@ -140,6 +151,7 @@ impl Pairs for Merge {
 pub struct Groups<P> {
     pairs: P,
     key: Vec<u8>,
+    prefix: u64,
     at: At,
     /// Keys seen.
     pub groups: u64,
@@ -164,7 +176,7 @@ enum At {
 impl<P: Pairs> Groups<P> {
     /// The groups of sorted pairs.
     pub fn new(pairs: P) -> Self {
-        Self { pairs, key: Vec::new(), at: At::Start, groups: 0, records: 0 }
+        Self { pairs, key: Vec::new(), prefix: 0, at: At::Start, groups: 0, records: 0 }
     }
 
     /// Goes to the next key and copies it; false at the end. Values that nobody took are passed over.
@@ -180,6 +192,7 @@ impl<P: Pairs> Groups<P> {
                 At::NextGroup => {
                     self.key.clear();
                     self.key.extend_from_slice(self.pairs.key());
+                    self.prefix = self.pairs.prefix();
                     key.clone_from(&self.key);
                     self.groups += 1;
                     self.at = At::Value;
@@ -194,7 +207,7 @@ impl<P: Pairs> Groups<P> {
     fn step(&mut self) -> Result<()> {
         self.at = if !self.pairs.advance()? {
             At::End
-        } else if self.pairs.key() == self.key {
+        } else if self.pairs.prefix() == self.prefix && self.pairs.key() == self.key {
             At::Value
         } else {
             At::NextGroup

@@ -13,6 +13,7 @@
 //! merged. Else they are written out, and the buffer is used again.
 
 use std::cmp::Ordering;
+use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -254,6 +255,8 @@ impl Ahead {
         let entries = &entries[left.start..left.start + self.end];
         for (span, entry) in self.spans.iter_mut().zip(entries) {
             *span = record_at(arena, entry.at as usize)?;
+            // Its last cache line is fetched as well.
+            black_box(arena.get(span.end.wrapping_sub(1)).copied());
         }
         left.start += self.end;
         Ok(())
