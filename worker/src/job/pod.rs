@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::function::TaskContext;
 use crate::plan::{self, Plan};
 use crate::shuffle::block::BlockCodec;
-use crate::shuffle::index;
+use crate::shuffle::index::{self, Index};
 use crate::shuffle::object::{self, FanIn, Means, ShuffleObject};
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
@@ -192,16 +192,13 @@ fn run_reduce(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Commit> {
-    let tasks = u64::from(summary.reduce_tasks);
-    let first = |index: u64| (u64::from(summary.partitions) * index / tasks) as u32;
-    let range = first(u64::from(task.index))..first(u64::from(task.index) + 1);
-    let shuffle = index::read(&job.work, range.clone())?;
+    let shuffle = index::read(&job.work, task.index, summary.reduce_tasks)?;
     let space = space(resources);
     let fan_in = FanIn::of(resources.memory / 2);
     let mut record =
         Commit { attempt: attempt.clone(), counters: Counters::default(), shuffle: None, parts: Vec::new() };
-    for (partition, extents) in range.zip(&shuffle.partitions) {
-        let runs = fetch_all(job, &shuffle.names, extents, &space)?;
+    let runs = fetch_all(job, &shuffle, &space)?;
+    for (partition, runs) in shuffle.range.zip(runs) {
         let (part, counters) = reduce::run(job, task, attempt, partition, runs, fan_in, &space)?;
         record.counters.add(&counters);
         record.parts.push(part);
@@ -209,26 +206,20 @@ fn run_reduce(
     Ok(record)
 }
 
-/// Fetches the runs of a partition, several at once, in the order of the map tasks.
-fn fetch_all(
-    job: &Job,
-    names: &[String],
-    extents: &[object::Extent],
-    space: &Arc<Space>,
-) -> Result<Vec<Run>> {
+/// Fetches the runs of a task's partitions, from several objects at once, in the order of the map tasks.
+fn fetch_all(job: &Job, shuffle: &Index, space: &Arc<Space>) -> Result<Vec<Vec<Run>>> {
     const AT_ONCE: usize = 16;
-    let wanted: Vec<_> = names.iter().zip(extents).filter(|(_, extent)| extent.bytes > 0).collect();
-    let share = wanted.len().div_ceil(AT_ONCE).max(1);
+    let share = shuffle.names.len().div_ceil(AT_ONCE).max(1);
+    let objects: Vec<(usize, &String)> = shuffle.names.iter().enumerate().collect();
     let fetched = std::thread::scope(|scope| {
-        let threads: Vec<_> = wanted
+        let fetch = |&(object, name): &(usize, &String)| {
+            job.check_cancelled()?;
+            let extents: Vec<_> = shuffle.partitions.iter().map(|partition| partition[object]).collect();
+            object::fetch(&job.work, name, &extents, space)
+        };
+        let threads: Vec<_> = objects
             .chunks(share)
-            .map(|wanted| {
-                let fetch = |&(name, extent): &(&String, &object::Extent)| {
-                    job.check_cancelled()?;
-                    object::fetch(&job.work, name, *extent, space)
-                };
-                scope.spawn(move || wanted.iter().map(fetch).collect::<Result<Vec<Run>>>())
-            })
+            .map(|objects| scope.spawn(move || objects.iter().map(fetch).collect::<Result<Vec<_>>>()))
             .collect();
         threads
             .into_iter()
@@ -237,7 +228,11 @@ fn fetch_all(
             })
             .collect::<Result<Vec<_>>>()
     })?;
-    Ok(fetched.into_iter().flatten().collect())
+    let mut by_partition: Vec<Vec<Run>> = shuffle.partitions.iter().map(|_| Vec::new()).collect();
+    for (partition, run) in fetched.into_iter().flatten().flatten() {
+        by_partition[partition].push(run);
+    }
+    Ok(by_partition)
 }
 
 fn finish_job(job: &Job, summary: &PlanSummary, maps: &[Commit], last: Vec<Commit>) -> Result<Success> {

@@ -1,10 +1,12 @@
 //! What a job asks of its object stores, before it is run.
 //!
-//! An upper estimate: every block is taken to be non-empty and no attempt to fail. Prices are S3
+//! An upper estimate: every block is taken to be non-empty, map output to be as large as its input, and no
+//! attempt to fail. Prices are S3
 //! Standard's in us-east-1: 5 USD a million LIST and PUT, 0.40 USD a million GET; DELETE is free.
 
 use super::Planned;
 use crate::job::Job;
+use crate::shuffle::object::FETCH_BYTES;
 use crate::storage::{Scheme, Stores};
 
 /// Requests to object stores; none for local files.
@@ -51,8 +53,8 @@ impl Cost {
             // all n records, those before it at n / (n - k + 1) of them.
             let barrier = |n: u64| (1..=n).map(|k| n / (n - k + 1)).sum::<u64>();
             cost.shuffle.put = 3 + 2 * maps + reduces;
-            cost.shuffle.get =
-                maps * 4 + barrier(maps) + reduces * 6 + barrier(reduces) + maps + maps * parts;
+            let fetches = maps * reduces + summary.input_bytes / FETCH_BYTES;
+            cost.shuffle.get = maps * 4 + barrier(maps) + reduces * 6 + barrier(reduces) + maps + fetches;
             if reduces == 0 {
                 cost.shuffle.put = 3 + maps;
                 cost.shuffle.get = maps * 4 + barrier(maps);

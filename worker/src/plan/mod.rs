@@ -77,13 +77,19 @@ pub struct Planned {
 
 /// Input that one pod is given at least, where there is enough of it.
 const POD_BYTES: u64 = 1 << 30;
+/// What one map task should have for one partition, if map output is as large as its input: a request
+/// for less costs more than the bytes.
+const LEAST_BLOCK: u64 = 512 << 10;
 
 impl Planned {
     /// Gives neighbouring tasks to one pod, as long as there are `wanted` pods or each has enough to
-    /// do: starting a pod takes longer than mapping a split. Without reducers a task stays a part.
+    /// do: starting a pod takes longer than mapping a split. With many partitions there are fewer pods,
+    /// so that what reducers fetch does not become too small. Without reducers a task stays a part.
     pub(crate) fn group(&mut self, wanted: usize) {
         let summary = &mut self.plan.summary;
-        let enough = wanted.max(usize::try_from(summary.input_bytes / POD_BYTES).unwrap_or(usize::MAX));
+        let pods_of = |bytes: u64| usize::try_from(summary.input_bytes / bytes).unwrap_or(usize::MAX);
+        let most = pods_of(LEAST_BLOCK * u64::from(summary.partitions.max(1))).max(LEAST_PODS);
+        let enough = wanted.max(pods_of(POD_BYTES)).min(most);
         if summary.reduce_tasks == 0 || self.tasks.len() <= enough {
             return;
         }
@@ -111,8 +117,11 @@ pub struct Division {
 }
 
 /// Bytes of input per output partition, where the manifest does not say how many there are.
-const PARTITION_BYTES: u64 = 256 << 20;
-const MOST_PARTITIONS: u64 = 1000;
+const PARTITION_BYTES: u64 = 128 << 20;
+const MOST_PARTITIONS: u64 = 4000;
+/// Partitions that a reduce pod then has on average: it is known how large they are when they are
+/// distributed, so that large and small ones make up for each other.
+const PARTITIONS_PER_POD: u32 = 4;
 
 /// Lists the input and divides it.
 pub fn make(job: &Job, division: Division) -> Result<Planned> {
@@ -151,6 +160,10 @@ const MOST_PODS: usize = 10_000;
 pub fn for_pods(job: &Job) -> Result<Planned> {
     let wanted = job.file.spec.map.parallelism.map_or(LEAST_PODS, |pods| pods as usize);
     let mut planned = make(job, Division { least_tasks: 1, most_tasks: MOST_PODS })?;
+    if job.file.spec.reduce.as_ref().is_some_and(|reduce| reduce.tasks.is_none()) {
+        let summary = &mut planned.plan.summary;
+        summary.reduce_tasks = summary.reduce_tasks.div_ceil(PARTITIONS_PER_POD);
+    }
     planned.group(wanted);
     Ok(planned)
 }

@@ -257,7 +257,8 @@ impl Collector {
                 self.counters.combine_output_records += output;
             }
             Sink::Sort(buffer) => {
-                let combines = self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
+                let combines =
+                    self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
                 if !combines && let Some(lease) = self.space.lease(buffer.bytes()) {
                     let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
                     let sorted = std::mem::replace(buffer, next).into_sorted(values_sorted, lease);

@@ -17,7 +17,7 @@ use super::block::{BlockCodec, BlockWriter};
 use super::combine::{Combined, write_combined};
 use super::merge::{Merge, merge_down};
 use super::run::{Place, Run};
-use super::space::Space;
+use super::space::{Kept, Space};
 use crate::error::Result;
 use crate::function::Reducer;
 use crate::storage::Location;
@@ -31,6 +31,13 @@ pub struct Extent {
     pub bytes: u64,
     /// Its pairs.
     pub records: u64,
+}
+
+impl Extent {
+    /// Where it ends.
+    pub fn end(&self) -> u64 {
+        self.offset + self.bytes
+    }
 }
 
 /// What a commit record says of a shuffle object.
@@ -125,21 +132,38 @@ fn reborrow<'a>(
     }
 }
 
-/// Fetches a partition's run from a shuffle object into a [`Space`].
-pub fn fetch(place: &Location, name: &str, extent: Extent, space: &Arc<Space>) -> Result<Run> {
+/// Fetches the runs of neighbouring partitions from a shuffle object into a [`Space`]. There is a run for
+/// each partition that has pairs, with its place in `extents`.
+pub fn fetch(
+    place: &Location,
+    name: &str,
+    extents: &[Extent],
+    space: &Arc<Space>,
+) -> Result<Vec<(usize, Run)>> {
     let place = place.join(name);
-    let mut pieces = Vec::new();
-    let mut at = extent.offset;
-    let end = extent.offset + extent.bytes;
+    let name: Arc<str> = Arc::from(place.url(&place.key));
+    let mut filled = extents.iter().filter(|extent| extent.bytes > 0);
+    let Some(first) = filled.next() else { return Ok(Vec::new()) };
+    let end = filled.next_back().unwrap_or(first).end();
+    let mut pieces: Vec<(u64, Kept)> = Vec::new();
+    let mut at = first.offset;
     while at < end {
         let range: Range<u64> = at..end.min(at + FETCH_BYTES);
+        let mut bytes = place.store.read(&place.key, range.clone())?;
+        pieces.push((at, space.keep(&mut bytes)?));
         at = range.end;
-        let mut bytes = place.store.read(&place.key, range)?;
-        pieces.push(space.keep(&mut bytes)?);
     }
-    let name = Arc::from(place.url(&place.key));
-    Ok(Run { pairs: Place::Blocks(pieces), records: extent.records, name })
+    let run = |extent: &Extent| {
+        let of_extent = |(at, piece): &(u64, Kept)| {
+            let slice = piece.slice(extent.offset.saturating_sub(*at)..extent.end().saturating_sub(*at));
+            (!slice.is_empty()).then_some(slice)
+        };
+        let pieces = pieces.iter().filter_map(of_extent).collect();
+        Run { pairs: Place::Blocks(pieces), records: extent.records, name: Arc::clone(&name) }
+    };
+    let places = extents.iter().enumerate().filter(|(_, extent)| extent.bytes > 0);
+    Ok(places.map(|(i, extent)| (i, run(extent))).collect())
 }
 
 /// Bytes of one GET of a fetch.
-const FETCH_BYTES: u64 = 16 << 20;
+pub const FETCH_BYTES: u64 = 16 << 20;

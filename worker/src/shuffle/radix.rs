@@ -54,11 +54,11 @@ fn sort_from(entries: &mut [Entry], keys: &impl Keys, depth: usize) {
         let first = entries[0].prefix;
         let differ = entries.iter().fold(0, |bits, entry| bits | (entry.prefix ^ first));
         if differ != 0 {
-            return by_digit(entries, keys, depth, 63 - differ.leading_zeros());
+            return by_digit(entries, keys, depth, differ.ilog2());
         }
         return same_prefix(entries, keys, depth);
     }
-    entries.sort_unstable_by(|a, b| (a.prefix, a.at).cmp(&(b.prefix, b.at)));
+    entries.sort_unstable_by_key(|entry| (entry.prefix, entry.at));
     for group in entries.chunk_by_mut(|a, b| a.prefix == b.prefix) {
         if group.len() > 1 {
             compare(group, keys, depth);

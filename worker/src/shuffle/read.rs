@@ -110,10 +110,9 @@ impl Blocks {
         match self.block {
             Block::Raw => &self.raw,
             Block::Stored => &self.stored,
-            Block::Piece { at, len } => match &self.pieces[0] {
-                Kept::Memory(loan) => &loan.bytes()[at..at + len],
-                Kept::File { .. } => &[],
-            },
+            Block::Piece { at, len } => {
+                self.pieces[0].in_memory().and_then(|piece| piece.get(at..at + len)).unwrap_or_default()
+            }
         }
     }
 
@@ -129,41 +128,116 @@ impl Blocks {
     fn next_block(&mut self) -> Result<bool> {
         self.block = Block::Raw;
         self.raw.clear();
-        while let Some(piece) = self.pieces.front() {
-            if self.at < piece.len() {
-                return self.decode().map(|()| true);
+        self.drop_read();
+        if self.pieces.is_empty() {
+            return Ok(false);
+        }
+        let mut header = [0; HEADER];
+        self.fill(&mut header)?;
+        let header = Header::parse(&header)?;
+        let stored = header.stored as usize;
+        self.drop_read();
+        let in_piece = self.at as usize..self.at as usize + stored;
+        let piece = self.pieces.front().and_then(Kept::in_memory);
+        if let Some(payload) = piece.and_then(|piece| piece.get(in_piece.clone())) {
+            let as_it_is = std::ptr::eq(header.decode(payload, &mut self.raw)?, payload);
+            self.at += stored as u64;
+            if as_it_is {
+                self.block = Block::Piece { at: in_piece.start, len: stored };
             }
-            // What has been read is given back at once.
+        } else {
+            let mut payload = std::mem::take(&mut self.stored);
+            payload.resize(stored, 0);
+            self.fill(&mut payload)?;
+            if header.decode(&payload, &mut self.raw)?.as_ptr() == payload.as_ptr() {
+                self.block = Block::Stored;
+            }
+            self.stored = payload;
+        }
+        Ok(true)
+    }
+
+    /// Takes the next bytes.
+    fn fill(&mut self, mut buf: &mut [u8]) -> Result<()> {
+        while !buf.is_empty() {
+            self.drop_read();
+            let Some(piece) = self.pieces.front() else {
+                return Err(Error::retry("intermediate data ends too early"));
+            };
+            let here = buf.len().min((piece.len() - self.at) as usize);
+            let (head, rest) = buf.split_at_mut(here);
+            piece.read_at(head, self.at)?;
+            self.at += here as u64;
+            buf = rest;
+        }
+        Ok(())
+    }
+
+    /// Gives back the pieces that have been read.
+    fn drop_read(&mut self) {
+        while self.pieces.front().is_some_and(|piece| self.at >= piece.len()) {
             self.pieces.pop_front();
             self.at = 0;
         }
-        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::block::BlockCodec;
+    use super::super::run::{Place, Run, RunWriter};
+    use super::super::space::{Kept, Space};
+    use super::RunReader;
+
+    fn read(run: Run) -> crate::error::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let (mut reader, mut pairs) = (RunReader::new(run), Vec::new());
+        while reader.advance()? {
+            pairs.push((reader.key().to_vec(), reader.value().to_vec()));
+        }
+        Ok(pairs)
     }
 
-    fn decode(&mut self) -> Result<()> {
-        let piece = &self.pieces[0];
-        let mut header = [0; HEADER];
-        piece.read_at(&mut header, self.at)?;
-        let header = Header::parse(&header)?;
-        let from = self.at + HEADER as u64;
-        let stored = header.stored as usize;
-        self.at = from + stored as u64;
-        if let Kept::Memory(loan) = piece {
-            let Some(payload) = loan.bytes().get(from as usize..from as usize + stored) else {
-                return Err(Error::retry("intermediate data ends too early"));
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+        #[test]
+        fn blocks_are_read_wherever_pieces_are_cut(
+            mut cuts in proptest::collection::vec(0u64..700_000, 0..6),
+            memory in prop_oneof![Just(0u64), Just(1 << 30), Just(1 << 20)],
+            codec in prop_oneof![Just(BlockCodec::None), Just(BlockCodec::Zstd)],
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let space = Space::new(memory, dir.path().to_owned());
+            let mut writer = RunWriter::new(&space, codec);
+            let pair = |i: u64| {
+                let noise = i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+                (i.to_be_bytes().to_vec(), noise.repeat(1 + i as usize % 5))
             };
-            let decoded = header.decode(payload, &mut self.raw)?;
-            self.block = if std::ptr::eq(decoded, payload) {
-                Block::Piece { at: from as usize, len: stored }
-            } else {
-                Block::Raw
-            };
-        } else {
-            self.stored.resize(stored, 0);
-            piece.read_at(&mut self.stored, from)?;
-            let as_it_is = header.decode(&self.stored, &mut self.raw)?.as_ptr() == self.stored.as_ptr();
-            self.block = if as_it_is { Block::Stored } else { Block::Raw };
+            let pairs: Vec<_> = (0..20_000).map(pair).collect();
+            pairs.iter().for_each(|(key, value)| writer.push(key, value).unwrap());
+            let run = writer.end(&Arc::from("run")).unwrap();
+            let Place::Blocks(whole) = &run.pairs else { panic!() };
+            let mut bytes = Vec::new();
+            for piece in whole {
+                let from = bytes.len();
+                bytes.resize(from + piece.len() as usize, 0);
+                piece.read_at(&mut bytes[from..], 0).unwrap();
+            }
+            cuts.extend([0, bytes.len() as u64]);
+            cuts.retain(|&cut| cut <= bytes.len() as u64);
+            cuts.sort_unstable();
+            let kept = |cut: &[u64]| space.keep(&mut bytes[cut[0] as usize..cut[1] as usize].to_vec()).unwrap();
+            let mut pieces: Vec<Kept> = cuts.windows(2).map(kept).collect();
+            let again = Run { pairs: Place::Blocks(pieces.clone()), ..run.clone() };
+            prop_assert!(read(again).unwrap() == pairs);
+            let last = pieces.iter().rposition(|piece| !piece.is_empty()).unwrap();
+            pieces[last] = pieces[last].slice(0..pieces[last].len() - 1);
+            let short = Run { pairs: Place::Blocks(pieces), ..run };
+            let error = format!("{:?}", read(short).unwrap_err());
+            prop_assert!(error.contains("ends too early"), "{}", error);
         }
-        Ok(())
     }
 }

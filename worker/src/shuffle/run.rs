@@ -21,7 +21,7 @@ pub struct Run {
 /// Where a run's pairs are.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// In blocks: stretches of whole ones, in order.
+    /// In blocks, one after the other; a block may begin in one piece and end in another.
     Blocks(Vec<Kept>),
     /// Where they were sorted.
     Sorted(Sorted),

@@ -118,7 +118,10 @@ impl SortBuffer {
     ) -> Result<()> {
         for (partition, (place, _)) in (0..).zip(self.sort(values_sorted)) {
             let (arena, entries) = (&self.arena[..], &self.entries[..]);
-            each(partition, InOrder { arena, entries, place, ahead: Ahead::default(), span: Span::default() })?;
+            each(
+                partition,
+                InOrder { arena, entries, place, ahead: Ahead::default(), span: Span::default() },
+            )?;
         }
         self.arena.clear();
         self.entries.clear();
@@ -210,7 +213,9 @@ pub struct InOrder<'a> {
 impl Pairs for InOrder<'_> {
     #[inline]
     fn advance(&mut self) -> Result<bool> {
-        let Some(span) = self.ahead.next(self.arena, self.entries, &mut self.place)? else { return Ok(false) };
+        let Some(span) = self.ahead.next(self.arena, self.entries, &mut self.place)? else {
+            return Ok(false);
+        };
         self.span = span;
         Ok(true)
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -27,7 +28,12 @@ struct Scratch {
 #[derive(Clone, Debug)]
 pub enum Kept {
     /// In memory; given back to the budget when the last user is gone.
-    Memory(Arc<Loan>),
+    Memory {
+        /// The memory.
+        loan: Arc<Loan>,
+        /// Where in it the bytes are.
+        range: Range<usize>,
+    },
     /// In a scratch file.
     File {
         /// The file. It has no name any more: the space is free when the last user is gone.
@@ -98,7 +104,8 @@ impl Space {
         bytes.shrink_to_fit();
         if let Some(lease) = self.lease(bytes.capacity()) {
             let bytes = std::mem::take(bytes);
-            return Ok(Kept::Memory(Arc::new(Loan { bytes, _lease: lease })));
+            let range = 0..bytes.len();
+            return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _lease: lease }), range });
         }
         let (file, offset) = self.reserve(bytes.len() as u64)?;
         file.write_all_at(bytes, offset).map_err(|e| full_disk(&e))?;
@@ -150,7 +157,7 @@ impl Kept {
     /// Number of bytes.
     pub fn len(&self) -> u64 {
         match self {
-            Self::Memory(loan) => loan.bytes.len() as u64,
+            Self::Memory { range, .. } => range.len() as u64,
             Self::File { bytes, .. } => *bytes,
         }
     }
@@ -160,12 +167,36 @@ impl Kept {
         self.len() == 0
     }
 
+    /// The bytes of a range, which is cut at the end of what there is.
+    #[must_use]
+    pub fn slice(&self, wanted: Range<u64>) -> Self {
+        let (from, to) = (wanted.start.min(self.len()), wanted.end.min(self.len()));
+        match self {
+            Self::Memory { loan, range } => {
+                let range = range.start + from as usize..range.start + to as usize;
+                Self::Memory { loan: Arc::clone(loan), range }
+            }
+            Self::File { file, offset, .. } => {
+                Self::File { file: Arc::clone(file), offset: offset + from, bytes: to - from }
+            }
+        }
+    }
+
+    /// The bytes, if they are in memory.
+    #[inline]
+    pub fn in_memory(&self) -> Option<&[u8]> {
+        match self {
+            Self::Memory { loan, range } => loan.bytes().get(range.clone()),
+            Self::File { .. } => None,
+        }
+    }
+
     /// Fills `buf` from the byte at `at` on.
     pub fn read_at(&self, buf: &mut [u8], at: u64) -> Result<()> {
         match self {
-            Self::Memory(loan) => {
+            Self::Memory { .. } => {
                 let range = at as usize..at as usize + buf.len();
-                match loan.bytes.get(range) {
+                match self.in_memory().and_then(|bytes| bytes.get(range)) {
                     Some(bytes) => buf.copy_from_slice(bytes),
                     None => return Err(Error::retry("intermediate data ends too early")),
                 }
@@ -190,12 +221,15 @@ mod tests {
         for i in 0..5u8 {
             kept.push(space.keep(&mut vec![i; 400]).unwrap());
         }
-        assert_eq!(kept.iter().filter(|k| matches!(k, Kept::Memory(_))).count(), 2);
+        assert_eq!(kept.iter().filter(|k| matches!(k, Kept::Memory { .. })).count(), 2);
         assert_eq!(space.spilled(), 1200);
         for (i, k) in kept.iter().enumerate() {
             let mut buf = [9; 10];
             k.read_at(&mut buf, 390).unwrap();
             assert_eq!(buf, [i as u8; 10]);
+            let slice = k.slice(300..1000).slice(1..3);
+            slice.read_at(&mut buf[..2], 0).unwrap();
+            assert_eq!((slice.len(), buf[1]), (2, i as u8));
         }
         assert_eq!(
             std::fs::read_dir(dir.path().join("deep")).unwrap().count(),
@@ -204,7 +238,7 @@ mod tests {
         );
         drop(kept);
         assert!(
-            matches!(space.keep(&mut vec![1; 900]).unwrap(), Kept::Memory(_)),
+            matches!(space.keep(&mut vec![1; 900]).unwrap(), Kept::Memory { .. }),
             "the budget is given back"
         );
     }

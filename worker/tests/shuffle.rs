@@ -1,0 +1,74 @@
+//! Large and uneven shuffles: the answer stays right, and memory stays bounded.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::{Place, builtin};
+use serde_json::{Value, json};
+
+/// Pairs pass through as they are, the way of pods.
+fn identity(tasks: Value) -> Value {
+    let mut reduce = builtin("identity");
+    reduce["tasks"] = tasks;
+    json!({
+        "input": {"format": {"type": "KeyValue"}},
+        "map": {"parallelism": 2},
+        "reduce": reduce,
+        "shuffle": {"url": "file:shuffle/"},
+    })
+}
+
+fn line(key: &str, i: usize, bytes: usize) -> String {
+    format!("{key}\t{i:08}{}\n", "x".repeat(bytes))
+}
+
+#[test]
+fn a_map_task_may_have_more_for_a_reducer_than_one_request_fetches() {
+    let place = Place::new();
+    let text: String = (0..900).map(|i| line(&format!("{:04}", i * 7 % 900), i, 60_000)).collect();
+    place.write("in/a", &text);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let done = place.run(identity(json!(1))).unwrap();
+    assert!(done.counters.shuffle_bytes > 32 << 20);
+    assert!(place.output_text().lines().eq(lines));
+}
+
+#[test]
+fn a_single_hot_key_streams_through_a_reducer_that_could_not_hold_it() {
+    let mut place = Place::new();
+    place.resources.memory = 4 << 20;
+    let text: String = (0..2000).map(|i| line("hot", i, 10_000)).collect();
+    place.write("in/a", &text);
+    for fields in [
+        identity(json!(2)),
+        json!({"input": {"format": {"type": "KeyValue"}}, "reduce": builtin("identity")}),
+    ] {
+        std::fs::remove_dir_all(place.path("out")).ok();
+        let done = place.run(fields).unwrap();
+        assert_eq!(done.counters.reduce_input_groups, 1);
+        assert!(place.output_text() == text, "values stay in their order");
+    }
+}
+
+#[test]
+fn large_and_small_partitions_share_the_reduce_tasks() {
+    let place = Place::new();
+    // Without a number of tasks the plan makes more partitions than reduce tasks.
+    let text: String = (0..140).map(|i| line(&format!("{:03}", i % 40), i, 1 << 20)).collect();
+    place.write("in/a", &text);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let done = place.run(identity(Value::Null)).unwrap();
+    assert_eq!((done.outputs.len(), place.names("out").len()), (2, 3), "two parts and _SUCCESS");
+    let output = place.output_text();
+    let mut found: Vec<&str> = output.lines().collect();
+    found.sort_unstable();
+    assert!(found == lines);
+}
