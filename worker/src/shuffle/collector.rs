@@ -259,7 +259,7 @@ impl Collector {
             Sink::Sort(buffer) => {
                 let combines =
                     self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
-                if !combines && let Some(lease) = self.space.lease(buffer.bytes()) {
+                if !combines && let Some(lease) = self.space.lease(buffer.footprint()) {
                     let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
                     let sorted = std::mem::replace(buffer, next).into_sorted(values_sorted, lease);
                     for (runs, sorted) in self.runs.iter_mut().zip(sorted) {

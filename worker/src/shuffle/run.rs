@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::block::{BlockCodec, BlockWriter};
+use super::block::{BLOCK_BYTES, BlockCodec, BlockWriter};
 use super::sort::Sorted;
 use super::space::{Kept, Space};
 use crate::error::Result;
@@ -67,6 +67,10 @@ impl RunWriter {
     pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.records += 1;
         if self.blocks.push(key, value) {
+            if self.out.capacity() == 0 {
+                // At once: growing would copy, and leave what it grew out of behind.
+                self.out.reserve_exact(PIECE_BYTES + 2 * BLOCK_BYTES);
+            }
             self.blocks.end(&mut self.out)?;
             if self.out.len() >= PIECE_BYTES {
                 self.pieces.push(self.space.keep(&mut self.out)?);

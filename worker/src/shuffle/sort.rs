@@ -30,6 +30,8 @@ pub struct SortBuffer {
     entries: Vec<Entry>,
     sizes: Vec<Size>,
     limit: usize,
+    /// Bytes that it has held at most.
+    touched: usize,
 }
 
 /// What a partition has.
@@ -53,6 +55,7 @@ impl SortBuffer {
             entries: Vec::with_capacity(limit / LEAST_PAIR + 1),
             sizes: vec![Size::default(); partitions as usize],
             limit,
+            touched: 0,
         }
     }
 
@@ -71,10 +74,14 @@ impl SortBuffer {
         self.bytes() >= self.limit
     }
 
-    /// Bytes that it holds.
     #[inline]
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.arena.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    /// Bytes of memory that it takes: what has been touched stays, also when it is empty.
+    pub fn footprint(&self) -> usize {
+        self.touched.max(self.bytes())
     }
 
     /// Whether another pair of this size goes in beside those that are there.
@@ -123,6 +130,7 @@ impl SortBuffer {
                 InOrder { arena, entries, place, ahead: Ahead::default(), span: Span::default() },
             )?;
         }
+        self.touched = self.footprint();
         self.arena.clear();
         self.entries.clear();
         Ok(())
@@ -299,6 +307,16 @@ mod tests {
             (1, "abcdefghij", 3),
         ];
         assert_eq!(found, expected.map(|(p, key, i)| (p, key.to_owned(), i)));
+    }
+
+    #[test]
+    fn a_buffer_that_was_full_takes_its_memory_also_when_it_is_empty() {
+        let mut buffer = SortBuffer::new(1, 1000);
+        buffer.push(0, &[7; 400], b"");
+        let full = buffer.footprint();
+        buffer.drain(false, |_, _| Ok(())).unwrap();
+        buffer.push(0, b"key", b"value");
+        assert!(full > 400 && buffer.footprint() == full);
     }
 
     #[test]
