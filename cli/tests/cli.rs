@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -200,6 +201,52 @@ fn credentials_that_are_missing_are_said_to_be() {
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("no credentials for s3://b/"), "{}", stderr(&output));
     assert_eq!(code(&place.run(&["validate", "job.yaml"])), 0, "a valid manifest needs no credentials");
+}
+
+/// Answers each request with `answer`, on loopback; its address.
+fn serve(answer: &'static str) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            while head.next().is_some_and(|line| !line.is_empty()) {}
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn stores_without_tls_are_reached_where_there_are_no_certificate_authorities() {
+    let place = Place::new();
+    let run = |fields: &Value| {
+        place.manifest(fields);
+        let mut command = place.command(&["run", "job.yaml", "--quiet"]);
+        command.env("SSL_CERT_FILE", "/nowhere/ca.crt").env("SSL_CERT_DIR", "/nowhere");
+        command.env("AWS_ACCESS_KEY_ID", "k").env("AWS_SECRET_ACCESS_KEY", "s").output().unwrap()
+    };
+    let web = serve("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nto be\n");
+    let output = run(&json!({"input": {"urls": [format!("http://{web}/x")]}}));
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let result = std::fs::read_to_string(place.path().join("out/part-00000")).unwrap();
+    assert_eq!(result, "be\t1\nto\t1\n");
+    // That they are missing shows where they are needed.
+    let output =
+        run(&json!({"input": {"urls": ["https://127.0.0.1:9/x"]}, "output": {"url": "file:other/"}}));
+    assert!(stderr(&output).contains("can't reach https://127.0.0.1:9/"), "{}", stderr(&output));
+    // A bucket that is empty.
+    let bucket = serve(
+        "HTTP/1.1 200 OK\r\nContent-Length: 105\r\nConnection: close\r\n\r\n\
+         <ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>",
+    );
+    let output = run(&json!({
+        "input": {"urls": ["s3://b/in/"]},
+        "output": {"url": "file:other/"},
+        "storage": {"s3": {"endpoint": format!("http://{bucket}")}},
+    }));
+    assert!(stderr(&output).contains("s3://b/in/ matches no object"), "{}", stderr(&output));
 }
 
 #[test]

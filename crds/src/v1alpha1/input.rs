@@ -10,7 +10,8 @@ use crate::quantity::Bytes;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Input {
     /// Objects, prefixes (ending in `/`) or globs (`*`, `**`, `?`, `[a-z]`, `{a,b}`) under
-    /// `file://` or `s3://bucket/`. `file:` may be relative to the manifest in `mapreduce run`.
+    /// `file://` or `s3://bucket/`, and objects under `http(s)://`. `file:` may be relative to the manifest in
+    /// `mapreduce run`.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 1024), inner(length(min = 1, max = 2048))))]
     pub urls: Vec<String>,
 

@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use mapreduce_api::v1alpha1::Input;
 
 use crate::error::{Error, Result};
-use crate::storage::{Entry, Location, Stores};
+use crate::storage::{Entry, Location, Scheme, Stores};
 
 /// An object of the input.
 #[derive(Clone, Debug)]
@@ -41,6 +41,10 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Vec<Object>> {
         location: Location { key: entry.key.clone(), ..place.clone() },
         entry,
     };
+    if Stores::parse(url)?.0 == Scheme::Http {
+        // It is one object's: what is behind a `?` is no pattern.
+        return Ok(place.store.head(&place.key)?.into_iter().map(object).collect());
+    }
     let glob = place.key.find(['*', '?', '[', '{']);
     let (prefix, recursive, pattern) = match glob {
         None if place.key.is_empty() || place.key.ends_with('/') => {
@@ -88,8 +92,8 @@ fn compile(url: &str, pattern: &str) -> Result<GlobMatcher> {
 /// Checks the URLs' form without reaching anything.
 pub fn check_urls(input: &Input) -> Result<()> {
     for url in &input.urls {
-        let (_, path) = Stores::parse(url)?;
-        if path.contains(['*', '?', '[', '{']) {
+        let (scheme, path) = Stores::parse(url)?;
+        if scheme != Scheme::Http && path.contains(['*', '?', '[', '{']) {
             compile(url, path)?;
         }
     }

@@ -249,7 +249,7 @@ fn damaged(url: &str, error: ParquetError) -> Error {
 struct Ranges {
     source: Arc<Mutex<Kept>>,
     size: u64,
-    /// Whether all of it is kept: it was compressed as a whole.
+    /// Whether all of it is kept: it was compressed as a whole, or comes only in one piece.
     is_whole: bool,
 }
 
@@ -267,7 +267,8 @@ impl Ranges {
         let place = stores.locate(&split.url)?;
         let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
         let (mut size, mut stretches, mut is_whole) = (split.size, Vec::new(), false);
-        if codec_of(&place, &entry, compression)? != Codec::None {
+        let can_seek = place.store.has_ranges(&entry.key)?;
+        if !can_seek || codec_of(&place, &entry, compression)? != Codec::None {
             let mut content = Vec::new();
             open(split, compression, 0, stores)?.content.read_to_end(&mut content)?;
             size = content.len() as u64;

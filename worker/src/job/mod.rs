@@ -92,9 +92,9 @@ pub struct Checked {
 /// Checks a manifest without reaching anything, or asking for credentials.
 pub fn check(spec: &MapReduceJobSpec) -> Result<Checked> {
     check_urls(&spec.input).map_err(|e| e.context_usage("spec.input.urls"))?;
-    Stores::parse(&spec.output.url).map_err(|e| e.context_usage("spec.output.url"))?;
+    Stores::parse_writable(&spec.output.url).map_err(|e| e.context_usage("spec.output.url"))?;
     if let Some(url) = &spec.shuffle.url {
-        Stores::parse(url).map_err(|e| e.context_usage("spec.shuffle.url"))?;
+        Stores::parse_writable(url).map_err(|e| e.context_usage("spec.shuffle.url"))?;
     }
     if spec.input.split_size.0 == 0 {
         return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));

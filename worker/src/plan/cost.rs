@@ -38,7 +38,7 @@ impl Cost {
     /// The requests of a planned job.
     pub fn of(job: &Job, planned: &Planned) -> Self {
         let spec = &job.file.spec;
-        let in_bucket = |url: &str| !matches!(Stores::parse(url), Ok((Scheme::File, _)) | Err(_));
+        let in_bucket = |url: &str| matches!(Stores::parse(url), Ok((Scheme::S3, _)));
         let summary = &planned.plan.summary;
         let (maps, reduces) = (u64::from(summary.map_tasks), u64::from(summary.reduce_tasks));
         let parts = u64::from(summary.partitions);

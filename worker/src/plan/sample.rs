@@ -4,11 +4,11 @@
 //! that come out are cut into partitions of about equal weight.
 
 use super::MapTask;
+use super::splits::why_whole;
 use crate::error::Result;
 use crate::function::TaskContext;
-use crate::input::codec::Codec;
 use crate::input::reader::Reader;
-use crate::input::source::{Split, codec_of};
+use crate::input::source::Split;
 use crate::job::Job;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::partition;
@@ -52,7 +52,7 @@ fn pieces(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
 fn can_cut(job: &Job, split: &Split) -> Result<bool> {
     let place = job.stores.locate(&split.url)?;
     let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
-    Ok(job.format.can_be_split() && codec_of(&place, &entry, job.file.spec.input.compression)? == Codec::None)
+    Ok(why_whole(job, &place, &entry)?.is_none())
 }
 
 fn keys(job: &Job, piece: &Split) -> Result<Vec<Vec<u8>>> {

@@ -8,6 +8,7 @@ use crate::input::codec::Codec;
 use crate::input::list::Object;
 use crate::input::source::{Split, codec_of};
 use crate::job::Job;
+use crate::storage::{Entry, Location};
 
 /// What one map task reads, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ pub(super) fn divide(
         let size = object.entry.size;
         let mut parts = size.div_ceil(target);
         if parts > 1
-            && let Some(why) = why_whole(object, job)?
+            && let Some(why) = why_whole(job, &object.location, &object.entry)?
         {
             unsplit.push(Unsplit { url: object.url.clone(), bytes: size, why });
             parts = 1;
@@ -81,11 +82,14 @@ pub(super) fn divide(
 }
 
 /// Why an object can't be cut, if it can't.
-fn why_whole(object: &Object, job: &Job) -> Result<Option<String>> {
+pub(super) fn why_whole(job: &Job, place: &Location, entry: &Entry) -> Result<Option<String>> {
     if let Some(why) = job.format.why_whole() {
         return Ok(Some(why.to_owned()));
     }
-    Ok(match codec_of(&object.location, &object.entry, job.file.spec.input.compression)? {
+    if !place.store.has_ranges(&entry.key)? {
+        return Ok(Some("its server gives it in one piece only".to_owned()));
+    }
+    Ok(match codec_of(place, entry, job.file.spec.input.compression)? {
         Codec::None => None,
         codec => Some(format!("it is {} data", format!("{codec:?}").to_lowercase())),
     })

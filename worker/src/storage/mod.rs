@@ -3,12 +3,12 @@
 //! ```text
 //!  Stores ── "s3://b/k" ──> Location { store: Arc<dyn Store>, key: "k", base: "s3://b/" }
 //!                                          │
-//!                     ┌────────────────────┴───────────────┐
-//!                FileStore (std::fs)              ObjectStores (object_store on a tokio runtime)
+//!                     ┌───────────────────┬────────────────┴───────────────┐
+//!            FileStore (std::fs)   ObjectStores (object_store)   HttpStore (web servers, read only)
 //! ```
 //!
 //! Tasks are CPU-bound and run on plain threads, so the interface blocks; the object stores do
-//! their waiting on a runtime of their own. Besides reading and writing whole objects, a store
+//! their waiting on a tokio runtime of their own. Besides reading and writing whole objects, a store
 //! offers the two things that the commit protocol stands on:
 //!
 //! * [`Store::create`] writes an object only where there is none, and says who was first;
@@ -18,8 +18,10 @@
 pub(crate) mod authorities;
 mod explain;
 mod file;
+mod http;
 mod object;
 mod url;
+mod wait;
 
 use std::fmt;
 use std::io::Read;
@@ -89,6 +91,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>>;
     /// One object, if it is there.
     fn head(&self, key: &str) -> Result<Option<Entry>>;
+    /// Whether a range of an object can be read without all that is before it.
+    fn has_ranges(&self, _key: &str) -> Result<bool> {
+        Ok(true)
+    }
     /// A stream over a range of an object of this version; an error when the object has changed.
     fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>>;
     /// A range of an object, whole.

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::io::{self, Read};
+use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -17,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::explain::{explain, is_missing};
+use super::wait::{PieceReader, Waiter};
 use super::{Created, Entry, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
 
@@ -36,8 +36,7 @@ pub struct ObjectStores {
     base: String,
     objects: Arc<dyn ObjectStore>,
     uploads: Arc<dyn MultipartStore>,
-    runtime: Handle,
-    cancel: CancellationToken,
+    waiter: Waiter,
 }
 
 impl fmt::Debug for ObjectStores {
@@ -56,17 +55,11 @@ impl ObjectStores {
         cancel: CancellationToken,
     ) -> Self {
         let uploads: Arc<dyn MultipartStore> = Arc::<S>::clone(&store);
-        Self { base, objects: store, uploads, runtime, cancel }
+        Self { base, objects: store, uploads, waiter: Waiter { runtime, cancel } }
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => Err(Error::cancelled()),
-                done = work => done,
-            }
-        })
+        self.waiter.wait(work)
     }
 
     fn path(&self, key: &str) -> Result<Path> {
@@ -115,8 +108,9 @@ impl Store for ObjectStores {
         let path = self.path(&entry.key)?;
         let (send, receive) = tokio::sync::mpsc::channel(1);
         let (store, entry) = (self.clone(), entry.clone());
+        let bytes = range.end - range.start;
         let starts = (range.start..range.end).step_by(READ_BYTES as usize);
-        let task = self.runtime.spawn(async move {
+        let task = self.waiter.runtime.spawn(async move {
             let mut pieces = futures::stream::iter(starts)
                 .map(|start| {
                     let piece = start..range.end.min(start + READ_BYTES);
@@ -149,7 +143,7 @@ impl Store for ObjectStores {
                 }
             }
         });
-        Ok(Box::new(ObjectReader { store: self.clone(), receive, piece: Bytes::new(), task }))
+        Ok(Box::new(PieceReader::new(self.waiter.clone(), receive, bytes, task)))
     }
 
     fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
@@ -202,7 +196,7 @@ impl Store for ObjectStores {
         let paths: Vec<_> = keys.iter().map(|key| self.path(key)).collect::<Result<_>>()?;
         let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
         // Removing is what an interrupted job does last: it is not itself interrupted.
-        self.runtime.block_on(async {
+        self.waiter.runtime.block_on(async {
             let mut deleted = self.objects.delete_stream(paths);
             while let Some(result) = deleted.next().await {
                 match result {
@@ -232,7 +226,7 @@ impl Store for ObjectStores {
         let path = self.path(key)?;
         let parts =
             parts.iter().map(|content_id| object_store::multipart::PartId { content_id: content_id.clone() });
-        let done = self.runtime.block_on(self.uploads.complete_multipart(&path, id, parts.collect()));
+        let done = self.waiter.runtime.block_on(self.uploads.complete_multipart(&path, id, parts.collect()));
         match done {
             Ok(_) => Ok(()),
             // An upload that is gone while its object is there was completed before.
@@ -246,7 +240,7 @@ impl Store for ObjectStores {
     fn abort(&self, key: &str, staged: &Staged) -> Result<()> {
         let Staged::Upload { id, .. } = staged else { return Err(self.wrong_kind(key)) };
         let path = self.path(key)?;
-        match self.runtime.block_on(self.uploads.abort_multipart(&path, id)) {
+        match self.waiter.runtime.block_on(self.uploads.abort_multipart(&path, id)) {
             Err(e) if !is_missing(&e) => Err(self.error("remove", key, &e)),
             _ => Ok(()),
         }
@@ -259,35 +253,6 @@ impl ObjectStores {
             "the commit record of {}{key} was not written by this kind of store",
             self.base
         ))
-    }
-}
-
-/// A stream of pieces that a task on the runtime fetches ahead.
-struct ObjectReader {
-    store: ObjectStores,
-    receive: tokio::sync::mpsc::Receiver<Result<Bytes>>,
-    piece: Bytes,
-    task: JoinHandle<()>,
-}
-
-impl Read for ObjectReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.piece.is_empty() {
-            let Self { store, receive, .. } = self;
-            match store.wait(async { receive.recv().await.transpose() })? {
-                Some(piece) => self.piece = piece,
-                None => return Ok(0),
-            }
-        }
-        let n = buf.len().min(self.piece.len());
-        buf[..n].copy_from_slice(&self.piece.split_to(n));
-        Ok(n)
-    }
-}
-
-impl Drop for ObjectReader {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -322,7 +287,7 @@ impl Upload {
         let (uploads, path, number) = (Arc::clone(&self.store.uploads), self.path.clone(), self.sent);
         self.sent += 1;
         let part = async move { uploads.put_part(&path, &id, number, payload).await };
-        self.under_way.push_back(self.store.runtime.spawn(part));
+        self.under_way.push_back(self.store.waiter.runtime.spawn(part));
         Ok(())
     }
 

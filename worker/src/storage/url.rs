@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mapreduce_api::v1alpha1::{S3Storage, Storage};
 use object_store::aws::AmazonS3Builder;
+use object_store::client::{HttpConnector as _, ReqwestConnector};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::authorities;
 use super::file::FileStore;
+use super::http::{HttpStore, Retries};
 use super::object::ObjectStores;
+use super::wait::Waiter;
 use super::{SharedStore, Store};
 use crate::error::{Error, Result};
 
@@ -25,6 +28,8 @@ pub enum Scheme {
     File,
     /// `s3://`
     S3,
+    /// `http://` and `https://`: one object, which is only read.
+    Http,
 }
 
 /// A place in a store: an object, a prefix, or the fixed part of a glob.
@@ -119,7 +124,27 @@ impl Stores {
             }
             return Ok((Scheme::File, path));
         }
-        Err(Error::usage(format!("`{url}` is no URL that can be read or written: use file:// or s3://")))
+        if url.starts_with("http://") || url.starts_with("https://") {
+            check_http(url)?;
+            return Ok((Scheme::Http, url));
+        }
+        Err(Error::usage(format!(
+            "`{url}` is no URL that can be read or written: use file:// or s3://, or https:// for input"
+        )))
+    }
+
+    /// Takes apart a URL that something is to be written to.
+    ///
+    /// # Errors
+    ///
+    /// A usage error, as [`Self::parse`]'s, also for what can only be read.
+    pub fn parse_writable(url: &str) -> Result<(Scheme, &str)> {
+        match Self::parse(url)? {
+            (Scheme::Http, _) => Err(Error::usage(format!(
+                "`{url}` can only be read: a web server takes no output, use file:// or s3://"
+            ))),
+            parsed => Ok(parsed),
+        }
     }
 
     /// The place that a URL names.
@@ -140,18 +165,47 @@ impl Stores {
             Scheme::S3 => {
                 let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
                 let base = format!("s3://{bucket}/");
-                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-                let store = match open.get(&base) {
-                    Some(store) => Arc::clone(store),
-                    None => {
-                        let store = self.s3(bucket, &base)?;
-                        open.insert(base.clone(), Arc::clone(&store));
-                        store
-                    }
-                };
+                let store = self.opened(&base, || self.s3(bucket, &base))?;
                 Ok(Location { store, base, key: key.to_owned() })
             }
+            Scheme::Http => {
+                let (base, key) = split_http(url);
+                let store = self.opened(base, || self.http(base))?;
+                Ok(Location { store, base: base.to_owned(), key: key.to_owned() })
+            }
         }
+    }
+
+    /// The store of URLs that begin with `base`, opened when it is first asked for.
+    fn opened(&self, base: &str, open: impl FnOnce() -> Result<SharedStore>) -> Result<SharedStore> {
+        let mut stores = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(base) {
+            return Ok(Arc::clone(store));
+        }
+        let store = open()?;
+        stores.insert(base.to_owned(), Arc::clone(&store));
+        Ok(store)
+    }
+
+    fn http(&self, base: &str) -> Result<SharedStore> {
+        let is_plain = base.starts_with("http://");
+        let fail = |e| Error::permanent(format!("can't reach {base}")).because(e);
+        let options = options()?
+            // From http:// one may be sent on to https://, but not the other way round.
+            .with_allow_http(is_plain)
+            // An object that is read in one piece takes as long as it takes.
+            .with_timeout_disabled()
+            .with_read_timeout(std::time::Duration::from_mins(1));
+        let client = match ReqwestConnector::default().connect(&options) {
+            // Here are no certificate authorities. Without TLS there is no need of them.
+            Err(_) if is_plain => {
+                let options = options.with_no_system_certificates(true);
+                ReqwestConnector::default().connect(&options).map_err(fail)?
+            }
+            client => client.map_err(fail)?,
+        };
+        let waiter = Waiter { runtime: self.runtime.clone(), cancel: self.cancel.clone() };
+        Ok(Arc::new(HttpStore::new(base.to_owned(), client, Retries::default(), waiter)))
     }
 
     fn s3(&self, bucket: &str, base: &str) -> Result<SharedStore> {
@@ -173,14 +227,11 @@ impl Stores {
         if let Some(region) = region {
             builder = builder.with_region(region);
         }
-        let options = authorities::brought()?
-            .into_iter()
-            .fold(ClientOptions::new(), ClientOptions::with_root_certificate)
+        let options = options()?
             .with_allow_http(http)
-            // No certificate is looked at where no TLS is spoken, so that a user's image without a CA
-            // bundle will do; over https:// the client can't even be made without one.
-            .with_allow_invalid_certificates(http)
-            .with_connect_timeout(std::time::Duration::from_secs(5))
+            // No certificate is looked at where no TLS is spoken, so that an image without certificate
+            // authorities will do: with them the client can't be made where there are none.
+            .with_no_system_certificates(http)
             .with_timeout(std::time::Duration::from_mins(2));
         let store = builder
             .with_client_options(options)
@@ -189,6 +240,53 @@ impl Stores {
         let store =
             ObjectStores::new(base.to_owned(), Arc::new(store), self.runtime.clone(), self.cancel.clone());
         Ok(Arc::new(store) as Arc<dyn Store>)
+    }
+}
+
+/// What the clients of all stores have in common.
+fn options() -> Result<ClientOptions> {
+    Ok(authorities::brought()?
+        .into_iter()
+        .fold(ClientOptions::new(), ClientOptions::with_root_certificate)
+        .with_connect_timeout(std::time::Duration::from_secs(5)))
+}
+
+/// Checks the URL of one object of a web server.
+fn check_http(url: &str) -> Result<()> {
+    let fail = |why: &str| Err(Error::usage(format!("`{url}` {why}")));
+    let parsed = match url::Url::parse(url) {
+        Ok(parsed) => parsed,
+        Err(error) => return fail(&format!("is no URL: {error}")),
+    };
+    let (_, key) = split_http(url);
+    let path = key.split('?').next().unwrap_or_default();
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return fail(
+            "holds a user's name or password, which every message about it would show: leave them out",
+        );
+    }
+    if url.contains('#') {
+        return fail("holds a `#`, which is no part of an object's URL: write %23");
+    }
+    if let Some(at) = path.find(['*', '[', '{']) {
+        let sign = &path[at..=at];
+        return fail(&format!(
+            "holds a `{sign}`, but a web server has no list of its objects to match: name each object, or write %{:02X} for the sign",
+            path.as_bytes()[at]
+        ));
+    }
+    if key.is_empty() || path.ends_with('/') && path.len() == key.len() {
+        return fail("is a prefix, but a web server has no list of its objects: name each object");
+    }
+    Ok(())
+}
+
+/// `https://host:port/` and what is behind it.
+fn split_http(url: &str) -> (&str, &str) {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    match url[host..].find(['/', '?']) {
+        Some(at) => url.split_at(host + at + usize::from(url.as_bytes()[host + at] == b'/')),
+        None => (url, ""),
     }
 }
 
@@ -268,12 +366,42 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_a_usage_error_that_shows_it() {
-        for url in ["books/x", "ftp://h/x", "s3:///k", "s3://", "file:"] {
+        for url in [
+            "books/x",
+            "ftp://h/x",
+            "s3:///k",
+            "s3://",
+            "file:",
+            "http://",
+            "http://h",
+            "https://h/",
+            "https://h/folder/",
+            "https://h:99999/x",
+            "https://h/*.txt",
+            "https://h/x{1,2}",
+            "https://user:secret@h/x",
+            "https://h/x#part",
+        ] {
             let error = Stores::parse(url).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);
             assert!(error.to_string().contains(url), "{error}");
         }
         assert_eq!(Stores::parse("s3://b/k%2f").unwrap(), (Scheme::S3, "b/k%2f"));
         assert_eq!(Stores::parse("file:../x").unwrap(), (Scheme::File, "../x"));
+        for url in ["http://h:80/a b", "https://h/x?signed=1&of=a/*", "http://[::1]/x", "http://h/?n=1"] {
+            assert_eq!(Stores::parse(url).unwrap(), (Scheme::Http, url));
+        }
+        assert_eq!(Stores::parse_writable("https://h/x").unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn a_web_servers_url_is_its_host_and_the_rest_as_written() {
+        for (url, parts) in [
+            ("http://h/a/b", ("http://h/", "a/b")),
+            ("https://h:8/a?b=/c", ("https://h:8/", "a?b=/c")),
+            ("http://h?q", ("http://h", "?q")),
+        ] {
+            assert_eq!(super::split_http(url), parts);
+        }
     }
 }

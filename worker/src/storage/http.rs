@@ -1,0 +1,447 @@
+//! Objects on web servers: read, one by one, by their URLs.
+//!
+//! ```text
+//!  GET, Range: bytes=0-0 ──> 206, Content-Range: bytes 0-0/1234   1,234 bytes, any range of them
+//!                       ├──> 200, Content-Length: 1234            1,234 bytes, in one piece
+//!                       ├──> 200                                  in one piece, counted by reading it
+//!                       └──> 404                                  no object
+//! ```
+//!
+//! HEAD is not asked: servers that refuse it, signed URLs for GET alone, and answers without a length are
+//! common. An answer is taken for what it says it is: who has asked for a range and gets all of the object
+//! reads up to it. An object whose ETag (without one: time of change) or size differs from the plan's has
+//! changed.
+
+mod answer;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::Read;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::{StatusCode, header};
+use object_store::client::{HttpClient, HttpError, HttpRequestBody, HttpResponse};
+use tokio::sync::mpsc::Sender;
+
+use self::answer::{ContentRange, header_of, innermost, is_lost, is_passing, pause, retry_after};
+use super::wait::{PieceReader, Waiter};
+use super::{Created, Entry, Staged, StagedWriter, Store};
+use crate::error::{Error, Result};
+
+/// Bytes of one request of a stream, where the server gives ranges.
+const READ_BYTES: u64 = 8 << 20;
+/// Requests of one stream under way at once.
+const READ_AHEAD: usize = 3;
+
+/// How often a request is repeated that the server couldn't answer now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retries {
+    pub(super) most: u32,
+    /// Before the first repetition; it doubles with each.
+    pub(super) pause: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { most: 8, pause: Duration::from_millis(100) }
+    }
+}
+
+/// One web server.
+#[derive(Clone)]
+pub(super) struct HttpStore {
+    base: String,
+    client: HttpClient,
+    retries: Retries,
+    waiter: Waiter,
+    /// What is known of objects.
+    known: Arc<Mutex<HashMap<String, Known>>>,
+}
+
+/// An object, as the server describes it.
+#[derive(Clone, Debug)]
+struct Known {
+    size: u64,
+    version: Option<String>,
+    has_ranges: bool,
+}
+
+/// An answer that has content: all of the object, or from the byte on that was asked for.
+struct Answer {
+    /// Where the content begins.
+    start: u64,
+    /// The object's bytes, if the server says so.
+    size: Option<u64>,
+    version: Option<String>,
+    response: HttpResponse,
+}
+
+impl fmt::Debug for HttpStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpStore({})", self.base)
+    }
+}
+
+/// Why there is no answer.
+enum Failed {
+    Missing,
+    /// The range is not in the object, which has so many bytes.
+    OutOfRange(Option<u64>),
+    Other(Error),
+}
+
+enum RequestError {
+    Url(Error),
+    Http(HttpError),
+}
+
+impl HttpStore {
+    /// A server whose objects' URLs begin with `base`.
+    pub(super) fn new(base: String, client: HttpClient, retries: Retries, waiter: Waiter) -> Self {
+        Self { base, client, retries, waiter, known: Arc::default() }
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("{}{key}", self.base)
+    }
+
+    fn changed(&self, key: &str) -> Error {
+        Error::permanent(format!("{} changed while the job was reading it: run the job again", self.url(key)))
+    }
+
+    fn cut_off(&self, key: &str) -> Error {
+        Error::retry(format!("can't read {}", self.url(key))).because("the connection ended too early")
+    }
+
+    fn broken(&self, key: &str, error: &HttpError) -> Error {
+        Error::retry(format!("can't read {}", self.url(key))).because(innermost(error))
+    }
+
+    /// Asks for an object or a range of it; again, after a pause, where the server may answer later.
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Answer, Failed> {
+        let mut attempt = 0;
+        loop {
+            let (cause, asked) = match self.request(key, range.clone()).await {
+                Ok(response) if is_passing(response.status()) => {
+                    (format!("the server answers {}", response.status()), retry_after(&response))
+                }
+                Ok(response) => return self.answer(key, range.as_ref(), response),
+                Err(RequestError::Http(error)) if is_lost(&error) => (innermost(&error), None),
+                Err(RequestError::Http(error)) => return Err(Failed::Other(self.broken(key, &error))),
+                Err(RequestError::Url(error)) => return Err(Failed::Other(error)),
+            };
+            if attempt == self.retries.most {
+                let error = Error::retry(format!("can't read {}", self.url(key))).because(cause);
+                return Err(Failed::Other(error));
+            }
+            tracing::debug!(url = self.url(key), cause, attempt, "A request is repeated.");
+            tokio::time::sleep(asked.unwrap_or_else(|| pause(self.retries.pause, attempt))).await;
+            attempt += 1;
+        }
+    }
+
+    async fn request(&self, key: &str, range: Option<Range<u64>>) -> Result<HttpResponse, RequestError> {
+        let url = self.url(key);
+        let wrong = |why: String| RequestError::Url(Error::usage(format!("`{url}` is no URL: {why}")));
+        // What a URL must not hold as it is, spaces and letters of other scripts, is encoded here.
+        let parsed = url::Url::parse(&url).map_err(|e| wrong(e.to_string()))?;
+        let mut request = http::Request::get(parsed.as_str());
+        if let Some(Range { start, end }) = range {
+            request = request.header(header::RANGE, format!("bytes={start}-{}", end - 1));
+        }
+        let request = request.body(HttpRequestBody::empty()).map_err(|e| wrong(e.to_string()))?;
+        self.client.execute(request).await.map_err(RequestError::Http)
+    }
+
+    fn answer(
+        &self,
+        key: &str,
+        range: Option<&Range<u64>>,
+        response: HttpResponse,
+    ) -> Result<Answer, Failed> {
+        let url = self.url(key);
+        let text = |name| header_of(&response, name);
+        let version = text(header::ETAG).or_else(|| text(header::LAST_MODIFIED)).map(str::to_owned);
+        let content_range = text(header::CONTENT_RANGE).and_then(ContentRange::parse);
+        let status = response.status();
+        let refused = |message: String| {
+            Err(Failed::Other(Error::permanent(message).because(format_args!("the server answers {status}"))))
+        };
+        match (status, range) {
+            (StatusCode::OK, _) => {
+                let size = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+                Ok(Answer { start: 0, size, version, response })
+            }
+            (StatusCode::PARTIAL_CONTENT, Some(range)) => match content_range {
+                Some(ContentRange { start: Some(start), size }) if start == range.start => {
+                    Ok(Answer { start, size, version, response })
+                }
+                _ => refused(format!("can't read {url}: the server gives another range than asked for")),
+            },
+            (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Err(Failed::Missing),
+            (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => {
+                Err(Failed::OutOfRange(content_range.and_then(|range| range.size)))
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                refused(format!("can't read {url}: the server doesn't allow it"))
+            }
+            _ => refused(format!("can't read {url}")),
+        }
+    }
+
+    /// Looks what there is, once.
+    async fn look(&self, key: &str) -> Result<Option<Known>> {
+        let mut answer = self.get(key, Some(0..1)).await;
+        if let Err(Failed::OutOfRange(size)) = answer {
+            if size == Some(0) {
+                return Ok(Some(Known { size: 0, version: None, has_ranges: false }));
+            }
+            answer = self.get(key, None).await;
+        }
+        match answer {
+            Ok(Answer { size: Some(size), version, response, .. }) => {
+                let has_ranges = response.status() == StatusCode::PARTIAL_CONTENT;
+                Ok(Some(Known { size, version, has_ranges }))
+            }
+            Ok(Answer { version, .. }) => {
+                Ok(Some(Known { size: self.count(key).await?, version, has_ranges: false }))
+            }
+            Err(Failed::Missing) => Ok(None),
+            Err(failed) => Err(self.failed(key, failed)),
+        }
+    }
+
+    /// The bytes of an object whose server doesn't tell them.
+    async fn count(&self, key: &str) -> Result<u64> {
+        let answer = self.get(key, None).await.map_err(|failed| self.failed(key, failed))?;
+        let mut content = answer.response.into_body().bytes_stream();
+        let mut size = 0;
+        while let Some(piece) = content.next().await {
+            size += piece.map_err(|error| self.broken(key, &error))?.len() as u64;
+        }
+        Ok(size)
+    }
+
+    fn failed(&self, key: &str, failed: Failed) -> Error {
+        match failed {
+            Failed::Missing => Error::permanent(format!("there is no object {}", self.url(key))),
+            Failed::OutOfRange(_) => self.changed(key),
+            Failed::Other(error) => error,
+        }
+    }
+
+    fn known(&self, key: &str) -> Result<Option<Known>> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lock().get(key).cloned();
+        if found.is_some() {
+            return Ok(found);
+        }
+        let found = self.waiter.wait(self.look(key))?;
+        if let Some(known) = &found {
+            lock().insert(key.to_owned(), known.clone());
+        }
+        Ok(found)
+    }
+
+    /// A range of an object, whole. An answer that ends before is continued by another.
+    async fn piece(&self, entry: &Entry, range: Range<u64>) -> Result<Bytes> {
+        let mut piece = Vec::with_capacity((range.end - range.start) as usize);
+        let mut attempt = 0;
+        while (piece.len() as u64) < range.end - range.start {
+            let before = piece.len();
+            let from = range.start + before as u64;
+            let mut content = self.open_content(entry, from..range.end, range.end).await?;
+            let read = content.read_to_end(&mut piece).await;
+            if piece.len() > before && read.as_ref().err().is_none_or(Error::is_retryable) {
+                continue;
+            }
+            let error = read.err().unwrap_or_else(|| self.cut_off(&entry.key));
+            if !error.is_retryable() || attempt == self.retries.most {
+                return Err(error);
+            }
+            tokio::time::sleep(pause(self.retries.pause, attempt)).await;
+            attempt += 1;
+        }
+        Ok(piece.into())
+    }
+
+    /// Asks for `asked` and reads what the answer holds of it, up to `end` if it holds more.
+    async fn open_content<'a>(
+        &'a self,
+        entry: &'a Entry,
+        asked: Range<u64>,
+        end: u64,
+    ) -> Result<Content<'a>> {
+        let answer = self.get(&entry.key, Some(asked.clone())).await;
+        let answer = answer.map_err(|failed| self.failed(&entry.key, failed))?;
+        let other_version = matches!((&answer.version, &entry.version), (Some(a), Some(b)) if a != b);
+        if other_version || answer.size.is_some_and(|size| size != entry.size) {
+            return Err(self.changed(&entry.key));
+        }
+        let is_whole = answer.response.status() == StatusCode::OK;
+        Ok(Content {
+            store: self,
+            key: &entry.key,
+            is_whole,
+            at: answer.start,
+            wanted: asked.start..if is_whole { end } else { asked.end },
+            // Only who reads on sees that an object of unknown length has grown.
+            grown_behind: (answer.size.is_none() && end == entry.size).then_some(entry.size),
+            body: answer.response.into_body().bytes_stream(),
+        })
+    }
+
+    /// Sends a range: in pieces, several ahead, or as it comes where the server gives only all.
+    async fn send(&self, entry: &Entry, range: Range<u64>, send: &Sender<Result<Bytes>>) -> Result<()> {
+        let first = range.start..range.end.min(range.start + READ_BYTES);
+        let mut content = self.open_content(entry, first.clone(), range.end).await?;
+        if content.is_whole {
+            let mut left = range.end - range.start;
+            while let Some(piece) = content.next().await? {
+                left -= piece.len() as u64;
+                if send.send(Ok(piece)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            return if left == 0 { Ok(()) } else { Err(self.cut_off(&entry.key)) };
+        }
+        // The first piece is asked for again where this answer is not all of it.
+        let mut piece = Vec::new();
+        let is_there =
+            content.read_to_end(&mut piece).await.is_ok() && piece.len() as u64 == first.end - first.start;
+        let from = if is_there { first.end } else { range.start };
+        if is_there && send.send(Ok(piece.into())).await.is_err() {
+            return Ok(());
+        }
+        let mut pieces = futures::stream::iter((from..range.end).step_by(READ_BYTES as usize))
+            .map(|start| self.piece(entry, start..range.end.min(start + READ_BYTES)))
+            .buffered(READ_AHEAD);
+        while let Some(piece) = pieces.next().await {
+            if send.send(Ok(piece?)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_only<T>(&self, key: &str) -> Result<T> {
+        Err(Error::permanent(format!("can't write {}: a web server is only read", self.url(key))))
+    }
+}
+
+/// What an answer holds of a range of an object.
+struct Content<'a> {
+    store: &'a HttpStore,
+    key: &'a str,
+    /// Whether the answer is the object from its beginning on.
+    is_whole: bool,
+    /// Where the body is in the object.
+    at: u64,
+    wanted: Range<u64>,
+    grown_behind: Option<u64>,
+    body: futures::stream::BoxStream<'static, Result<Bytes, HttpError>>,
+}
+
+impl Content<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let Self { store, key, wanted, .. } = self;
+        while self.at < wanted.end || self.grown_behind == Some(self.at) {
+            let Some(piece) = self.body.next().await else { break };
+            let mut piece = piece.map_err(|error| store.broken(key, &error))?;
+            let begins = self.at;
+            self.at += piece.len() as u64;
+            if self.grown_behind.is_some_and(|size| self.at > size) {
+                return Err(store.changed(key));
+            }
+            piece.truncate(usize::try_from(wanted.end - begins).unwrap_or(usize::MAX));
+            let skip = wanted.start.saturating_sub(begins).min(piece.len() as u64);
+            let wanted = piece.split_off(skip as usize);
+            if !wanted.is_empty() {
+                return Ok(Some(wanted));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read_to_end(&mut self, into: &mut Vec<u8>) -> Result<()> {
+        while let Some(piece) = self.next().await? {
+            into.extend_from_slice(&piece);
+        }
+        Ok(())
+    }
+}
+
+impl Store for HttpStore {
+    // A web server has no list: there is nothing below a prefix.
+    fn list(&self, _prefix: &str, _recursive: bool) -> Result<Vec<Entry>> {
+        Ok(Vec::new())
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Entry>> {
+        let known = self.known(key)?;
+        Ok(known.map(|Known { size, version, .. }| Entry { key: key.to_owned(), size, version }))
+    }
+
+    fn has_ranges(&self, key: &str) -> Result<bool> {
+        Ok(self.known(key)?.is_some_and(|known| known.has_ranges))
+    }
+
+    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let bytes = range.end - range.start;
+        if bytes == 0 {
+            return Ok(Box::new(std::io::empty()));
+        }
+        let (send, receive) = tokio::sync::mpsc::channel(4);
+        let (store, entry) = (self.clone(), entry.clone());
+        let task = self.waiter.runtime.spawn(async move {
+            if let Err(error) = store.send(&entry, range, &send).await {
+                // Nobody may read any more.
+                let _ = send.send(Err(error)).await;
+            }
+        });
+        Ok(Box::new(PieceReader::new(self.waiter.clone(), receive, bytes, task)))
+    }
+
+    fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let Some(Known { size, version, .. }) = self.known(key)? else {
+            return Err(self.failed(key, Failed::Missing));
+        };
+        let entry = Entry { key: key.to_owned(), size, version };
+        self.waiter.wait(async { self.piece(&entry, range).await.map(Vec::from) })
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        match self.head(key)? {
+            Some(entry) => self.read(key, 0..entry.size).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn put(&self, key: &str, _bytes: Vec<u8>) -> Result<()> {
+        self.read_only(key)
+    }
+
+    fn create(&self, key: &str, _bytes: Vec<u8>) -> Result<Created> {
+        self.read_only(key)
+    }
+
+    fn delete(&self, keys: &[String]) -> Result<()> {
+        keys.iter().try_for_each(|key| self.read_only(key))
+    }
+
+    fn stage(&self, key: &str, _work: &str) -> Result<Box<dyn StagedWriter>> {
+        self.read_only(key)
+    }
+
+    fn complete(&self, key: &str, _staged: &Staged) -> Result<()> {
+        self.read_only(key)
+    }
+
+    fn abort(&self, key: &str, _staged: &Staged) -> Result<()> {
+        self.read_only(key)
+    }
+}

@@ -1,0 +1,79 @@
+//! Waiting for a runtime's work from plain threads.
+
+use std::future::Future;
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+
+/// The runtime that does a store's waiting, and what ends it early.
+#[derive(Clone, Debug)]
+pub(super) struct Waiter {
+    pub(super) runtime: Handle,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Waiter {
+    /// Waits for work; an error at once where somebody asks to stop.
+    pub(super) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => Err(Error::cancelled()),
+                done = work => done,
+            }
+        })
+    }
+}
+
+/// A stream of pieces that a task on the runtime fetches ahead.
+pub(super) struct PieceReader {
+    waiter: Waiter,
+    receive: Receiver<Result<Bytes>>,
+    piece: Bytes,
+    /// Bytes that are still to come: a task that ends before has failed without saying so.
+    left: u64,
+    task: JoinHandle<()>,
+}
+
+impl PieceReader {
+    /// Reads the `bytes` bytes that `task` sends; without a reader the task is ended.
+    pub(super) fn new(
+        waiter: Waiter,
+        receive: Receiver<Result<Bytes>>,
+        bytes: u64,
+        task: JoinHandle<()>,
+    ) -> Self {
+        Self { waiter, receive, piece: Bytes::new(), left: bytes, task }
+    }
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            let Self { waiter, receive, .. } = self;
+            match waiter.wait(async { receive.recv().await.transpose() })? {
+                Some(piece) => {
+                    self.left = self.left.saturating_sub(piece.len() as u64);
+                    self.piece = piece;
+                }
+                None if self.left > 0 => return Err(Error::retry("a read has ended early").into()),
+                None => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.piece.len());
+        buf[..n].copy_from_slice(&self.piece.split_to(n));
+        Ok(n)
+    }
+}
+
+impl Drop for PieceReader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
