@@ -94,6 +94,22 @@ impl Error {
         self
     }
 
+    /// Corrects where a record of an object is, whose offset was counted from `base`.
+    #[must_use]
+    pub(crate) fn counted_from(mut self, base: u64) -> Self {
+        if let Some(record) = &mut self.record {
+            let (old, new) = (record.offset, record.offset + base);
+            self.message = self.message.replacen(&format!("at byte {old}:"), &format!("at byte {new}:"), 1);
+            record.offset = new;
+        }
+        self
+    }
+
+    /// The object that a bad record is of.
+    pub(crate) fn record_url(&self) -> Option<&str> {
+        self.record.as_ref().map(|record| record.url.as_str())
+    }
+
     /// Says which record was being processed.
     #[must_use]
     pub fn about(mut self, url: &str, offset: u64) -> Self {

@@ -53,6 +53,16 @@ impl MapFunction {
         }
     }
 
+    /// Whether it looks at the keys of records.
+    pub fn takes_keys(&self) -> bool {
+        match self {
+            Self::Builtin(function) => function.takes_keys(),
+            // A command reads values.
+            Self::Command(_) => false,
+            Self::Script(_) => true,
+        }
+    }
+
     /// One for an attempt at a task.
     pub fn make(&self, context: &TaskContext) -> Box<dyn Mapper> {
         match self {

@@ -4,16 +4,19 @@
 //! capped where records are cut. A truncated or damaged object is an error, never a shorter result.
 
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 
 use flate2::bufread::MultiGzDecoder;
 use mapreduce_api::v1alpha1::Compression;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// A way in which bytes are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Codec {
     /// Not at all.
+    #[default]
     None,
     /// gzip, one or more members.
     Gzip,
@@ -29,6 +32,11 @@ pub enum Codec {
 pub const MAGIC_BYTES: u64 = 4;
 
 impl Codec {
+    /// Whether there is nothing to decode.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
     /// The codec of an object, by the manifest, then by its first bytes, then by its name.
     pub fn of(compression: Compression, head: &[u8], name: &str) -> Self {
         match compression {
@@ -46,7 +54,8 @@ impl Codec {
         match head {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            // With the second, a frame that is skipped, pzstd begins.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             [0x04, 0x22, 0x4d, 0x18, ..] => Some(Self::Lz4),
             _ => None,
         }
@@ -69,6 +78,16 @@ impl Codec {
 
     /// The content of compressed bytes.
     pub fn decode(self, bytes: Box<dyn Read + Send>, url: &str) -> Result<Box<dyn Read + Send>> {
+        self.decode_part(bytes, url, None)
+    }
+
+    /// The content of a part of an object, which begins and ends with frames.
+    pub(super) fn decode_part(
+        self,
+        bytes: Box<dyn Read + Send>,
+        url: &str,
+        part: Option<Range<u64>>,
+    ) -> Result<Box<dyn Read + Send>> {
         if self == Self::None {
             return Ok(bytes);
         }
@@ -80,7 +99,7 @@ impl Codec {
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
             Self::Lz4 => Box::new(Lz4Frames::new(input)),
         };
-        Ok(Box::new(Named { decoder, codec: self, url: url.to_owned() }))
+        Ok(Box::new(Named { decoder, codec: self, url: url.to_owned(), part }))
     }
 }
 
@@ -89,6 +108,7 @@ struct Named {
     decoder: Box<dyn Read + Send>,
     codec: Codec,
     url: String,
+    part: Option<Range<u64>>,
 }
 
 impl Read for Named {
@@ -99,9 +119,16 @@ impl Read for Named {
                 return error;
             }
             let codec = format!("{:?}", self.codec).to_lowercase();
-            Error::permanent(format!("{} is truncated or damaged {codec} data", self.url))
-                .because(error)
-                .into()
+            let error =
+                Error::permanent(format!("{} is truncated or damaged {codec} data", self.url)).because(error);
+            match &self.part {
+                Some(Range { start, end }) => error.because(format_args!(
+                    "bytes {start} to {end} were read: should other programs read it, an input.splitSize of \
+                     its size leaves it whole"
+                )),
+                None => error,
+            }
+            .into()
         })
     }
 }
@@ -225,6 +252,7 @@ mod tests {
     #[test]
     fn auto_goes_by_the_first_bytes_then_by_the_name() {
         assert_eq!(Codec::of(Compression::Auto, &[0x1f, 0x8b, 8, 0], "x.txt"), Codec::Gzip);
+        assert_eq!(Codec::of(Compression::Auto, &[0x50, 0x2a, 0x4d, 0x18], "x"), Codec::Zstd);
         assert_eq!(Codec::of(Compression::Auto, b"text", "x.gz"), Codec::Gzip);
         assert_eq!(Codec::of(Compression::Auto, b"text", "x.txt"), Codec::None);
         assert_eq!(Codec::of(Compression::Auto, b"", "x.gz"), Codec::None);

@@ -25,13 +25,13 @@ pub(super) struct FixedReader {
 impl FixedReader {
     /// The records of a split, which need not begin with one. `buffer` is memory to use again.
     pub(super) fn new(source: Source, record: usize, url: Url, mut buffer: Vec<u8>) -> Self {
-        let Source { content, offset, end } = source;
+        let Source { content, offset, start: _, end } = source;
         let first = offset.next_multiple_of(record as u64);
         let chunk = (CHUNK_BYTES / record).max(1) * record;
         if buffer.len() < chunk + SLACK {
             buffer.resize(chunk + SLACK, 0);
         }
-        Self { content, url, record, skip: first - offset, offset: first, end, buffer }
+        Self { content, url, record, skip: first - offset, offset: first, end: end.get(), buffer }
     }
 
     pub(super) fn into_buffer(self) -> Vec<u8> {

@@ -154,6 +154,17 @@ impl Format {
         }
     }
 
+    /// Whether records can be read without knowing how much content is before them, their keys aside.
+    pub fn can_begin_anywhere(&self) -> bool {
+        use RecordKind::{JsonLines, KeyValue, Line};
+        self.why_whole().is_none() && matches!(self.record, Line { .. } | KeyValue { .. } | JsonLines { .. })
+    }
+
+    /// Whether a record's key is its offset.
+    pub fn is_keyed_by_offset(&self) -> bool {
+        matches!(self.record, RecordKind::Line { .. } | RecordKind::JsonLines { pointer: None })
+    }
+
     /// What the edges of splits should be multiples of. Elsewhere they are right too, but a record's
     /// bytes are read twice.
     pub fn align(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use memchr::memmem;
 
-use super::source::{Source, Url, too_long};
+use super::source::{End, Source, Url, too_long};
 use crate::error::Result;
 
 /// Bytes of a chunk, where records are shorter: it stays in the processor's second-level cache.
@@ -75,7 +75,7 @@ pub struct LineReader {
     delimiter: Delimiter,
     url: Url,
     most: u64,
-    end: Option<u64>,
+    end: End,
     /// Content from `offset` on: `used..filled` of it is not handed out yet.
     buffer: Vec<u8>,
     used: usize,
@@ -94,17 +94,9 @@ impl std::fmt::Debug for LineReader {
 }
 
 impl LineReader {
-    /// The records of a split. `start` is where the split begins, `most` a record's most bytes,
-    /// `buffer` memory to use again.
-    pub fn new(
-        source: Source,
-        start: u64,
-        delimiter: Delimiter,
-        most: u64,
-        url: Url,
-        buffer: Vec<u8>,
-    ) -> Result<Self> {
-        let Source { content, offset, end } = source;
+    /// The records of a split. `most` is a record's most bytes, `buffer` memory to use again.
+    pub fn new(source: Source, delimiter: Delimiter, most: u64, url: Url, buffer: Vec<u8>) -> Result<Self> {
+        let Source { content, offset, start, end } = source;
         let mut reader =
             Self { content, delimiter, url, most, end, buffer, used: 0, filled: 0, offset, at_end: false };
         if reader.buffer.len() < CHUNK_BYTES + SLACK {
@@ -131,7 +123,7 @@ impl LineReader {
             }
             // All but the bytes that may begin a delimiter can go.
             self.used = self.used.max((self.filled + 1).saturating_sub(length));
-            if self.at_end || self.end.is_some_and(|end| self.position() >= end) {
+            if self.at_end || self.is_past_end() {
                 self.used = self.filled;
                 self.at_end = true;
                 return Ok(());
@@ -143,6 +135,11 @@ impl LineReader {
     /// Where in the content the next record begins.
     fn position(&self) -> u64 {
         self.offset + self.used as u64
+    }
+
+    /// Whether the next record is not the split's.
+    fn is_past_end(&self) -> bool {
+        self.end.get().is_some_and(|end| self.position() >= end)
     }
 
     /// Reads more behind what is there, making room first.
@@ -170,8 +167,7 @@ impl LineReader {
     pub fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
         let mut searched = self.used;
         loop {
-            if self.end.is_some_and(|end| self.position() >= end) || (self.at_end && self.used == self.filled)
-            {
+            if self.is_past_end() || (self.at_end && self.used == self.filled) {
                 return Ok(None);
             }
             if let Some(to) = self.chunk_end(searched) {
@@ -196,7 +192,7 @@ impl LineReader {
         let length = self.delimiter.bytes().len();
         let text = &self.buffer[searched..self.filled];
         let in_buffer =
-            self.end.map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
+            self.end.get().map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
         if in_buffer <= self.filled {
             // The first delimiter that ends at the split's end or behind it ends the last record.
             let from = (in_buffer.max(self.used + length) - length).max(searched);

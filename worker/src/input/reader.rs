@@ -52,14 +52,7 @@ impl<'f> Reader<'f> {
         let framing = match &format.record {
             RecordKind::Line { .. } | RecordKind::KeyValue { .. } | RecordKind::JsonLines { .. } => {
                 let (delimiter, url) = (format.delimiter.clone(), Arc::clone(&url));
-                Framing::Lines(Box::new(LineReader::new(
-                    source()?,
-                    split.start,
-                    delimiter,
-                    most,
-                    url,
-                    buffer,
-                )?))
+                Framing::Lines(Box::new(LineReader::new(source()?, delimiter, most, url, buffer)?))
             }
             RecordKind::FixedLength { record, .. } => {
                 Framing::Fixed(FixedReader::new(source()?, *record, Arc::clone(&url), buffer))

@@ -9,9 +9,20 @@
 //!  range          [···········)              bbbbbb began before: it is the split's before.
 //!  records            ccc dddddddd           dddddddd begins in it and is read to its end.
 //! ```
+//!
+//! A compressed object is cut at its frames, and there nobody knows what is before: both edges are the length
+//! of a delimiter further on, so that a record belongs to the split in which the delimiter before it begins.
+//! Where in the content the split begins is not known either: offsets count from its first byte.
+//!
+//! ```text
+//!  frames  ···a⏎bb│bbbb⏎ccc⏎│dddddddd⏎e·│··
+//!  split          [·········)
+//!  records              ccc  dddddddd
+//! ```
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mapreduce_api::v1alpha1::Compression;
 use serde::{Deserialize, Serialize};
@@ -34,6 +45,9 @@ pub struct Split {
     pub start: u64,
     /// Where it ends; records that begin before are read to their end.
     pub end: u64,
+    /// How a part of an object is compressed, which begins and ends with frames then.
+    #[serde(default, skip_serializing_if = "Codec::is_none")]
+    pub codec: Codec,
 }
 
 impl Split {
@@ -52,10 +66,28 @@ impl Split {
 pub struct Source {
     /// The content.
     pub content: Box<dyn Read + Send>,
-    /// Where the content begins: `overlap` bytes before the split unless that is at the start.
+    /// Where the content begins.
     pub offset: u64,
-    /// Records that begin from here on are not the split's: none, for a whole object.
-    pub end: Option<u64>,
+    /// Where the split begins: `overlap` bytes behind that, unless it is the object's first.
+    pub start: u64,
+    /// Records that begin from here on are not the split's.
+    pub end: End,
+}
+
+/// Where a split ends in the content. In compressed content that shows when it is read.
+#[derive(Clone, Debug)]
+pub struct End(Arc<AtomicU64>);
+
+impl End {
+    /// The end of a split; none, for a whole object.
+    pub fn new(end: Option<u64>) -> Self {
+        Self(Arc::new(AtomicU64::new(end.unwrap_or(u64::MAX))))
+    }
+
+    /// The end, where it is known: it is before a byte behind it is read.
+    pub fn get(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|end| *end != u64::MAX)
+    }
 }
 
 impl std::fmt::Debug for Source {
@@ -68,23 +100,57 @@ impl std::fmt::Debug for Source {
 pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stores) -> Result<Source> {
     let place = stores.locate(&split.url)?;
     let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
+    if !split.codec.is_none() {
+        return open_frames(split, overlap, place, entry, stores);
+    }
     if !split.is_whole() {
         let offset = split.start.saturating_sub(overlap);
         let bytes = place.store.open(&entry, offset..split.end)?;
         let bytes = stores.counted(bytes);
-        let content =
-            Box::new(Overrun { place, entry, bytes, at: split.end, size: split.size, step: FIRST_OVERRUN });
-        return Ok(Source { content, offset, end: Some(split.end) });
+        let content = Box::new(Overrun { place, entry, bytes, at: split.end, step: FIRST_OVERRUN });
+        return Ok(Source { content, offset, start: split.start, end: End::new(Some(split.end)) });
     }
     if split.size == 0 {
-        return Ok(Source { content: Box::new(io::empty()), offset: 0, end: None });
+        return Ok(Source { content: Box::new(io::empty()), offset: 0, start: 0, end: End::new(None) });
     }
     let mut bytes = stores.counted(place.store.open(&entry, 0..split.size)?);
     let mut head = Vec::with_capacity(MAGIC_BYTES as usize);
     bytes.by_ref().take(MAGIC_BYTES).read_to_end(&mut head)?;
     let codec = Codec::of(compression, &head, &split.url);
     let bytes: Box<dyn Read + Send> = Box::new(io::Cursor::new(head).chain(bytes));
-    Ok(Source { content: codec.decode(bytes, &split.url)?, offset: 0, end: None })
+    Ok(Source { content: codec.decode(bytes, &split.url)?, offset: 0, start: 0, end: End::new(None) })
+}
+
+fn open_frames(
+    split: &Split,
+    overlap: u64,
+    place: Location,
+    entry: Entry,
+    stores: &Stores,
+) -> Result<Source> {
+    let bytes = stores.counted(place.store.open(&entry, split.start..split.end)?);
+    let end = End::new(None);
+    let content = Frames {
+        content: split.codec.decode_part(bytes, &split.url, Some(split.start..split.end))?,
+        split: split.clone(),
+        behind: Some((place, entry)),
+        read: 0,
+        overlap,
+        end: end.clone(),
+    };
+    let start = if split.start == 0 { 0 } else { overlap };
+    Ok(Source { content: Box::new(content), offset: 0, start, end })
+}
+
+/// Bytes of content before a split of frames: what its offsets count from. It is found by decoding all of it.
+pub fn content_before(split: &Split, stores: &Stores) -> Result<u64> {
+    if split.codec.is_none() || split.start == 0 {
+        return Ok(0);
+    }
+    let place = stores.locate(&split.url)?;
+    let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
+    let bytes = place.store.open(&entry, 0..split.start)?;
+    Ok(io::copy(&mut split.codec.decode(bytes, &split.url)?, &mut io::sink())?)
 }
 
 /// The codec of an object, by a look at its first bytes.
@@ -103,7 +169,6 @@ struct Overrun {
     entry: Entry,
     bytes: Box<dyn Read + Send>,
     at: u64,
-    size: u64,
     step: u64,
 }
 
@@ -111,13 +176,46 @@ impl Read for Overrun {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             let got = self.bytes.read(buf)?;
-            if got > 0 || buf.is_empty() || self.at == self.size {
+            if got > 0 || buf.is_empty() || self.at == self.entry.size {
                 return Ok(got);
             }
-            let end = self.size.min(self.at + self.step);
+            let end = self.entry.size.min(self.at + self.step);
             self.bytes = self.place.store.open(&self.entry, self.at..end)?;
             self.at = end;
             self.step *= 2;
+        }
+    }
+}
+
+/// The content of frames, then, for as long as somebody reads on, of those after them.
+struct Frames {
+    content: Box<dyn Read + Send>,
+    split: Split,
+    /// Where the frames after the split are, until they are opened.
+    behind: Option<(Location, Entry)>,
+    read: u64,
+    overlap: u64,
+    end: End,
+}
+
+impl Read for Frames {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // That a split ends where a frame does shows here: its bytes are decoded by themselves.
+            let got = self.content.read(buf)?;
+            self.read += got as u64;
+            if got > 0 || buf.is_empty() {
+                return Ok(got);
+            }
+            let Some((place, entry)) = self.behind.take() else { return Ok(0) };
+            let Split { end, size, codec, ref url, .. } = self.split;
+            if end == size {
+                return Ok(0);
+            }
+            self.end.0.store(self.read + self.overlap, Ordering::Relaxed);
+            let bytes = Box::new(io::empty());
+            let behind = Overrun { place, entry, bytes, at: end, step: FIRST_OVERRUN };
+            self.content = codec.decode(Box::new(behind), url)?;
         }
     }
 }

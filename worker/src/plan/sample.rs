@@ -4,7 +4,7 @@
 //! that come out are cut into partitions of about equal weight.
 
 use super::MapTask;
-use super::splits::why_whole;
+use super::splits::{Cuts, cuts as cuts_of};
 use crate::error::Result;
 use crate::function::TaskContext;
 use crate::input::reader::Reader;
@@ -40,8 +40,8 @@ pub(super) fn cuts(job: &Job, tasks: &[MapTask], partitions: u32) -> Result<Vec<
 fn pieces(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
     let most = (split.bytes() / PIECE_BYTES).max(1) as usize;
     let mut count = wanted.min(most) as u64;
-    // What the plan has cut can be cut; what it has left whole may be compressed.
-    if count > 1 && split.is_whole() && !can_cut(job, split)? {
+    // What the plan has cut can be cut, but for frames; what it has left whole may be compressed.
+    if count > 1 && (!split.codec.is_none() || split.is_whole() && !can_cut(job, split)?) {
         count = 1;
     }
     Ok((0..count)
@@ -52,7 +52,7 @@ fn pieces(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
 fn can_cut(job: &Job, split: &Split) -> Result<bool> {
     let place = job.stores.locate(&split.url)?;
     let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
-    Ok(why_whole(job, &place, &entry)?.is_none())
+    Ok(matches!(cuts_of(job, &place, &entry)?, Cuts::Anywhere))
 }
 
 fn keys(job: &Job, piece: &Split) -> Result<Vec<Vec<u8>>> {

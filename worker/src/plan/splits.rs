@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Division;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::input::codec::Codec;
+use crate::input::frames::Frames;
 use crate::input::list::Object;
 use crate::input::source::{Split, codec_of};
 use crate::job::Job;
@@ -40,6 +41,16 @@ const LEAST_SPLIT: u64 = 1 << 20;
 /// What an object costs beside its bytes, in bytes: so many small objects are not one long task.
 const PER_OBJECT: u64 = 16 << 10;
 
+/// How an object can be cut.
+pub(super) enum Cuts {
+    /// At any byte.
+    Anywhere,
+    /// Where a compressed frame begins.
+    AtFrames(Codec, Frames),
+    /// Not at all, and why.
+    Nowhere(String),
+}
+
 /// Divides objects into map tasks.
 pub(super) fn divide(
     objects: &[Object],
@@ -53,45 +64,104 @@ pub(super) fn divide(
     // A job without reducers has a part per task: their number is the manifest's alone.
     let target = if division.least_tasks > 1 { input.split_size.0.min(fine) } else { input.split_size.0 };
     let target = target.max(coarse).max(1);
+    let objects: Vec<&Object> = objects.iter().filter(|object| object.entry.size > 0).collect();
+    let cuts = in_parallel(&objects, |object| match object.entry.size {
+        size if size <= target => Ok(Cuts::Nowhere(String::new())),
+        _ => cuts(job, &object.location, &object.entry),
+    })?;
+    let edges = edges(&objects, &cuts, target, job.format.align())?;
     let (mut pieces, mut unsplit) = (Vec::new(), Vec::new());
-    for object in objects.iter().filter(|object| object.entry.size > 0) {
-        let size = object.entry.size;
-        let mut parts = size.div_ceil(target);
-        if parts > 1
-            && let Some(why) = why_whole(job, &object.location, &object.entry)?
-        {
-            unsplit.push(Unsplit { url: object.url.clone(), bytes: size, why });
-            parts = 1;
-        }
-        // The last edge is the object's end, whatever it is a multiple of.
-        let align = job.format.align();
-        let cut = |i: u64| match (u128::from(size) * u128::from(i) / u128::from(parts)) as u64 {
-            at if at == size => size,
-            at => at / align * align,
+    for ((object, cuts), edges) in objects.iter().zip(cuts).zip(edges) {
+        let Object { url, entry, .. } = object;
+        let codec = match cuts {
+            Cuts::AtFrames(codec, _) if edges.len() > 2 => codec,
+            _ => Codec::None,
         };
-        let edges = (0..parts).map(|i| (cut(i), cut(i + 1))).filter(|(start, end)| start < end);
-        pieces.extend(edges.map(|(start, end)| Split {
-            url: object.url.clone(),
-            version: object.entry.version.clone(),
-            size,
-            start,
-            end,
+        if let Cuts::Nowhere(why) = cuts
+            && entry.size > target
+        {
+            unsplit.push(Unsplit { url: url.clone(), bytes: entry.size, why });
+        }
+        pieces.extend(edges.windows(2).map(|edges| Split {
+            url: url.clone(),
+            version: entry.version.clone(),
+            size: entry.size,
+            start: edges[0],
+            end: edges[1],
+            codec,
         }));
     }
     Ok((pack(pieces, target), unsplit))
 }
 
-/// Why an object can't be cut, if it can't.
-pub(super) fn why_whole(job: &Job, place: &Location, entry: &Entry) -> Result<Option<String>> {
+/// Where the pieces of each object begin and end, 0 and the object's size among them.
+fn edges(objects: &[&Object], cuts: &[Cuts], target: u64, align: u64) -> Result<Vec<Vec<u64>>> {
+    let wanted: Vec<(usize, u64)> = (0..objects.len())
+        .filter(|&i| !matches!(cuts[i], Cuts::Nowhere(_)))
+        .flat_map(|i| {
+            let size = objects[i].entry.size;
+            let parts = size.div_ceil(target);
+            (1..parts).map(move |part| (i, (u128::from(size) * u128::from(part) / u128::from(parts)) as u64))
+        })
+        .collect();
+    let found = in_parallel(&wanted, |&(i, at)| match &cuts[i] {
+        Cuts::AtFrames(_, frames) => frames.find_in(&objects[i].location, &objects[i].entry, at),
+        _ => Ok(Some(at / align * align)),
+    })?;
+    // The last edge is the object's end, whatever it is a multiple of.
+    let mut edges: Vec<Vec<u64>> = objects.iter().map(|object| vec![0, object.entry.size]).collect();
+    for ((i, _), at) in wanted.into_iter().zip(found) {
+        edges[i].extend(at);
+    }
+    for edges in &mut edges {
+        edges.sort_unstable();
+        edges.dedup();
+    }
+    Ok(edges)
+}
+
+/// How an object can be cut.
+pub(super) fn cuts(job: &Job, place: &Location, entry: &Entry) -> Result<Cuts> {
+    let nowhere = |why: &str| Ok(Cuts::Nowhere(why.to_owned()));
     if let Some(why) = job.format.why_whole() {
-        return Ok(Some(why.to_owned()));
+        return nowhere(why);
     }
     if !place.store.has_ranges(&entry.key)? {
-        return Ok(Some("its server gives it in one piece only".to_owned()));
+        return nowhere("its server gives it in one piece only");
     }
-    Ok(match codec_of(place, entry, job.file.spec.input.compression)? {
-        Codec::None => None,
-        codec => Some(format!("it is {} data", format!("{codec:?}").to_lowercase())),
+    let codec = codec_of(place, entry, job.file.spec.input.compression)?;
+    if codec.is_none() {
+        return Ok(Cuts::Anywhere);
+    }
+    let why = |and: &str| format!("it is {} data{and}", format!("{codec:?}").to_lowercase());
+    match Frames::of(codec).filter(|_| job.format.can_begin_anywhere()) {
+        None => nowhere(&why("")),
+        Some(frames) if !frames.are_in(place, entry)? => nowhere(&why(match frames {
+            Frames::Bgzf => " and not in blocks, as bgzip makes them",
+            Frames::Zstd => " and not in several frames of at most 4 MiB",
+        })),
+        Some(_) if job.format.is_keyed_by_offset() && job.functions.map.takes_keys() => {
+            nowhere(&why(" and the map function takes its offsets, which show only from its beginning"))
+        }
+        Some(frames) => Ok(Cuts::AtFrames(codec, frames)),
+    }
+}
+
+/// Calls `work` with each item, many at once: most of its time it waits for a store.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    const AT_ONCE: usize = 16;
+    let share = items.len().div_ceil(AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items
+            .chunks(share)
+            .map(|items| scope.spawn(move || items.iter().map(work).collect::<Result<Vec<R>>>()))
+            .collect();
+        let done: Result<Vec<Vec<R>>> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::retry("a thread has panicked"))))
+            .collect();
+        Ok(done?.into_iter().flatten().collect())
     })
 }
 
@@ -118,10 +188,11 @@ fn pack(pieces: Vec<Split>, target: u64) -> Vec<MapTask> {
 #[cfg(test)]
 mod tests {
     use super::{MapTask, pack};
+    use crate::input::codec::Codec;
     use crate::input::source::Split;
 
     fn whole(name: &str, size: u64) -> Split {
-        Split { url: name.to_owned(), version: None, size, start: 0, end: size }
+        Split { url: name.to_owned(), version: None, size, start: 0, end: size, codec: Codec::None }
     }
 
     fn names(tasks: &[MapTask]) -> Vec<Vec<&str>> {

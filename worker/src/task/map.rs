@@ -8,7 +8,7 @@ use mapreduce_api::wire::Counters;
 use crate::error::{Error, Result};
 use crate::function::TaskContext;
 use crate::input::reader::Reader;
-use crate::input::source::Split;
+use crate::input::source::{Split, content_before};
 use crate::job::{Job, Resources};
 use crate::output::{PartWriter, StagedPart};
 use crate::plan::MapTask;
@@ -113,13 +113,23 @@ fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collec
     let mut buffer = Vec::new();
     for split in &task.splits {
         let compression = job.file.spec.input.compression;
-        function.begin(split, out)?;
-        let mut reader = Reader::open(split, &job.format, compression, &job.stores, buffer)?;
-        while let Some(chunk) = reader.next_chunk()? {
-            job.check_cancelled()?;
-            out.counters.map_input_records += function.map_chunk(&chunk, out)?;
-        }
-        buffer = reader.into_buffer();
+        let mut map_split = |buffer| {
+            function.begin(split, out)?;
+            let mut reader = Reader::open(split, &job.format, compression, &job.stores, buffer)?;
+            while let Some(chunk) = reader.next_chunk()? {
+                job.check_cancelled()?;
+                out.counters.map_input_records += function.map_chunk(&chunk, out)?;
+            }
+            Ok(reader.into_buffer())
+        };
+        buffer = map_split(buffer).map_err(|error: Error| match error.record_url() {
+            // How much content is before the split is found out only where it matters.
+            Some(url) if url == split.url => match content_before(split, &job.stores) {
+                Ok(base) => error.counted_from(base),
+                Err(_) => error,
+            },
+            _ => error,
+        })?;
     }
     function.finish(out)
 }

@@ -20,6 +20,11 @@ impl Lookup {
     pub(super) fn new(key: Option<Path>, value: Option<Path>) -> Self {
         Self { key, value, scratch: Vec::new() }
     }
+
+    /// Whether the record's own key is emitted.
+    pub(super) fn takes_keys(&self) -> bool {
+        self.key.is_none()
+    }
 }
 
 fn no_json(error: impl std::fmt::Display) -> Error {

@@ -104,6 +104,17 @@ impl MapFunction {
         Ok(made)
     }
 
+    /// Whether it looks at the keys of records.
+    pub fn takes_keys(&self) -> bool {
+        match self {
+            Self::Identity => true,
+            Self::Lookup(lookup) => lookup.takes_keys(),
+            Self::Words { .. } | Self::Grep { .. } | Self::Fields(_) | Self::Extract(_) | Self::Count => {
+                false
+            }
+        }
+    }
+
     /// One for a task.
     pub fn make(&self) -> Box<dyn Mapper> {
         match self.clone() {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{Delimiter, LineReader};
 use crate::input::format::{Chunk, Format, Key};
-use crate::input::source::Source;
+use crate::input::source::{End, Source};
 
 /// A reader that gives at most `step` bytes at a time.
 struct Slow {
@@ -45,11 +45,11 @@ fn records(
     let format = format(delimiter);
     let offset = start.saturating_sub(delimiter.len());
     let content = Box::new(Slow { bytes: text[offset..].to_vec(), at: 0, step });
-    let source = Source { content, offset: offset as u64, end: end.map(|end| end as u64) };
+    let end = End::new(end.map(|end| end as u64));
+    let source = Source { content, offset: offset as u64, start: start as u64, end };
     let url = Arc::from("file:///x");
     let mut reader = LineReader::new(
         source,
-        start as u64,
         format.delimiter.clone(),
         format.max_record_bytes,
         Arc::clone(&url),

@@ -9,6 +9,7 @@ use parquet::schema::parser::parse_message_type;
 
 use super::ParquetReader;
 use crate::error::Result;
+use crate::input::codec::Codec;
 use crate::input::source::Split;
 use crate::storage::Stores;
 
@@ -37,7 +38,14 @@ fn read(content: &[u8]) -> Result<Vec<String>> {
     let cancel = tokio_util::sync::CancellationToken::new();
     let stores = Stores::new(Storage::default(), dir.path(), runtime.handle().clone(), cancel);
     let size = content.len() as u64;
-    let split = Split { url: format!("file://{}", path.display()), version: None, size, start: 0, end: size };
+    let split = Split {
+        url: format!("file://{}", path.display()),
+        version: None,
+        size,
+        start: 0,
+        end: size,
+        codec: Codec::None,
+    };
     let mut reader = ParquetReader::new(&split, &[], Some("n"), Compression::Auto, &stores)?;
     let mut found = Vec::new();
     while let Some((lines, rows)) = reader.next_chunk()? {

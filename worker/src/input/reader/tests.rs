@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Reader;
 use crate::error::Result;
+use crate::input::codec::Codec;
 use crate::input::format::Format;
 use crate::input::source::Split;
 use crate::storage::Stores;
@@ -34,7 +35,7 @@ fn read_splits(content: &[u8], format: &Value, cuts: &[u64]) -> Result<Found> {
     let mut buffer = Vec::new();
     for edges in edges.windows(2) {
         let url = format!("file://{}", path.display());
-        let split = Split { url, version: None, size, start: edges[0], end: edges[1] };
+        let split = Split { url, version: None, size, start: edges[0], end: edges[1], codec: Codec::None };
         let mut reader = Reader::open(&split, &format, input.compression, &stores, buffer)?;
         while let Some(chunk) = reader.next_chunk()? {
             let count = chunk.each(|record| {
