@@ -2,6 +2,8 @@
 
 pub mod error;
 pub mod function;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod input;
 pub mod job;
 pub mod output;

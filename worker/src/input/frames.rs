@@ -195,5 +195,14 @@ fn zstd(bytes: &[u8]) -> Frame {
     }
 }
 
+/// Bytes of the frame that some bytes begin with, if it is one and whole.
+#[cfg(fuzzing)]
+pub fn length_of(frames: Frames, bytes: &[u8]) -> Option<usize> {
+    match frames.at(bytes) {
+        Frame::Whole(length) => Some(length),
+        Frame::Longer | Frame::No => None,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -97,7 +97,7 @@ impl Header {
 
     /// Checks a payload, and decodes it into `raw` unless it is stored as it is.
     pub fn decode<'a>(self, payload: &'a [u8], raw: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-        if self.sum(payload) != self.checksum {
+        if !cfg!(fuzzing) && self.sum(payload) != self.checksum {
             return Err(damaged("a block's checksum is wrong"));
         }
         if self.codec == BlockCodec::None as u8 {

@@ -33,5 +33,18 @@ fn unknown(kind: &str, name: &str, names: &[&str]) -> Error {
     Error::usage(format!("there is no {kind} builtin `{name}`: there are {}", names.join(", ")))
 }
 
+/// The groups of a pattern's first match as the scanner finds them, where it answers.
+#[cfg(fuzzing)]
+pub fn groups_by_scan(pattern: &regex::bytes::Regex, text: &[u8]) -> Option<Option<Vec<Vec<u8>>>> {
+    let mut scan = scan::Scan::new(pattern)?;
+    match scan.find(text) {
+        scan::Found::Match => {
+            Some(Some((1..pattern.captures_len()).map(|i| scan.group(text, i).to_vec()).collect()))
+        }
+        scan::Found::Nothing => Some(None),
+        scan::Found::Unsure => None,
+    }
+}
+
 #[cfg(test)]
 mod tests;

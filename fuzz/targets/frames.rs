@@ -1,0 +1,38 @@
+//! Where frames end, as we and as libzstd say; and that what is cut there is decoded by itself.
+#![no_main]
+
+use std::io::{Cursor, Read as _};
+
+use libfuzzer_sys::fuzz_target;
+use mapreduce_worker::fuzzing::frame_length;
+use mapreduce_worker::input::codec::Codec;
+use mapreduce_worker::input::frames::Frames;
+
+fn decode(codec: Codec, bytes: &[u8]) -> Option<Vec<u8>> {
+    let content = codec.decode(Box::new(Cursor::new(bytes.to_vec())), "file:///x").ok()?;
+    let mut all = Vec::new();
+    content.take(4 << 20).read_to_end(&mut all).ok()?;
+    Some(all)
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [kind, bytes @ ..] = data else { return };
+    let (frames, codec) =
+        if kind % 2 == 0 { (Frames::Zstd, Codec::Zstd) } else { (Frames::Bgzf, Codec::Gzip) };
+    let _ = frames.find(bytes);
+    let length = frame_length(frames, bytes);
+    if frames == Frames::Zstd
+        && let Ok(theirs) = zstd::zstd_safe::find_frame_compressed_size(bytes)
+        && decode(codec, &bytes[..theirs]).is_some()
+    {
+        assert_eq!(length, Some(theirs), "libzstd finds a frame of {theirs} bytes");
+    }
+    let (Some(length), Some(whole)) = (length, decode(codec, bytes)) else { return };
+    // The object is sound, so that what is cut off is, too.
+    let first = decode(codec, &bytes[..length]).expect("the first frame can't be decoded by itself");
+    assert!(whole.starts_with(&first));
+    if length < bytes.len() && whole.len() < 4 << 20 {
+        let rest = decode(codec, &bytes[length..]).expect("the rest can't be decoded by itself");
+        assert_eq!(whole[first.len()..], rest);
+    }
+});
