@@ -44,6 +44,34 @@ const COMBINE: &str = "  combine:\n    function: {builtin: {name: sum}}\n";
 const COMBINE_AND_REDUCE: &str =
     "  combine:\n    function: {builtin: {name: sum}}\n  reduce:\n    function: {builtin: {name: sum}}\n";
 
+/// What `steps` stand in the place of.
+const PHASES: &str = "  map:
+    function: {builtin: {name: words}}
+  combine:
+    function: {builtin: {name: sum}}
+  reduce:
+    function: {builtin: {name: sum}}
+";
+const STEPS: &str = "  steps:
+    - name: count
+      map: {function: {builtin: {name: words}}}
+      combine: {function: {builtin: {name: sum}}}
+      reduce: {function: {builtin: {name: sum}}}
+    - name: sort-2
+      reduce: {function: {builtin: {name: identity}}, partitioner: {type: Range}}
+";
+
+/// A job with two steps, with `replacement` in place of `original` in them.
+fn steps(original: &str, replacement: &str) -> String {
+    assert!(STEPS.contains(original), "{original}");
+    with(PHASES, &STEPS.replacen(original, replacement, 1))
+}
+
+fn many_steps(count: usize) -> String {
+    let steps = (0..count).map(|i| format!("    - {{name: s{i}}}\n"));
+    with(PHASES, &format!("  steps:\n{}", steps.collect::<String>()))
+}
+
 fn good() -> Vec<String> {
     let fifty = format!("{{name: {}}}", "n".repeat(50));
     [
@@ -78,7 +106,15 @@ fn good() -> Vec<String> {
         (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),
     ]
     .map(|(original, replacement)| with(original, replacement))
-    .to_vec()
+    .into_iter()
+    .chain([
+        steps("", ""),
+        steps("      combine: {function: {builtin: {name: sum}}}\n", ""),
+        many_steps(1),
+        many_steps(32),
+        many_steps(2).replace("{name: wordcount}", &format!("{{name: {}}}", "n".repeat(46))),
+    ])
+    .collect()
 }
 
 fn beyond_a_limit() -> Vec<(String, String)> {
@@ -114,7 +150,20 @@ fn beyond_a_limit() -> Vec<(String, String)> {
         ("{name: wordcount}", "{}", "metadata.name: required"),
     ]
     .map(|(original, replacement, message)| (with(original, replacement), message.to_owned()))
-    .to_vec()
+    .into_iter()
+    .chain([
+        (with(PHASES, "  steps: []\n"), "spec.steps: has 0 items, must have at least 1".to_owned()),
+        (many_steps(33), "spec.steps: has 33 items, must have at most 32".to_owned()),
+        (
+            steps("name: sort-2", "name: Sort"),
+            "spec.steps[1].name: `Sort` doesn't match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$".to_owned(),
+        ),
+        (
+            steps("type: Range}", "type: Range}, tasks: 10001"),
+            "spec.steps[1].reduce.tasks: 10001 is more than 10000".to_owned(),
+        ),
+    ])
+    .collect()
 }
 
 fn against_a_rule() -> Vec<(String, String)> {
@@ -197,7 +246,41 @@ fn against_a_rule() -> Vec<(String, String)> {
         (REDUCE, "  reduce: {tasks: 0}\n", "spec: combine goes with a reduce function"),
     ]
     .map(|(original, replacement, message)| (with(original, replacement), message.to_owned()))
-    .to_vec()
+    .into_iter()
+    .chain(against_a_rule_of_steps())
+    .collect()
+}
+
+fn against_a_rule_of_steps() -> Vec<(String, String)> {
+    const IN_PLACE: &str = "spec: steps go in place of map, combine and reduce: each step has its own";
+    let long = many_steps(1).replace("{name: wordcount}", &format!("{{name: {}}}", "n".repeat(47)));
+    vec![
+        (with(PHASES, &format!("{STEPS}{REDUCE}")), IN_PLACE.into()),
+        (with(PHASES, &format!("{STEPS}  map: {{parallelism: 2}}\n")), IN_PLACE.into()),
+        (
+            long,
+            "metadata.name of a job with steps has at most 46 characters: pods are named after it and a step's \
+             number"
+                .into(),
+        ),
+        (steps("name: sort-2", "name: count"), "spec: each of the steps has a name of its own".into()),
+        (
+            steps("      reduce: {function: {builtin: {name: sum}}}\n", ""),
+            "spec.steps[0]: combine goes with a reduce function".into(),
+        ),
+        (
+            steps("{function: {builtin: {name: identity}}, partitioner", "{partitioner"),
+            "spec.steps[1].reduce: reduce needs a function, or tasks: 0 for a map-only job".into(),
+        ),
+        (
+            steps("{type: Range}", "{type: KeyFields}"),
+            "spec.steps[1].reduce.partitioner: type: KeyFields needs keyFields.fields".into(),
+        ),
+        (
+            steps("{builtin: {name: words}}", "{builtin: {name: words}, command: {shell: cat}}"),
+            "spec.steps[0].map.function: a function is exactly one of: builtin, command, script".into(),
+        ),
+    ]
 }
 
 #[test]
@@ -268,6 +351,7 @@ fn refused_before_the_schema_with_the_line() {
 
 #[test]
 fn what_can_be_changed_and_what_not() {
+    const CHAIN: &str = "spec: steps can't be added, removed or renamed: make a new job";
     let old = with("", "");
     let managed = with("  output:", "  managedBy: kueue.x-k8s.io/multikueue\n  output:");
     for (old, new, message) in [
@@ -284,6 +368,11 @@ fn what_can_be_changed_and_what_not() {
         ),
         (&old, managed.clone(), "spec: managedBy can't be changed"),
         (&managed, old.clone(), "spec: managedBy can't be changed"),
+        (&steps("", ""), steps("name: words", "name: identity"), "accepted"),
+        (&steps("", ""), steps("sort-2", "other"), CHAIN),
+        (&steps("", ""), many_steps(3), CHAIN),
+        (&steps("", ""), old.clone(), CHAIN),
+        (&old, steps("", ""), CHAIN),
         (&managed, managed.clone(), "accepted"),
         (&managed, managed.replace("multikueue", "other"), "spec: managedBy can't be changed"),
     ] {

@@ -64,6 +64,17 @@ fn rows(schema: &Value, path: &str, page: &mut String) {
         let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
         let indexed =
             if field["items"]["properties"].is_object() { format!("{path}[]") } else { path.clone() };
+        // A step's phases are the job's: their fields are not told twice.
+        let same = path.strip_prefix("spec.steps[].").filter(|name| *name != "name");
+        if let Some(name) = same {
+            writeln!(
+                page,
+                "| `{path}` | {} | {description} Its fields are those of `spec.{name}`. |",
+                kind(field)
+            )
+            .unwrap();
+            continue;
+        }
         writeln!(page, "| `{path}` | {} | {description}{notes} |", kind(field)).unwrap();
         rows(field, &path, page);
         rows(&field["items"], &indexed, page);

@@ -41,6 +41,43 @@ fn a_full_manifest_is_the_same_as_a_resource() {
     assert_eq!(spec, resource.spec);
 }
 
+/// The fields of a step are those of a job, which [`FULL`] has.
+const STEPS: &str = "
+apiVersion: mapreduce.dev/v1alpha1
+kind: MapReduceJob
+metadata: {name: steps}
+spec:
+  input: {urls: ['s3://b/i/']}
+  steps:
+    - name: count
+      map: {function: {builtin: {name: words}}, parallelism: 3}
+      combine: {function: {builtin: {name: sum}}}
+      reduce: {function: {builtin: {name: sum}}, tasks: 4}
+    - name: copy
+  output: {url: 's3://b/o/'}
+";
+
+#[test]
+fn a_job_with_steps_is_the_same_in_every_form() {
+    let manifest = mapreduce_api::validate::validate(STEPS).unwrap();
+    let written = serde_yaml::to_string(&manifest).unwrap();
+    assert_eq!(mapreduce_api::validate::validate(&written).unwrap(), manifest);
+    let resource: MapReduceJob = serde_yaml::from_str(STEPS).unwrap();
+    assert_eq!(resource.spec, manifest.spec);
+    assert_eq!(manifest.spec.steps[0].reduce.as_ref().unwrap().tasks, Some(4));
+}
+
+#[test]
+fn a_job_of_one_step_is_the_step_s() {
+    let spec = mapreduce_api::validate::validate(STEPS).unwrap().spec;
+    assert_eq!(spec.step_count(), 2);
+    let (first, last) = (spec.of_step(0), spec.of_step(1));
+    assert!(first.steps.is_empty() && first.map == spec.steps[0].map && first.output == spec.output);
+    assert_eq!((first.is_map_only(), last.is_map_only(), spec.is_map_only()), (false, true, true));
+    assert_eq!(full().spec.step_count(), 1);
+    assert_eq!(full().spec.of_step(0), full().spec);
+}
+
 /// What `mapreduce submit` or the operator writes must not set fields the user left out to null:
 /// a field that isn't nullable would be refused.
 #[test]
@@ -61,7 +98,7 @@ spec:
   input: {urls: ['s3://b/i/']}
   output: {url: 's3://b/o/'}
 ";
-    for text in [shortest, FULL] {
+    for text in [shortest, FULL, STEPS] {
         let mut found = Vec::new();
         nulls(&serde_json::to_value(Manifest::parse(text).unwrap()).unwrap(), "", &mut found);
         assert_eq!(found, Vec::<String>::new());
@@ -71,7 +108,9 @@ spec:
 #[test]
 fn every_field_is_set() {
     /// What [`FULL`] can't show at the same time as its alternative.
-    const ALTERNATIVES: [&str; 8] = [
+    const ALTERNATIVES: [&str; 9] = [
+        // See `a_job_with_steps_is_the_same_in_every_form`.
+        "spec.steps",
         ".format.keyValue",
         ".format.fixedLength",
         ".format.csv",

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::input::Input;
 use super::output::Output;
 use super::phase::{Combine, Map, Reduce};
+use super::step::Step;
 use super::storage::{Shuffle, Storage};
 
 /// A MapReduce job: input, functions, output, and how it is run.
@@ -26,14 +27,23 @@ use super::storage::{Shuffle, Storage};
     printcolumn(name = "Maps", type_ = "string", json_path = ".status.maps.progress"),
     printcolumn(name = "Reduces", type_ = "string", json_path = ".status.reduces.progress"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Step", type_ = "string", priority = 1, json_path = ".status.step.name"),
     printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = ".status.reason"),
     printcolumn(name = "Output", type_ = "string", priority = 1, json_path = ".spec.output.url"),
     validation = ("self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
                   "metadata.name must be a DNS label of at most 50 characters: pods are named after it"),
+    validation = ("!has(self.spec.steps) || self.metadata.name.size() <= 46",
+                  "metadata.name of a job with steps has at most 46 characters: pods are named after it and a step's number"),
 ))]
 #[cfg_attr(feature = "crd", x_kube(
     validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.__function__))",
                   "combine goes with a reduce function"),
+    validation = ("!has(self.steps) || (!has(self.map) && !has(self.combine) && !has(self.reduce))",
+                  "steps go in place of map, combine and reduce: each step has its own"),
+    validation = ("!has(self.steps) || self.steps.all(s, self.steps.exists_one(other, other.name == s.name))",
+                  "each of the steps has a name of its own"),
+    validation = ("has(self.steps) == has(oldSelf.steps) && (!has(self.steps) || self.steps.map(s, s.name) == oldSelf.steps.map(s, s.name))",
+                  "steps can't be added, removed or renamed: make a new job"),
     validation = ("has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
                   "managedBy can't be changed"),
     validation = ("self.input == oldSelf.input && self.output == oldSelf.output",
@@ -45,7 +55,7 @@ pub struct MapReduceJobSpec {
     pub input: Input,
 
     /// The map phase; `identity` when absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Map::is_default")]
     pub map: Map,
 
     /// A function applied to map output before it is shuffled.
@@ -55,6 +65,12 @@ pub struct MapReduceJobSpec {
     /// The reduce phase; when absent the job is map-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduce: Option<Reduce>,
+
+    /// Several maps and reduces in a chain, in place of `map`, `combine` and `reduce`: the first reads
+    /// the input, each other the pairs of the one before it, and the last one's result is the output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 32)))]
+    pub steps: Vec<Step>,
 
     /// Where the result goes.
     pub output: Output,
@@ -115,9 +131,10 @@ fn default_task_timeout_seconds() -> i64 {
 }
 
 impl MapReduceJobSpec {
-    /// Whether the job has no reduce phase: a part per map task, in the order the map emitted.
+    /// Whether the job, or its last step, has no reduce phase: a part per map task, in the order the map
+    /// emitted.
     pub fn is_map_only(&self) -> bool {
-        self.reduce.as_ref().is_none_or(|reduce| reduce.tasks == Some(0))
+        self.phases(usize::MAX).is_map_only()
     }
 }
 

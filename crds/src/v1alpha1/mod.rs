@@ -5,6 +5,7 @@
 //!                   ├─ map     function, parallelism, pod settings
 //!                   ├─ combine function, applied to map output any number of times
 //!                   ├─ reduce  function, number of partitions, partitioner, pod settings
+//!                   ├─ steps   several maps and reduces in a chain, in place of the three
 //!                   ├─ output  where the parts go
 //!                   └─ storage, shuffle, retries, deadlines, cleanup …
 //! ```
@@ -18,6 +19,7 @@ mod output;
 mod phase;
 #[cfg(feature = "crd")]
 mod resource;
+mod step;
 mod storage;
 
 pub use function::{Builtin, Command, Function, Script, ScriptLanguage, SourceFrom};
@@ -34,7 +36,10 @@ pub use phase::{
     SortDirection, ValueOrder,
 };
 #[cfg(feature = "crd")]
-pub use resource::{Condition, JobInput, JobOutput, JobPhase, MapReduceJobStatus, PhaseCounts, crd};
+pub(crate) use resource::any_object;
+#[cfg(feature = "crd")]
+pub use resource::{Condition, JobInput, JobOutput, JobPhase, JobStep, MapReduceJobStatus, PhaseCounts, crd};
+pub use step::{Phases, Step};
 pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};
 
 /// The API group of the resource.

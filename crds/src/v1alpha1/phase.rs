@@ -40,6 +40,13 @@ pub struct Map {
     pub template: Option<Value>,
 }
 
+impl Map {
+    /// Whether nothing is said of it.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A function applied to map output, any number of times, before it is shuffled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]

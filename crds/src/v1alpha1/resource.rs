@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::job::MapReduceJob;
-use crate::wire::Counters;
+use crate::wire::{Counters, StepCounters};
 
 /// What the operator has observed. Its size does not depend on the number of tasks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,13 +34,19 @@ pub struct MapReduceJobStatus {
     /// What the plan found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<JobInput>,
+    /// The step that runs, or ran last, of a job with `spec.steps`; `maps` and `reduces` are its.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<JobStep>,
+    /// What the steps that are done have done, without the user's own counters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepCounters>,
     /// Map tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps: Option<PhaseCounts>,
     /// Reduce tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduces: Option<PhaseCounts>,
-    /// Sums over the committed attempts of all tasks, once the job has succeeded.
+    /// Sums over the committed attempts of all tasks of all steps, once the job has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub counters: Option<Counters>,
@@ -67,6 +73,18 @@ pub enum JobPhase {
     Succeeded,
     /// The job has ended without output.
     Failed,
+}
+
+/// A step of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobStep {
+    /// Its name.
+    pub name: String,
+    /// Its number, from 1.
+    pub number: i32,
+    /// How many there are.
+    pub total: i32,
 }
 
 /// How many tasks of a phase are where.
@@ -144,7 +162,7 @@ pub struct Condition {
 
 /// The schema of an object that the API server stores as it is. Pod templates are kept out of
 /// the schema this way: with them the CRD would be ten times the size that `kubectl apply` takes.
-pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 

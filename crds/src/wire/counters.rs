@@ -73,6 +73,17 @@ impl Counters {
     }
 }
 
+/// What a step of a job has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub struct StepCounters {
+    /// The step's name.
+    pub name: String,
+    /// Sums over the committed attempts of its tasks.
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::any_object"))]
+    pub counters: Counters,
+}
+
 #[cfg(test)]
 mod tests {
     use super::Counters;

@@ -10,7 +10,7 @@ mod termination;
 
 use serde::{Deserialize, Serialize};
 
-pub use counters::Counters;
+pub use counters::{Counters, StepCounters};
 pub use termination::{ErrorReport, JobSummary, MAX_TERMINATION_BYTES, PlanSummary, RecordRef, Termination};
 
 use crate::ids::JobId;

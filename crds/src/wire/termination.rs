@@ -35,16 +35,25 @@ pub struct PlanSummary {
     pub input_objects: u64,
     /// Their bytes, as stored.
     pub input_bytes: u64,
+    /// What the step before has done, without the user's counters; none in the first step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Counters>,
 }
 
 /// What a phase or, after the last one, the job has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobSummary {
-    /// Sums over all tasks so far. The user's counters may be cut to fit; `_SUCCESS` has them all.
+    /// Sums over all tasks of all steps. The user's counters may be cut to fit; `_SUCCESS` has them all.
     pub counters: Counters,
+    /// What the last step alone has done, without the user's counters; none in a job without steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_step: Option<Counters>,
     /// Parts written; 0 until the output is committed.
     pub parts: u64,
+    /// Pairs in them.
+    #[serde(default)]
+    pub records: u64,
     /// Whether the output is committed.
     pub committed: bool,
 }
