@@ -124,6 +124,24 @@ impl Error {
         self
     }
 
+    /// Says which step of a job of several failed.
+    #[must_use]
+    pub fn in_step(mut self, step: Option<&str>) -> Self {
+        if let Some(step) = step.filter(|_| self.kind != Kind::Cancelled) {
+            self.message = format!("step {step}: {}", self.message);
+        }
+        self
+    }
+
+    /// Says which of the manifest's steps a usage error is about: what checks a step knows it as `spec`.
+    #[must_use]
+    pub(crate) fn below(mut self, path: &str) -> Self {
+        if let Some(rest) = self.message.strip_prefix("spec.").filter(|_| path != "spec") {
+            self.message = format!("{path}.{rest}");
+        }
+        self
+    }
+
     /// What the error means for the attempts to come.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -7,6 +7,7 @@ pub mod fuzzing;
 pub mod input;
 pub mod job;
 pub mod output;
+pub mod pairs;
 pub mod plan;
 #[cfg(feature = "pod")]
 pub mod pod_main;

@@ -1,11 +1,12 @@
 //! The worker's command line, its surroundings in a pod, and its last words.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mapreduce_api::ids::AttemptId;
-use mapreduce_api::wire::{ErrorReport, JobFile, JobSummary, Termination, env, exit};
+use mapreduce_api::wire::{Counters, ErrorReport, JobFile, JobSummary, Termination, env, exit};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, IoContext as _, Result};
@@ -26,7 +27,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Lists the input and divides it.
+    /// Lists the input, or what the step before has written, and divides it.
     Plan(JobArgs),
     /// Runs the map task whose number is in `JOB_COMPLETION_INDEX`.
     Map(JobArgs),
@@ -46,6 +47,9 @@ struct JobArgs {
     /// The job, as the operator describes it.
     #[arg(long, value_name = "FILE")]
     job: PathBuf,
+    /// The step's number, from 1.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    step: u8,
 }
 
 impl Args {
@@ -78,10 +82,8 @@ impl Args {
 }
 
 fn perform(command: &Command) -> Result<Termination> {
-    let file = match command {
-        Command::Plan(args) | Command::Map(args) | Command::Reduce(args) | Command::Cleanup(args) => {
-            &args.job
-        }
+    let args = match command {
+        Command::Plan(args) | Command::Map(args) | Command::Reduce(args) | Command::Cleanup(args) => args,
         Command::Install { to } => return install(to).map(|()| Termination::Done),
     };
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -94,7 +96,7 @@ fn perform(command: &Command) -> Result<Termination> {
         .context(|| "can't start the runtime".into())?;
     let cancel = CancellationToken::new();
     listen(&runtime, &cancel)?;
-    let job = read_job(file, &runtime, cancel)?;
+    let job = read_job(&args.job, &runtime, cancel)?.at_step(usize::from(args.step) - 1);
     let resources = resources();
     let attempt =
         || AttemptId::new(std::env::var(env::ATTEMPT).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string()));
@@ -115,8 +117,14 @@ fn outcome(success: Option<Success>) -> Termination {
 }
 
 fn finished(success: &Success) -> Termination {
-    let parts = success.outputs.len() as u64;
-    Termination::Finished(Box::new(JobSummary { counters: success.counters.clone(), parts, committed: true }))
+    let last = success.steps.last().map(|step| step.counters.clone());
+    Termination::Finished(Box::new(JobSummary {
+        counters: success.counters.clone(),
+        last_step: last.map(|counters| Counters { user: BTreeMap::new(), ..counters }),
+        parts: success.outputs.len() as u64,
+        records: success.outputs.iter().map(|part| part.records).sum(),
+        committed: true,
+    }))
 }
 
 fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: CancellationToken) -> Result<Job> {

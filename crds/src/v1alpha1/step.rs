@@ -61,7 +61,7 @@ impl MapReduceJobSpec {
 
     /// What is done in a step, by its number from 0. Behind the last one it is the last one's.
     pub fn phases(&self, step: usize) -> Phases<'_> {
-        match self.steps.get(step).or(self.steps.last()) {
+        match self.steps.get(step).or_else(|| self.steps.last()) {
             Some(step) => Phases {
                 name: Some(&step.name),
                 map: &step.map,

@@ -26,6 +26,8 @@ pub struct TaskContext {
     pub partition: u32,
     /// The attempt.
     pub attempt: AttemptId,
+    /// Whether the map function reads the pairs of the step before, and not the job's input.
+    pub reads_pairs: bool,
     /// Asks the function to stop.
     pub cancel: CancellationToken,
     /// A function that makes no progress for this long has failed.
@@ -58,6 +60,7 @@ impl TaskContext {
             task,
             partition,
             attempt,
+            reads_pairs: job.format.is_pairs(),
             cancel: job.cancel.clone(),
             timeout: Duration::from_secs(job.file.spec.task_timeout_seconds.max(1).unsigned_abs()),
             scratch,
@@ -87,6 +90,7 @@ impl TaskContext {
             task: TaskId::map(0),
             partition: 0,
             attempt: AttemptId::new("0"),
+            reads_pairs: false,
             cancel,
             timeout: Duration::from_mins(1),
             scratch: folder,

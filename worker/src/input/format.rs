@@ -9,6 +9,8 @@ use super::lines::{Delimiter, Lines};
 use super::rows::Row;
 use super::source::{Url, too_long};
 use crate::error::{Error, Result};
+use crate::pairs::PairsPlace;
+use crate::shuffle::block::record_at;
 
 const MAX_RECORD_BYTES: u64 = 64 << 20;
 
@@ -38,6 +40,8 @@ pub(super) enum RecordKind {
     WholeFile,
     /// Key column or row number → the row, all of it or some columns, as a JSON object.
     Parquet { columns: Arc<[Arc<str>]>, key_column: Option<Arc<str>> },
+    /// A pair of the step before, from where those are kept.
+    Pair(PairsPlace),
 }
 
 /// A record's key: made into text only where a function looks at it.
@@ -136,6 +140,17 @@ impl Format {
         }
     }
 
+    /// The pairs of the step before.
+    pub fn pairs(place: PairsPlace) -> Self {
+        let record = RecordKind::Pair(place);
+        Self { delimiter: Delimiter::new(b"\n"), max_record_bytes: u64::MAX, record }
+    }
+
+    /// Whether records are pairs of the step before.
+    pub fn is_pairs(&self) -> bool {
+        matches!(self.record, RecordKind::Pair(_))
+    }
+
     /// Whether an object of this format can be cut, at multiples of [`Self::align`].
     pub fn can_be_split(&self) -> bool {
         self.why_whole().is_none()
@@ -231,6 +246,7 @@ impl<'a> Chunk<'a> {
                 f(Record { key, value: self.lines.bytes, offset: 0 })?;
                 Ok(1)
             }
+            RecordKind::Pair(_) => self.each_pair(f),
         }
     }
 
@@ -254,6 +270,20 @@ impl<'a> Chunk<'a> {
                 .ok_or_else(|| bad(format!("the record has no `{pointer}`")))?;
             f(Record { key: Key::Bytes(key.as_bytes()), value: line, offset })
         })?;
+        Ok(count)
+    }
+
+    #[inline]
+    fn each_pair(&self, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
+        let Lines { bytes: block, offset, .. } = self.lines;
+        let (mut at, mut count) = (0, 0);
+        while at < block.len() {
+            let span = record_at(block, at)?;
+            let key = Key::Bytes(&block[span.key..span.value]);
+            f(Record { key, value: &block[span.value..span.end], offset })?;
+            at = span.end;
+            count += 1;
+        }
         Ok(count)
     }
 

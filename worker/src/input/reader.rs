@@ -12,6 +12,7 @@ use super::parquet::ParquetReader;
 use super::source::{Split, Url, open};
 use super::whole::WholeReader;
 use crate::error::Result;
+use crate::pairs::PairsReader;
 use crate::storage::Stores;
 
 /// The records of a split, a chunk at a time.
@@ -27,6 +28,7 @@ enum Framing {
     Fixed(FixedReader),
     Csv(Box<CsvReader>),
     Whole(WholeReader),
+    Pairs(Box<PairsReader>),
     /// With the buffer, which it has no use for.
     Parquet(Box<ParquetReader>, Vec<u8>),
 }
@@ -74,6 +76,7 @@ impl<'f> Reader<'f> {
             RecordKind::WholeFile => {
                 Framing::Whole(WholeReader::new(source()?, most, Arc::clone(&url), buffer))
             }
+            RecordKind::Pair(place) => Framing::Pairs(Box::new(PairsReader::new(place, split, buffer)?)),
         };
         Ok(Self { framing, format, url })
     }
@@ -85,6 +88,7 @@ impl<'f> Reader<'f> {
             Framing::Lines(reader) => reader.next_chunk()?,
             Framing::Fixed(reader) => reader.next_chunk()?,
             Framing::Whole(reader) => reader.next_chunk()?,
+            Framing::Pairs(reader) => reader.next_chunk()?,
             Framing::Parquet(reader, _) => {
                 let chunk = reader.next_chunk()?;
                 return Ok(chunk.map(|(lines, rows)| Chunk { rows, ..Chunk::new(lines, format, url) }));
@@ -104,6 +108,7 @@ impl<'f> Reader<'f> {
             Framing::Fixed(reader) => reader.into_buffer(),
             Framing::Csv(reader) => reader.into_buffer(),
             Framing::Whole(reader) => reader.into_buffer(),
+            Framing::Pairs(reader) => reader.into_buffer(),
             Framing::Parquet(_, buffer) => buffer,
         }
     }

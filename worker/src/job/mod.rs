@@ -1,9 +1,17 @@
 //! A job, ready to run: its functions, formats and places checked.
+//!
+//! A [`Job`] is seen at one of its steps: what a task is told of the manifest is that step's, and where
+//! it works is that step's folder. A job without `spec.steps` is one step.
+//!
+//! ```text
+//!  <work folder>/                  one step: plan, commit records, shuffle objects
+//!  <work folder>/steps/<name>/     of several each has its own, and the pairs that it hands on
+//! ```
 
 use std::path::Path;
 use std::sync::Arc;
 
-use mapreduce_api::v1alpha1::MapReduceJobSpec;
+use mapreduce_api::v1alpha1::{MapReduceJobSpec, Phases};
 use mapreduce_api::wire::JobFile;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -12,12 +20,15 @@ use crate::error::{Error, Result};
 use crate::function::Functions;
 use crate::input::format::Format;
 use crate::input::list::check_urls;
+use crate::pairs::PairsPlace;
 use crate::shuffle::arrange::Arrangement;
 use crate::shuffle::gain::Gain;
 use crate::storage::{Location, Stores};
 
+pub mod chain;
 pub mod local;
 pub mod pod;
+mod threads;
 
 /// Memory and processors for the tasks of one process.
 #[derive(Clone, Debug)]
@@ -33,7 +44,7 @@ pub struct Resources {
 /// A checked job.
 #[derive(Debug)]
 pub struct Job {
-    /// What the user wrote, and which run of it this is.
+    /// What the user wrote, as if this step were all of it, and which run of it this is.
     pub file: JobFile,
     /// Its functions.
     pub functions: Functions,
@@ -45,34 +56,66 @@ pub struct Job {
     pub stores: Arc<Stores>,
     /// The output prefix.
     pub output: Location,
-    /// The prefix of intermediate data: the plan, shuffle objects, commit records.
+    /// The prefix of all intermediate data.
+    pub folder: Location,
+    /// The prefix of this step's: its plan, shuffle objects, commit records.
     pub work: Location,
+    /// Where pairs are kept between steps.
+    pub pairs: PairsPlace,
     /// The prefix of parts that are not visible yet, in the output's own store.
     pub staging: Location,
     /// Asks all work to stop.
     pub cancel: CancellationToken,
     /// Whether adding up before the shuffle has paid so far.
     pub gain: Arc<Gain>,
+    steps: Arc<[Step]>,
+    number: usize,
+}
+
+/// A step of a job, checked.
+#[derive(Debug)]
+struct Step {
+    name: Option<String>,
+    spec: MapReduceJobSpec,
+    functions: Functions,
+    arrangement: Arrangement,
 }
 
 impl Job {
-    /// Checks a job. Relative `file:` URLs are below `folder`.
+    /// Checks a job, and sees it at its first step. Relative `file:` URLs are below `folder`.
     ///
     /// # Errors
     ///
     /// Usage errors for what the manifest alone shows; nothing has been reached by then.
     pub fn new(file: JobFile, folder: &Path, runtime: Handle, cancel: CancellationToken) -> Result<Self> {
-        let Checked { functions, arrangement, format } = check(&file.spec)?;
+        let steps: Arc<[Step]> = check(&file.spec)?.0.into();
         let spec = &file.spec;
         let stores = Arc::new(Stores::new(spec.storage.clone(), folder, runtime, cancel.clone()));
         let output = stores.locate(&spec.output.url)?.as_prefix();
         let staging = output.join(&format!("{WORK}{}/", file.id));
-        let work = match &spec.shuffle.url {
+        let folder = match &spec.shuffle.url {
             Some(url) => stores.locate(url)?.as_prefix().join(&format!("{}/", file.id)),
             None => staging.clone(),
         };
-        let gain = Arc::default();
-        Ok(Self { file, functions, arrangement, format, stores, output, work, staging, cancel, gain })
+        let pairs = PairsPlace::Folder(folder.clone());
+        let Step { functions, arrangement, .. } = &steps[0];
+        let first = Self {
+            functions: functions.clone(),
+            arrangement: arrangement.clone(),
+            format: Format::new(&spec.input),
+            work: folder.clone(),
+            file,
+            stores,
+            output,
+            folder,
+            pairs,
+            staging,
+            cancel,
+            gain: Arc::default(),
+            steps,
+            number: 0,
+        };
+        Ok(first.at_step(0))
     }
 
     /// An error once somebody has asked to stop.
@@ -81,13 +124,9 @@ impl Job {
     }
 }
 
-/// What can be made of a manifest alone.
+/// What can be made of a manifest alone: its steps.
 #[derive(Debug)]
-pub struct Checked {
-    functions: Functions,
-    arrangement: Arrangement,
-    format: Format,
-}
+pub struct Checked(Vec<Step>);
 
 /// Checks a manifest without reaching anything, or asking for credentials.
 pub fn check(spec: &MapReduceJobSpec) -> Result<Checked> {
@@ -99,11 +138,18 @@ pub fn check(spec: &MapReduceJobSpec) -> Result<Checked> {
     if spec.input.split_size.0 == 0 {
         return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));
     }
-    Ok(Checked {
-        functions: Functions::new(spec)?,
-        arrangement: Arrangement::new(spec.reduce.as_ref())?,
-        format: Format::new(&spec.input),
-    })
+    (0..spec.step_count())
+        .map(|number| check_step(spec, number).map_err(|error| error.below(&Phases::path(spec, number))))
+        .collect::<Result<_>>()
+        .map(Checked)
+}
+
+fn check_step(spec: &MapReduceJobSpec, number: usize) -> Result<Step> {
+    let name = spec.phases(number).name.map(str::to_owned);
+    let spec = spec.of_step(number);
+    let functions = Functions::new(&spec)?;
+    let arrangement = Arrangement::new(spec.reduce.as_ref())?;
+    Ok(Step { name, spec, functions, arrangement })
 }
 
 /// What the names of work folders under an output prefix begin with: hidden, so that a job that

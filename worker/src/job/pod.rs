@@ -5,14 +5,16 @@
 //! ```
 //!
 //! The last map task to commit writes the index (or, without reducers, finishes the job), the
-//! last reduce task finishes the job. Each call first looks whether its task is committed already:
+//! last reduce task finishes the job. Of several steps each goes this way, planned by what the commit
+//! records of the one before it say ([`super::chain`]). Each call first looks whether its task is committed already:
 //! a pod that died after its commit is started again, and goes on where it was.
 
 use std::sync::Arc;
 
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
-use mapreduce_api::wire::{Counters, PlanSummary};
+use mapreduce_api::wire::PlanSummary;
 
+use super::chain::{self, Done};
 use super::{Job, Resources};
 use crate::error::{Error, Result};
 use crate::function::TaskContext;
@@ -22,7 +24,7 @@ use crate::shuffle::index::{self, Index};
 use crate::shuffle::object::{self, FanIn, Means, ShuffleObject};
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
-use crate::storage::{Created, Scheme, Stores};
+use crate::storage::Created;
 use crate::task::commit::{self, Commit};
 use crate::task::finish::{self, Success};
 use crate::task::{map, reduce};
@@ -36,8 +38,12 @@ pub struct Planned {
     pub success: Option<Success>,
 }
 
-/// Plans a job: lists the input, divides it, writes the plan.
+/// Plans a step: lists what it reads, divides it, writes the plan.
 pub fn plan(job: &Job, resources: &Resources) -> Result<Planned> {
+    plan_step(job, resources).map_err(|error| error.in_step(job.step_name()))
+}
+
+fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
     if let Some(success) = finish::succeeded(job)? {
         return Ok(Planned { summary: PlanSummary::default(), success: Some(success) });
     }
@@ -45,35 +51,49 @@ pub fn plan(job: &Job, resources: &Resources) -> Result<Planned> {
     // A plan that is there is this run's own: its planner died before it could say so, and tasks may
     // have begun.
     if job.work.store.head(&job.work.join(plan::HEAD).key)?.is_some() {
-        return Ok(Planned { summary: plan::load(job)?.summary, success: None });
+        let summary = plan::load(job)?.summary;
+        job.remove_used()?;
+        return Ok(Planned { summary, success: None });
     }
-    let mut planned = plan::for_pods(job)?;
-    let summary = planned.plan.summary.clone();
-    if summary.map_tasks == 0 {
-        return Ok(Planned { success: Some(nothing_to_read(job, &summary, resources)?), summary });
+    let attempt = AttemptId::new(format!("plan-{}", uuid::Uuid::new_v4()));
+    let before = match job.step().checked_sub(1) {
+        Some(before) => Some(chain::ended(&job.at_step(before), &attempt)?),
+        None => None,
+    };
+    let mut planned = plan::for_pods(job, before)?;
+    let mut success = None;
+    if planned.plan.summary.map_tasks == 0 {
+        success = nothing_to_read(job, &planned.plan, &attempt, resources)?;
     }
-    plan::store(job, &mut planned)?;
-    Ok(Planned { summary, success: None })
+    if success.is_none() {
+        plan::store(job, &mut planned)?;
+        job.remove_used()?;
+    }
+    Ok(Planned { summary: planned.plan.summary, success })
 }
 
-/// Without a map task there are no pods: the parts are empty, and the plan's pod writes them.
-fn nothing_to_read(job: &Job, summary: &PlanSummary, resources: &Resources) -> Result<Success> {
+/// Without a map task there are no pods: what is to be written of nothing the plan's pod writes.
+fn nothing_to_read(
+    job: &Job,
+    plan: &Plan,
+    attempt: &AttemptId,
+    resources: &Resources,
+) -> Result<Option<Success>> {
     let space = space(resources);
-    let mut counters = input_counters(summary);
-    let mut parts = Vec::new();
-    let attempt = AttemptId::new("plan");
-    for partition in 0..summary.reduce_tasks {
+    let mut commits = Vec::new();
+    for partition in 0..plan.summary.reduce_tasks {
+        let task = TaskId::reduce(partition);
         let fan_in = FanIn::of(resources.memory);
-        let (part, done) =
-            reduce::run(job, TaskId::reduce(partition), &attempt, partition, Vec::new(), fan_in, &space)?;
-        counters.add(&done);
-        parts.push(part);
+        let (written, counters) = reduce::run(job, task, attempt, partition, Vec::new(), fan_in, &space)?;
+        let mut record = Commit::new(attempt);
+        record.add(written, &counters);
+        if !job.is_last_step() {
+            let created = commit::commit(job, task, &record)?;
+            give_up_if_late(job, created, &record)?;
+        }
+        commits.push(record);
     }
-    finish::finish(job, counters, &parts)
-}
-
-fn input_counters(summary: &PlanSummary) -> Counters {
-    Counters { input_objects: summary.input_objects, input_bytes: summary.input_bytes, ..Counters::default() }
+    if job.is_last_step() { finish_job(job, plan, &[], commits).map(Some) } else { Ok(None) }
 }
 
 fn space(resources: &Resources) -> Arc<Space> {
@@ -83,7 +103,7 @@ fn space(resources: &Resources) -> Arc<Space> {
 /// Runs an attempt at a map task. Gives the job's result when this was its last task.
 pub fn map(job: &Job, index: u32, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
     let task = TaskId::map(index);
-    map_task(job, task, attempt, resources).map_err(|error| error.in_task(task))
+    map_task(job, task, attempt, resources).or_else(|error| unless_finished(job, error.in_task(task)))
 }
 
 fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
@@ -92,14 +112,18 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     }
     let plan = plan::load(job)?;
     if commit::look(job, task)?.is_none() {
-        let record = run_map(job, &plan, task, attempt, resources)?;
-        let created = commit::commit(job, task, &record)?;
-        give_up_if_late(job, created, &record)?;
+        let ran = run_map(job, &plan, task, attempt, resources);
+        commit_first(job, task, ran)?;
     }
     let summary = &plan.summary;
+    let map_only = job.file.spec.is_map_only();
+    if map_only && !job.is_last_step() {
+        // Whoever plans the next step looks at the records.
+        return Ok(None);
+    }
     let Some(commits) = commit::all(job, TaskKind::Map, summary.map_tasks, attempt)? else { return Ok(None) };
-    if job.file.spec.is_map_only() {
-        return finish_job(job, summary, &[], commits).map(Some);
+    if map_only {
+        return finish_job(job, &plan, &[], commits).map(Some);
     }
     let objects: Vec<ShuffleObject> =
         commits.into_iter().map(|commit| commit.shuffle.unwrap_or_default()).collect();
@@ -119,15 +143,15 @@ fn run_map(
     let splits = plan::load_task(job, plan, task.index)?;
     let space = space(resources);
     if job.file.spec.is_map_only() {
-        let (part, counters) = map::run_map_only(job, task, attempt, &splits, &space)?;
-        return Ok(Commit { attempt: attempt.clone(), counters, shuffle: None, parts: vec![part] });
+        let (written, counters) = map::run_map_only(job, task, attempt, &splits, &space)?;
+        let mut record = Commit::new(attempt);
+        record.add(written, &counters);
+        return Ok(record);
     }
     let partitioner = plan.partitioner(job)?;
     let (runs, mut counters) =
         map::run_threads(job, task, attempt, &splits, &partitioner, resources, &space)?;
-    let bucket = job.file.spec.shuffle.url.as_deref().unwrap_or(&job.file.spec.output.url);
-    let bucket = Stores::parse(bucket)?.0 != Scheme::File;
-    let codec = BlockCodec::of(job.file.spec.shuffle.compression, bucket);
+    let codec = BlockCodec::of(job.file.spec.shuffle.compression, !job.work.is_local());
     let context = TaskContext::new(job, task, task.index, attempt, &space);
     let combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(&context));
     let fan_in = FanIn::of(resources.memory / 4);
@@ -138,7 +162,19 @@ fn run_map(
     counters.combine_input_records += combined.input;
     counters.combine_output_records += combined.output;
     counters.shuffle_bytes = object.bytes();
-    Ok(Commit { attempt: attempt.clone(), counters, shuffle: Some(object), parts: Vec::new() })
+    Ok(Commit { counters, shuffle: Some(object), ..Commit::new(attempt) })
+}
+
+/// Commits what an attempt has done. That it has failed is no matter where another one has done it: the
+/// data that it was to read may have been removed since.
+fn commit_first(job: &Job, task: TaskId, ran: Result<Commit>) -> Result<()> {
+    let record = match ran {
+        Ok(record) => record,
+        Err(_) if commit::look(job, task)?.is_some() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let created = commit::commit(job, task, &record)?;
+    give_up_if_late(job, created, &record)
 }
 
 /// Removes what an attempt wrote that was not the first to commit.
@@ -149,6 +185,7 @@ fn give_up_if_late(job: &Job, created: Created, record: &Commit) -> Result<()> {
     if let Some(object) = &record.shuffle {
         job.work.store.delete(&[job.work.join(&object.name).key])?;
     }
+    record.pairs.iter().try_for_each(|pairs| job.pairs.delete(&pairs.name))?;
     record
         .parts
         .iter()
@@ -158,7 +195,7 @@ fn give_up_if_late(job: &Job, created: Created, record: &Commit) -> Result<()> {
 /// Runs an attempt at a reduce task. Gives the job's result when this was its last task.
 pub fn reduce(job: &Job, index: u32, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
     let task = TaskId::reduce(index);
-    reduce_task(job, task, attempt, resources).map_err(|error| error.in_task(task))
+    reduce_task(job, task, attempt, resources).or_else(|error| unless_finished(job, error.in_task(task)))
 }
 
 fn reduce_task(
@@ -173,16 +210,18 @@ fn reduce_task(
     let plan = plan::load(job)?;
     let summary = &plan.summary;
     if commit::look(job, task)?.is_none() {
-        let record = run_reduce(job, summary, task, attempt, resources)?;
-        let created = commit::commit(job, task, &record)?;
-        give_up_if_late(job, created, &record)?;
+        let ran = run_reduce(job, summary, task, attempt, resources);
+        commit_first(job, task, ran)?;
+    }
+    if !job.is_last_step() {
+        return Ok(None);
     }
     let Some(reduces) = commit::all(job, TaskKind::Reduce, summary.reduce_tasks, attempt)? else {
         return Ok(None);
     };
     let maps = commit::all(job, TaskKind::Map, summary.map_tasks, attempt)?
         .ok_or_else(|| Error::retry("a map task's commit record is missing"))?;
-    finish_job(job, summary, &maps, reduces).map(Some)
+    finish_job(job, &plan, &maps, reduces).map(Some)
 }
 
 fn run_reduce(
@@ -195,13 +234,11 @@ fn run_reduce(
     let shuffle = index::read(&job.work, task.index, summary.reduce_tasks)?;
     let space = space(resources);
     let fan_in = FanIn::of(resources.memory / 2);
-    let mut record =
-        Commit { attempt: attempt.clone(), counters: Counters::default(), shuffle: None, parts: Vec::new() };
+    let mut record = Commit::new(attempt);
     let runs = fetch_all(job, &shuffle, &space)?;
     for (partition, runs) in shuffle.range.zip(runs) {
-        let (part, counters) = reduce::run(job, task, attempt, partition, runs, fan_in, &space)?;
-        record.counters.add(&counters);
-        record.parts.push(part);
+        let (written, counters) = reduce::run(job, task, attempt, partition, runs, fan_in, &space)?;
+        record.add(written, &counters);
     }
     Ok(record)
 }
@@ -235,12 +272,23 @@ fn fetch_all(job: &Job, shuffle: &Index, space: &Arc<Space>) -> Result<Vec<Vec<R
     Ok(by_partition)
 }
 
-fn finish_job(job: &Job, summary: &PlanSummary, maps: &[Commit], last: Vec<Commit>) -> Result<Success> {
-    let mut counters = input_counters(summary);
+fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Result<Success> {
+    let mut counters = chain::input_counters(job, &plan.summary);
     maps.iter().chain(&last).for_each(|commit| counters.add(&commit.counters));
     let mut parts: Vec<_> = last.into_iter().flat_map(|commit| commit.parts).collect();
     parts.sort_by(|a, b| a.name.cmp(&b.name));
-    finish::finish(job, counters, &parts)
+    let mut done: Done = plan.before.clone();
+    done.add(job, counters);
+    finish::finish(job, done, &parts)
+}
+
+/// What went wrong is no matter once the job is finished: of two tasks that both took themselves for the
+/// last, one has removed what the other was reading.
+fn unless_finished(job: &Job, error: Error) -> Result<Option<Success>> {
+    match finish::succeeded(job) {
+        Ok(Some(success)) => tidy_up(job, success),
+        _ => Err(error.in_step(job.step_name())),
+    }
 }
 
 /// The job is finished, but perhaps not its cleaning up: the pod that did it has died.

@@ -8,6 +8,7 @@
 //! A map pod reads the first and one line of the second, so that a plan's size does not count M times.
 
 pub mod cost;
+mod pairs;
 mod sample;
 mod splits;
 
@@ -16,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use self::splits::{MapTask, Unsplit};
 use crate::error::{Error, Result};
 use crate::input::list;
+use crate::input::source::Split;
 use crate::job::Job;
+use crate::job::chain::{Done, Ended};
 use crate::shuffle::partition::{HASH, Partitioner};
 use mapreduce_api::wire::PlanSummary;
 
@@ -40,6 +43,9 @@ pub struct Plan {
     /// Where partitions begin, as stored keys in hexadecimal, for ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cuts: Vec<String>,
+    /// What the steps before have done.
+    #[serde(default, skip_serializing_if = "Done::is_nothing")]
+    pub before: Done,
 }
 
 impl Plan {
@@ -123,12 +129,36 @@ const MOST_PARTITIONS: u64 = 4000;
 /// distributed, so that large and small ones make up for each other.
 const PARTITIONS_PER_POD: u32 = 4;
 
-/// Lists the input and divides it.
+/// Plans the first step: lists the input and divides it.
 pub fn make(job: &Job, division: Division) -> Result<Planned> {
-    let spec = &job.file.spec;
-    let objects = list::list(&spec.input, &job.stores)?;
+    let objects = list::list(&job.file.spec.input, &job.stores)?;
     let input_bytes: u64 = objects.iter().map(|object| object.entry.size).sum();
     let (tasks, unsplit) = splits::divide(&objects, job, division)?;
+    let sample = || sample::pieces(job, &tasks);
+    let plan = assemble(job, &tasks, objects.len(), input_bytes, sample)?;
+    Ok(Planned { plan, tasks, unsplit })
+}
+
+/// Plans a later step: divides what the one before it has written.
+pub fn make_next(job: &Job, before: Ended, division: Division) -> Result<Planned> {
+    let objects = before.objects;
+    let tasks = pairs::divide(&objects, job, division);
+    let bytes = objects.iter().map(|object| object.bytes).sum();
+    let sample = || Ok(pairs::pieces(&objects, job, sample::PIECES));
+    let mut plan = assemble(job, &tasks, objects.len(), bytes, sample)?;
+    plan.summary.before = before.done.last();
+    plan.before = before.done;
+    Ok(Planned { plan, tasks, unsplit: Vec::new() })
+}
+
+fn assemble(
+    job: &Job,
+    tasks: &[MapTask],
+    input_objects: usize,
+    input_bytes: u64,
+    sample: impl FnOnce() -> Result<Vec<Split>>,
+) -> Result<Plan> {
+    let spec = &job.file.spec;
     let chosen = input_bytes.div_ceil(PARTITION_BYTES).clamp(1, MOST_PARTITIONS) as u32;
     let partitions = match &spec.reduce {
         _ if spec.is_map_only() => tasks.len() as u32,
@@ -139,16 +169,17 @@ pub fn make(job: &Job, division: Division) -> Result<Planned> {
         map_tasks: tasks.len() as u32,
         reduce_tasks: if spec.is_map_only() { 0 } else { partitions },
         partitions,
-        input_objects: objects.len() as u64,
+        input_objects: input_objects as u64,
         input_bytes,
+        before: None,
     };
     let cuts = if job.arrangement.wants_sample() && summary.reduce_tasks > 1 {
-        sample::cuts(job, &tasks, partitions)?.iter().map(|cut| to_hex(cut)).collect()
+        sample::cuts(job, &sample()?, partitions)?.iter().map(|cut| to_hex(cut)).collect()
     } else {
         Vec::new()
     };
-    let plan = Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new(), cuts };
-    Ok(Planned { plan, tasks, unsplit })
+    let before = Done::default();
+    Ok(Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new(), cuts, before })
 }
 
 /// Pods that there should be at least, where the input is large enough.
@@ -156,10 +187,14 @@ const LEAST_PODS: usize = 20;
 /// Pods of a phase that Kubernetes manages well.
 const MOST_PODS: usize = 10_000;
 
-/// Lists the input and divides it among pods.
-pub fn for_pods(job: &Job) -> Result<Planned> {
+/// Divides among pods what the job's step reads: the input, or what the step before has left.
+pub fn for_pods(job: &Job, before: Option<Ended>) -> Result<Planned> {
     let wanted = job.file.spec.map.parallelism.map_or(LEAST_PODS, |pods| pods as usize);
-    let mut planned = make(job, Division { least_tasks: 1, most_tasks: MOST_PODS })?;
+    let division = Division { least_tasks: 1, most_tasks: MOST_PODS };
+    let mut planned = match before {
+        Some(before) => make_next(job, before, division)?,
+        None => make(job, division)?,
+    };
     if job.file.spec.reduce.as_ref().is_some_and(|reduce| reduce.tasks.is_none()) {
         let summary = &mut planned.plan.summary;
         summary.reduce_tasks = summary.reduce_tasks.div_ceil(PARTITIONS_PER_POD);

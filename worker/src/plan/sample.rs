@@ -15,29 +15,36 @@ use crate::shuffle::partition;
 use crate::storage::Entry;
 
 /// Places that are looked at.
-const PIECES: usize = 100;
+pub(super) const PIECES: usize = 100;
 /// Bytes that a place begins with, where it can be cut: its first chunk is mapped.
 const PIECE_BYTES: u64 = 64 << 10;
 /// Keys of one place that are kept.
 const KEYS: usize = 1000;
 
 /// The stored keys at which partitions begin.
-pub(super) fn cuts(job: &Job, tasks: &[MapTask], partitions: u32) -> Result<Vec<Vec<u8>>> {
-    let splits: Vec<&Split> = tasks.iter().flat_map(|task| &task.splits).collect();
+pub(super) fn cuts(job: &Job, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
     let mut sample = Vec::new();
-    let per_split = PIECES.div_ceil(splits.len().max(1));
-    for split in splits.iter().step_by(splits.len().div_ceil(PIECES).max(1)) {
-        for piece in pieces(job, split, per_split)? {
-            job.check_cancelled()?;
-            sample.extend(keys(job, &piece)?);
-        }
+    for piece in pieces {
+        job.check_cancelled()?;
+        sample.extend(keys(job, piece)?);
     }
     Ok(partition::cuts(sample, partitions))
 }
 
+/// Places spread over the input, each the beginning of a split.
+pub(super) fn pieces(job: &Job, tasks: &[MapTask]) -> Result<Vec<Split>> {
+    let splits: Vec<&Split> = tasks.iter().flat_map(|task| &task.splits).collect();
+    let per_split = PIECES.div_ceil(splits.len().max(1));
+    let mut pieces = Vec::new();
+    for split in splits.iter().step_by(splits.len().div_ceil(PIECES).max(1)) {
+        pieces.extend(pieces_of(job, split, per_split)?);
+    }
+    Ok(pieces)
+}
+
 /// Small splits spread over a large one, where it can be cut: an object that is read whole is looked at
 /// where it begins.
-fn pieces(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
+fn pieces_of(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
     let most = (split.bytes() / PIECE_BYTES).max(1) as usize;
     let mut count = wanted.min(most) as u64;
     // What the plan has cut can be cut, but for frames; what it has left whole may be compressed.

@@ -58,12 +58,7 @@ pub(super) fn divide(
     division: Division,
 ) -> Result<(Vec<MapTask>, Vec<Unsplit>)> {
     let input = &job.file.spec.input;
-    let total: u64 = objects.iter().map(|object| object.entry.size + PER_OBJECT).sum();
-    let fine = (total / division.least_tasks.max(1) as u64).max(LEAST_SPLIT);
-    let coarse = total.div_ceil(division.most_tasks.max(1) as u64);
-    // A job without reducers has a part per task: their number is the manifest's alone.
-    let target = if division.least_tasks > 1 { input.split_size.0.min(fine) } else { input.split_size.0 };
-    let target = target.max(coarse).max(1);
+    let target = target(objects.iter().map(|object| object.entry.size), input.split_size.0, division);
     let objects: Vec<&Object> = objects.iter().filter(|object| object.entry.size > 0).collect();
     let cuts = in_parallel(&objects, |object| match object.entry.size {
         size if size <= target => Ok(Cuts::Nowhere(String::new())),
@@ -92,6 +87,16 @@ pub(super) fn divide(
         }));
     }
     Ok((pack(pieces, target), unsplit))
+}
+
+/// Bytes of a split, for objects of these sizes.
+pub(super) fn target(sizes: impl Iterator<Item = u64>, split_size: u64, division: Division) -> u64 {
+    let total: u64 = sizes.map(|size| size + PER_OBJECT).sum();
+    let fine = (total / division.least_tasks.max(1) as u64).max(LEAST_SPLIT);
+    let coarse = total.div_ceil(division.most_tasks.max(1) as u64);
+    // A job without reducers has a part per task: their number is the manifest's alone.
+    let target = if division.least_tasks > 1 { split_size.min(fine) } else { split_size };
+    target.max(coarse).max(1)
 }
 
 /// Where the pieces of each object begin and end, 0 and the object's size among them.
@@ -166,7 +171,7 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + S
 }
 
 /// Puts neighbouring whole objects into one task until it is full; a part of an object is a task.
-fn pack(pieces: Vec<Split>, target: u64) -> Vec<MapTask> {
+pub(super) fn pack(pieces: Vec<Split>, target: u64) -> Vec<MapTask> {
     let mut tasks: Vec<MapTask> = Vec::new();
     let mut left = 0;
     for piece in pieces {

@@ -16,7 +16,7 @@ use super::space::Space;
 use super::table::SumTable;
 use crate::error::{Error, Result};
 use crate::function::{Emit, ReduceFunction, Reducer, TaskContext, builtin};
-use crate::output::PartWriter;
+use crate::task::result::ResultWriter;
 
 /// Where the pairs of a map task go.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub enum Sink {
     Sum(SumTable),
     /// Pairs to be sorted.
     Sort(SortBuffer),
-    /// Straight into a part: a map-only job.
-    Part(Box<PartWriter>),
+    /// Straight into the result: a map-only step.
+    Result(ResultWriter),
 }
 
 /// A sample is of a chunk's records: what they emit fits in this.
@@ -123,10 +123,10 @@ impl Collector {
         Ok(keys)
     }
 
-    /// Writes what is emitted into a part.
-    pub fn for_part(part: PartWriter, space: &Arc<Space>) -> Self {
+    /// Writes what is emitted into the task's result.
+    pub fn for_result(result: ResultWriter, space: &Arc<Space>) -> Self {
         Self {
-            sink: Sink::Part(Box::new(part)),
+            sink: Sink::Result(result),
             partitioner: Partitioner::hash(1),
             arrangement: Arrangement::default(),
             stored: Vec::new(),
@@ -145,8 +145,8 @@ impl Collector {
     #[inline]
     pub fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.counters.map_output_records += 1;
-        if let Sink::Part(part) = &mut self.sink {
-            return part.emit(key, value);
+        if let Sink::Result(result) = &mut self.sink {
+            return result.emit(key, value);
         }
         let mut scratch = std::mem::take(&mut self.stored);
         let stored = self.arrangement.order.stored(key, &mut scratch);
@@ -172,7 +172,7 @@ impl Collector {
                 table.add(stored, value)?;
                 self.make_room()?;
             }
-            Sink::Part(_) => {}
+            Sink::Result(_) => {}
         }
         Ok(())
     }
@@ -292,7 +292,7 @@ impl Collector {
                     self.sink = Sink::Sum(SumTable::new(self.memory));
                 }
             }
-            Sink::Part(_) => {}
+            Sink::Result(_) => {}
         }
         Ok(())
     }
@@ -303,11 +303,11 @@ impl Collector {
         Ok((self.runs, self.counters))
     }
 
-    /// Ends the task of a map-only job: its part.
-    pub fn into_part(self) -> Result<(PartWriter, Counters)> {
+    /// Ends the task of a map-only step: its result.
+    pub fn into_result(self) -> Result<(ResultWriter, Counters)> {
         match self.sink {
-            Sink::Part(part) => Ok((*part, self.counters)),
-            _ => Err(Error::permanent("a task of a job with reducers has no part")),
+            Sink::Result(result) => Ok((result, self.counters)),
+            _ => Err(Error::permanent("a map task of a step with reducers has no result")),
         }
     }
 }

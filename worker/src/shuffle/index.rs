@@ -105,7 +105,8 @@ fn parse(task: u32, tasks: u32, get: impl Fn(Range<u64>) -> Result<Vec<u8>>) -> 
     let (objects, partitions) = (u32_at(head, 8) as usize, u32_at(head, 12));
     let section = objects * EXTENT + 8;
     let ends = (HEAD as u64 + 8).checked_add(u64_at(head, 16));
-    let ends = ends.and_then(|names| names.checked_add(u64::from(partitions) * 8 + 8).map(|all| (names, all)));
+    let ends =
+        ends.and_then(|names| names.checked_add(u64::from(partitions) * 8 + 8).map(|all| (names, all)));
     let Some((names_end, totals_end)) = ends else { return Ok(None) };
     let names_and_totals = get(HEAD as u64..totals_end)?;
     let (names, totals) = names_and_totals.split_at((names_end - HEAD as u64) as usize);

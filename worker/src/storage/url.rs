@@ -49,6 +49,11 @@ impl Location {
         format!("{}{key}", self.base)
     }
 
+    /// Whether it is on this machine's disks, and not in a bucket.
+    pub fn is_local(&self) -> bool {
+        self.base.starts_with("file:")
+    }
+
     /// This place as a prefix: its key ends in `/` (or is empty, for a whole bucket).
     #[must_use]
     pub fn as_prefix(mut self) -> Self {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!  <work>/commit/map-00017.json    attempt, shuffle object and where each partition is in it, counters
-//!  <work>/commit/reduce-00003.json attempt, staged parts, counters
+//!  <work>/commit/reduce-00003.json attempt, staged parts or pairs for the next step, counters
 //! ```
 //!
 //! The task whose commit is the phase's last has to know it, without a LIST and without anybody
@@ -22,8 +22,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::output::StagedPart;
+use crate::pairs::PairsObject;
 use crate::shuffle::object::ShuffleObject;
 use crate::storage::{Created, Location};
+use crate::task::result::Written;
 
 /// The commit record of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,31 @@ pub struct Commit {
     /// The parts of a reduce task, or of a map task without reducers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<StagedPart>,
+    /// In the place of parts, where another step follows: pairs for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<PairsObject>,
+}
+
+impl Commit {
+    /// The record of an attempt that has written nothing yet.
+    pub fn new(attempt: &AttemptId) -> Self {
+        Self {
+            attempt: attempt.clone(),
+            counters: Counters::default(),
+            shuffle: None,
+            parts: Vec::new(),
+            pairs: Vec::new(),
+        }
+    }
+
+    /// Adds a result and what was done for it.
+    pub fn add(&mut self, written: Written, counters: &Counters) {
+        self.counters.add(counters);
+        match written {
+            Written::Part(part) => self.parts.push(part),
+            Written::Pairs(pairs) => self.pairs.push(pairs),
+        }
+    }
 }
 
 fn place(job: &Job, task: TaskId) -> Location {

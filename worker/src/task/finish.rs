@@ -7,12 +7,13 @@ use std::collections::HashSet;
 
 use mapreduce_api::ids::JobId;
 use mapreduce_api::v1alpha1::{Cleanup, IfExists};
-use mapreduce_api::wire::Counters;
+use mapreduce_api::wire::{Counters, StepCounters};
 use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::job::chain::Done;
 use crate::output::StagedPart;
 
 /// A part of the output.
@@ -35,6 +36,9 @@ pub struct Success {
     pub id: JobId,
     /// Sums over the committed attempts of all tasks.
     pub counters: Counters,
+    /// The same for each step of a job with `spec.steps`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepCounters>,
     /// The parts.
     pub outputs: Vec<OutputObject>,
 }
@@ -62,7 +66,8 @@ pub fn check_output(job: &Job) -> Result<()> {
 /// What is at the output prefix and is not this run's own work folder.
 fn old_objects(job: &Job) -> Result<Vec<String>> {
     let mut entries = job.output.store.list(&job.output.key, true)?;
-    entries.retain(|entry| !entry.key.starts_with(&job.staging.key) && !entry.key.starts_with(&job.work.key));
+    entries
+        .retain(|entry| !entry.key.starts_with(&job.staging.key) && !entry.key.starts_with(&job.folder.key));
     Ok(entries.into_iter().map(|entry| entry.key).collect())
 }
 
@@ -75,7 +80,7 @@ pub fn succeeded(job: &Job) -> Result<Option<Success>> {
 }
 
 /// Makes the parts visible and writes `_SUCCESS`.
-pub fn finish(job: &Job, counters: Counters, parts: &[StagedPart]) -> Result<Success> {
+pub fn finish(job: &Job, done: Done, parts: &[StagedPart]) -> Result<Success> {
     // Two tasks may both take themselves for the last: what one has finished the other leaves alone.
     if let Some(success) = succeeded(job)? {
         return Ok(success);
@@ -98,7 +103,9 @@ pub fn finish(job: &Job, counters: Counters, parts: &[StagedPart]) -> Result<Suc
             records: part.records,
         })
         .collect();
-    let success = Success { name: job.file.name.clone(), id: job.file.id.clone(), counters, outputs };
+    let Done { total: counters, steps } = done;
+    let (name, id) = (job.file.name.clone(), job.file.id.clone());
+    let success = Success { name, id, counters, steps, outputs };
     let json = serde_json::to_vec_pretty(&success)
         .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
     job.output.store.put(&job.output.join(SUCCESS).key, json)?;
@@ -110,7 +117,7 @@ pub fn finish(job: &Job, counters: Counters, parts: &[StagedPart]) -> Result<Suc
 
 /// Removes the intermediate data of this run.
 pub fn remove_work(job: &Job) -> Result<()> {
-    job.work.store.delete_prefix(&job.work.key)?;
+    job.folder.store.delete_prefix(&job.folder.key)?;
     job.staging.store.delete_prefix(&job.staging.key)
 }
 
@@ -129,8 +136,9 @@ pub fn abandon(job: &Job, parts: &[StagedPart]) -> Result<()> {
     remove_work(job)
 }
 
-/// The staged parts that the commit records in the work folder name.
+/// The staged parts that the commit records of the last step name.
 pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
+    let job = job.at_last_step();
     let mut parts = Vec::new();
     for entry in job.work.store.list(&job.work.join("commit/").key, true)? {
         let record = job.work.store.get(&entry.key)?;

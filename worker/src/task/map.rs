@@ -10,12 +10,12 @@ use crate::function::TaskContext;
 use crate::input::reader::Reader;
 use crate::input::source::{Split, content_before};
 use crate::job::{Job, Resources};
-use crate::output::{PartWriter, StagedPart};
 use crate::plan::MapTask;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::partition::Partitioner;
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
+use crate::task::result::{ResultWriter, Written};
 
 /// What a task of a job with reducers leaves: runs per partition.
 pub type Runs = Vec<Vec<Run>>;
@@ -86,26 +86,25 @@ pub fn run_threads(
     Ok((all, counters))
 }
 
-/// Runs an attempt at a task of a job without reducers: its pairs are a part.
+/// Runs an attempt at a task of a step without reducers: its pairs are its result.
 pub fn run_map_only(
     job: &Job,
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
     space: &Arc<Space>,
-) -> Result<(StagedPart, Counters)> {
+) -> Result<(Written, Counters)> {
     let context = TaskContext::new(job, task, task.index, attempt, space);
-    let attempt = || {
-        let part = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, task.index)?;
-        let mut out = Collector::for_part(part, space);
+    let run = || {
+        let mut out = Collector::for_result(ResultWriter::new(job, task.index, attempt)?, space);
         map_splits(job, &context, splits, &mut out)?;
-        let (part, mut counters) = out.into_part()?;
-        let part = part.finish()?;
-        counters.output_bytes += part.bytes;
+        let (result, mut counters) = out.into_result()?;
+        let written = result.finish()?;
+        written.count(&mut counters);
         context.counters.move_to(&mut counters);
-        Ok((part, counters))
+        Ok((written, counters))
     };
-    attempt().map_err(|error: Error| error.in_task(task))
+    run().map_err(|error: Error| error.in_task(task))
 }
 
 fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collector) -> Result<()> {

@@ -4,6 +4,7 @@ pub mod commit;
 pub mod finish;
 pub mod map;
 pub mod reduce;
+pub mod result;
 
 use crate::error::Result;
 

@@ -1,4 +1,4 @@
-//! The reduce task: merges the runs of a partition, reduces its groups, and leaves a part.
+//! The reduce task: merges the runs of a partition, reduces its groups, and leaves their result.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use mapreduce_api::wire::Counters;
 use crate::error::{Error, Result};
 use crate::function::{Emit, TaskContext};
 use crate::job::Job;
-use crate::output::{PartWriter, StagedPart};
 use crate::shuffle::merge::{Groups, Merge, merge_down};
 use crate::shuffle::object::FanIn;
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
+use crate::task::result::{ResultWriter, Written};
 
 /// Reduces a partition, whose runs are in the order of the map tasks that they come from.
 pub fn run(
@@ -23,7 +23,7 @@ pub fn run(
     runs: Vec<Run>,
     fan_in: FanIn,
     space: &Arc<Space>,
-) -> Result<(StagedPart, Counters)> {
+) -> Result<(Written, Counters)> {
     let context = TaskContext::new(job, task, partition, attempt, space);
     reduce(job, &context, runs, fan_in, space).map_err(|error| error.in_task(task))
 }
@@ -34,12 +34,12 @@ fn reduce(
     runs: Vec<Run>,
     fan_in: FanIn,
     space: &Arc<Space>,
-) -> Result<(StagedPart, Counters)> {
+) -> Result<(Written, Counters)> {
     let Some(function) = job.functions.reduce.as_ref() else {
         return Err(Error::permanent("the job has no reduce function"));
     };
     let mut function = function.make(context);
-    let mut out = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, context.partition)?;
+    let mut out = ResultWriter::new(job, context.partition, &context.attempt)?;
     // Combining on the way down would not change the result, only how much there is to merge.
     let mut combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(context));
     let runs = match &mut combiner {
@@ -57,16 +57,16 @@ fn reduce(
         function.reduce(job.arrangement.order.key(&stored), &mut groups, &mut out)?;
     }
     function.finish(&mut out as &mut dyn Emit)?;
-    let part = out.finish()?;
+    let written = out.finish()?;
     let mut counters = Counters {
         reduce_input_groups: groups.groups,
         reduce_input_records: groups.records,
-        reduce_output_records: part.records,
-        output_bytes: part.bytes,
+        reduce_output_records: written.records(),
         ..Counters::default()
     };
+    written.count(&mut counters);
     context.counters.move_to(&mut counters);
-    Ok((part, counters))
+    Ok((written, counters))
 }
 
 /// Groups between two looks whether somebody has asked to stop.

@@ -5,11 +5,11 @@ use super::{CommandFunction, Process, WRITE_BYTES};
 use crate::error::{Error, Result};
 use crate::function::Mapper;
 use crate::function::context::TaskContext;
-use crate::input::format::{Chunk, Record};
+use crate::input::format::{Chunk, Key, Record};
 use crate::input::source::Split;
 use crate::shuffle::collector::Collector;
 
-/// Runs the command once for each object.
+/// Runs the command once for each object, or once for all pairs of the step before that a task reads.
 pub(super) struct CommandMapper {
     function: CommandFunction,
     context: TaskContext,
@@ -39,20 +39,31 @@ impl CommandMapper {
     }
 }
 
+const KEY: &str = "its key holds a TAB or a newline, and a command reads lines";
 const NEWLINE: &str = "it holds a newline, and a command reads lines";
 
 impl Mapper for CommandMapper {
     fn begin(&mut self, split: &Split, out: &mut Collector) -> Result<()> {
         // The command is told which object it reads.
-        if self.process.is_none() || self.url != split.url {
+        let pairs = self.context.reads_pairs;
+        if self.process.is_none() || (self.url != split.url && !pairs) {
             self.finish(out)?;
-            self.process = Some(self.function.start(&self.context, Some(split))?);
-            self.url.clone_from(&split.url);
+            self.process = Some(self.function.start(&self.context, Some(split).filter(|_| !pairs))?);
         }
+        self.url.clone_from(&split.url);
         Ok(())
     }
 
     fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+        if self.context.reads_pairs
+            && let Key::Bytes(key) = record.key
+        {
+            if memchr::memchr2(b'\t', b'\n', key).is_some() {
+                return Err(Error::bad_record(KEY, &self.url, record.offset));
+            }
+            self.lines.extend_from_slice(key);
+            self.lines.push(b'\t');
+        }
         if memchr::memchr(b'\n', record.value).is_some() {
             return Err(Error::bad_record(NEWLINE, &self.url, record.offset));
         }

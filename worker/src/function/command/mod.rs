@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  map      value⏎                       ┐
+//!           key TAB value⏎, after a step ┤
 //!  combine  key TAB value⏎, by key       ├─ stdin ▸ program ▸ stdout ─ key TAB value⏎
 //!  reduce   key TAB value⏎, by key       ┘
 //! ```

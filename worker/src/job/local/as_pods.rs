@@ -1,0 +1,71 @@
+//! The pods' way, one process being all of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mapreduce_api::ids::AttemptId;
+
+use super::Progress;
+use crate::error::{Error, Result};
+use crate::job::threads::{in_threads, threads};
+use crate::job::{Job, Resources, pod};
+use crate::task::attempts;
+use crate::task::finish::Success;
+
+pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
+    let mut failed = Vec::new();
+    for step in 0..job.step_count() {
+        let (success, failed_here) = run_step(&job.at_step(step), resources, progress)?;
+        failed.push(failed_here);
+        if let Some(mut success) = success {
+            success.counters.failed_tasks += failed.iter().sum::<u64>();
+            for (step, failed) in success.steps.iter_mut().zip(failed) {
+                step.counters.failed_tasks += failed;
+            }
+            return Ok(success);
+        }
+    }
+    Err(Error::permanent("the last task did not finish the job"))
+}
+
+/// Runs a step. Gives the job's result, where that is the end of the job, and how many attempts failed.
+fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<(Option<Success>, u64)> {
+    let attempt = || AttemptId::new(uuid::Uuid::new_v4().to_string());
+    let share = |threads: usize| Resources {
+        memory: resources.memory / threads as u64,
+        threads: 1,
+        scratch: resources.scratch.clone(),
+    };
+    let planned = pod::plan(job, resources)?;
+    let summary = planned.summary;
+    progress.begin(job, &summary);
+    let spec = &job.file.spec;
+    let failed_attempts = AtomicU64::new(0);
+    let mut success = planned.success;
+    // Where there is nothing to read, planning has done all of it.
+    let reduce_tasks = if summary.map_tasks == 0 { 0 } else { summary.reduce_tasks };
+    let phases = [
+        (summary.map_tasks, spec.map.parallelism, &progress.maps_done),
+        (reduce_tasks, spec.reduce.as_ref().and_then(|r| r.parallelism), &progress.reduces_done),
+    ];
+    for (phase, (tasks, parallelism, progress)) in phases.into_iter().enumerate() {
+        if success.is_some() {
+            break;
+        }
+        let threads = threads(resources, parallelism, tasks as usize);
+        let done = in_threads(threads, tasks as usize, |i| {
+            let (finished, failed) = attempts(spec.retries, |_| match phase {
+                0 => pod::map(job, i as u32, &attempt(), &share(threads)),
+                _ => pod::reduce(job, i as u32, &attempt(), &share(threads)),
+            })?;
+            failed_attempts.fetch_add(u64::from(failed), Ordering::Relaxed);
+            progress.fetch_add(1, Ordering::Relaxed);
+            Ok(finished)
+        });
+        for finished in done {
+            if let Some(finished) = finished? {
+                success = Some(finished);
+            }
+        }
+    }
+    Ok((success, failed_attempts.into_inner()))
+}

@@ -1,0 +1,204 @@
+//! A job in this process alone: runs and pairs are in memory and scratch files.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mapreduce_api::ids::{AttemptId, TaskId};
+use mapreduce_api::wire::Counters;
+
+use super::{Progress, plan};
+use crate::error::Result;
+use crate::job::chain::{self, Done, Ended};
+use crate::job::threads::{in_threads, threads, worse};
+use crate::job::{Job, Resources};
+use crate::output::StagedPart;
+use crate::pairs::{KeptPairs, PairsObject, PairsPlace};
+use crate::plan::Planned;
+use crate::shuffle::object::FanIn;
+use crate::shuffle::run::Run;
+use crate::shuffle::space::Space;
+use crate::task::finish::{self, Success};
+use crate::task::result::Written;
+use crate::task::{attempts, map, reduce};
+
+pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
+    let space = Space::new(resources.memory / 4, resources.scratch.clone());
+    let job = job.keeping_pairs_in(PairsPlace::Space(KeptPairs::new(&space)));
+    let mut written = Vec::new();
+    let finished = run_steps(&job, resources, progress, &space, &mut written).and_then(|done| {
+        job.check_cancelled()?;
+        finish::finish(&job, done, &parts(&written))
+    });
+    if finished.is_err() {
+        let _ = finish::abandon(&job, &parts(&written));
+    }
+    finished
+}
+
+/// Runs one step after the other. What the last one has written, all of it or not, is in `written`.
+fn run_steps(
+    job: &Job,
+    resources: &Resources,
+    progress: &Progress,
+    space: &Arc<Space>,
+    written: &mut Vec<Written>,
+) -> Result<Done> {
+    let mut before = None;
+    for number in 0..job.step_count() {
+        let job = job.at_step(number);
+        let run = || {
+            let planned = plan(&job, resources, before.take())?;
+            progress.begin(&job, &planned.plan.summary);
+            let counters = Mutex::new(chain::input_counters(&job, &planned.plan.summary));
+            let step = StepRun { job: &job, planned: &planned, resources, progress, space, counters };
+            written.clear();
+            step.run(written)?;
+            let mut done = planned.plan.before.clone();
+            done.add(&job, step.counters.into_inner().unwrap_or_else(PoisonError::into_inner));
+            Ok(done)
+        };
+        let done = in_step(&job, run)?;
+        if number > 0 {
+            job.pairs.delete_below(&job.at_step(number - 1).pairs_prefix())?;
+        }
+        before = Some(Ended { objects: pairs(written), done });
+    }
+    Ok(before.unwrap_or_default().done)
+}
+
+fn in_step<T>(job: &Job, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    run().map_err(|error| error.in_step(job.step_name()))
+}
+
+fn parts(written: &[Written]) -> Vec<StagedPart> {
+    let part = |written: &Written| match written {
+        Written::Part(part) => Some(part.clone()),
+        Written::Pairs(_) => None,
+    };
+    written.iter().filter_map(part).collect()
+}
+
+fn pairs(written: &[Written]) -> Vec<PairsObject> {
+    let pairs = |written: &Written| match written {
+        Written::Pairs(pairs) => Some(pairs.clone()),
+        Written::Part(_) => None,
+    };
+    written.iter().filter_map(pairs).collect()
+}
+
+/// A step that runs.
+struct StepRun<'a> {
+    job: &'a Job,
+    planned: &'a Planned,
+    resources: &'a Resources,
+    progress: &'a Progress,
+    space: &'a Arc<Space>,
+    counters: Mutex<Counters>,
+}
+
+impl StepRun<'_> {
+    fn run(&self, written: &mut Vec<Written>) -> Result<()> {
+        if self.job.file.spec.is_map_only() {
+            return keep(written, self.map_only());
+        }
+        let by_partition = self.map()?;
+        keep(written, self.reduce(by_partition))
+    }
+
+    fn count(&self, counters: &Counters, failed: u32) {
+        let mut sum = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.add(counters);
+        sum.failed_tasks += u64::from(failed);
+    }
+
+    fn map_threads(&self) -> usize {
+        threads(self.resources, self.job.file.spec.map.parallelism, self.planned.tasks.len())
+    }
+
+    fn map_only(&self) -> Vec<Result<Written>> {
+        let tasks = &self.planned.tasks;
+        in_threads(self.map_threads(), tasks.len(), |i| {
+            let task = TaskId::map(i as u32);
+            let attempt = |failed| map::run_map_only(self.job, task, &number(failed), &tasks[i], self.space);
+            let ((result, counters), failed) = attempts(self.job.file.spec.retries, attempt)?;
+            self.count(&counters, failed);
+            self.progress.maps_done.fetch_add(1, Ordering::Relaxed);
+            Ok(result)
+        })
+    }
+
+    /// Maps, and gives the runs of each partition.
+    fn map(&self) -> Result<Vec<Vec<Run>>> {
+        let (job, plan, tasks) = (self.job, &self.planned.plan, &self.planned.tasks);
+        let partitioner = plan.partitioner(job)?;
+        let threads = self.map_threads();
+        // Half the memory for what tasks collect, a quarter for runs, the rest for reading and merging.
+        let collect = (self.resources.memory / 2 / threads as u64) as usize;
+        let done = in_threads(threads, tasks.len(), |i| {
+            let task = TaskId::map(i as u32);
+            let attempt =
+                |failed| map::run(job, task, &number(failed), &tasks[i], &partitioner, collect, self.space);
+            let ((runs, counters), failed) = attempts(job.file.spec.retries, attempt)?;
+            self.count(&counters, failed);
+            self.progress.maps_done.fetch_add(1, Ordering::Relaxed);
+            Ok(runs)
+        });
+        let by_partition = transpose(done, plan.summary.partitions as usize)?;
+        let shuffle_bytes = by_partition.iter().flatten().map(Run::bytes).sum();
+        self.count(&Counters { shuffle_bytes, ..Counters::default() }, 0);
+        Ok(by_partition)
+    }
+
+    fn reduce(&self, by_partition: Vec<Vec<Run>>) -> Vec<Result<Written>> {
+        let (job, space) = (self.job, self.space);
+        let spec = &job.file.spec;
+        let by_partition: Vec<_> = by_partition.into_iter().map(|runs| Mutex::new(Some(runs))).collect();
+        let parallelism = spec.reduce.as_ref().and_then(|r| r.parallelism);
+        let threads = threads(self.resources, parallelism, by_partition.len());
+        let fan_in = FanIn::of(self.resources.memory / 4 / threads as u64);
+        in_threads(threads, by_partition.len(), |i| {
+            let partition = i as u32;
+            let mut runs = by_partition[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+            let attempt = |failed: u32| {
+                // The runs are given back as they are read: only an attempt that nobody follows may have them.
+                let last = i64::from(failed) >= i64::from(spec.retries);
+                let runs = if last { runs.take() } else { runs.clone() }.unwrap_or_default();
+                let task = TaskId::reduce(partition);
+                reduce::run(job, task, &number(failed), partition, runs, fan_in, space)
+            };
+            let ((result, counters), failed) = attempts(spec.retries, attempt)?;
+            self.count(&counters, failed);
+            self.progress.reduces_done.fetch_add(1, Ordering::Relaxed);
+            Ok(result)
+        })
+    }
+}
+
+/// The attempt after so many that failed.
+fn number(failed: u32) -> AttemptId {
+    AttemptId::new(failed.to_string())
+}
+
+/// Takes the results of all tasks that are done, so that they can be removed if one is not.
+fn keep(written: &mut Vec<Written>, done: Vec<Result<Written>>) -> Result<()> {
+    let mut failure = Ok(());
+    for result in done {
+        match result {
+            Ok(result) => written.push(result),
+            Err(error) => failure = Err(worse(failure, error)),
+        }
+    }
+    failure
+}
+
+fn transpose(done: Vec<Result<map::Runs>>, partitions: usize) -> Result<Vec<Vec<Run>>> {
+    let mut by_partition: Vec<Vec<Run>> = (0..partitions).map(|_| Vec::new()).collect();
+    let mut failure = Ok(());
+    for runs in done {
+        match runs {
+            Ok(runs) => by_partition.iter_mut().zip(runs).for_each(|(all, mut runs)| all.append(&mut runs)),
+            Err(error) => failure = Err(worse(failure, error)),
+        }
+    }
+    failure.map(|()| by_partition)
+}

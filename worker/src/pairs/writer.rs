@@ -1,0 +1,119 @@
+//! Writes pairs, block by block.
+
+use super::PairsObject;
+use super::place::KeptWriter;
+use crate::error::Result;
+use crate::function::Emit;
+use crate::shuffle::block::{BlockCodec, BlockWriter};
+use crate::storage::StagedWriter;
+
+/// Offsets that a commit record holds at most: where there are more blocks, every second offset is
+/// dropped.
+const MOST_CUTS: usize = 256;
+
+/// Where the blocks go.
+pub(super) enum Sink {
+    Stored(Box<dyn StagedWriter>),
+    Kept(KeptWriter),
+}
+
+/// Writes an object of pairs. Dropped before its end, it leaves nothing.
+pub struct PairsWriter {
+    object: PairsObject,
+    cuts: Cuts,
+    blocks: BlockWriter,
+    encoded: Vec<u8>,
+    sink: Sink,
+}
+
+impl std::fmt::Debug for PairsWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PairsWriter").field("name", &self.object.name).finish_non_exhaustive()
+    }
+}
+
+impl PairsWriter {
+    pub(super) fn new(name: String, codec: BlockCodec, sink: Sink) -> Self {
+        Self {
+            object: PairsObject { name, ..PairsObject::default() },
+            cuts: Cuts { kept: Vec::new(), every: 1, blocks: 0 },
+            blocks: BlockWriter::new(codec),
+            encoded: Vec::new(),
+            sink,
+        }
+    }
+
+    fn end_block(&mut self) -> Result<()> {
+        self.blocks.end(&mut self.encoded)?;
+        if self.encoded.is_empty() {
+            return Ok(());
+        }
+        self.cuts.push(self.object.bytes);
+        self.object.bytes += self.encoded.len() as u64;
+        match &mut self.sink {
+            Sink::Stored(writer) => writer.write(&self.encoded)?,
+            Sink::Kept(writer) => writer.write(&self.encoded)?,
+        }
+        self.encoded.clear();
+        Ok(())
+    }
+
+    /// Ends the object: now it is there.
+    pub fn finish(mut self) -> Result<PairsObject> {
+        self.end_block()?;
+        match self.sink {
+            Sink::Stored(writer) => writer.publish()?,
+            Sink::Kept(writer) => writer.publish(&self.object.name)?,
+        }
+        Ok(PairsObject { cuts: self.cuts.kept, ..self.object })
+    }
+}
+
+impl Emit for PairsWriter {
+    #[inline]
+    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.object.records += 1;
+        if self.blocks.push(key, value) { self.end_block() } else { Ok(()) }
+    }
+}
+
+/// The offsets of every so manieth block.
+struct Cuts {
+    kept: Vec<u64>,
+    every: usize,
+    blocks: usize,
+}
+
+impl Cuts {
+    fn push(&mut self, offset: u64) {
+        if self.blocks.is_multiple_of(self.every) {
+            if self.kept.len() == MOST_CUTS {
+                let mut even = false;
+                self.kept.retain(|_| {
+                    even = !even;
+                    even
+                });
+                self.every *= 2;
+            }
+            if self.blocks.is_multiple_of(self.every) {
+                self.kept.push(offset);
+            }
+        }
+        self.blocks += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cuts, MOST_CUTS};
+
+    #[test]
+    fn of_many_blocks_evenly_spread_ones_are_remembered() {
+        let mut cuts = Cuts { kept: Vec::new(), every: 1, blocks: 0 };
+        for offset in 0..3 * MOST_CUTS as u64 {
+            cuts.push(offset);
+        }
+        let expected: Vec<u64> = (0..3 * MOST_CUTS as u64).step_by(4).collect();
+        assert_eq!(cuts.kept, expected);
+    }
+}

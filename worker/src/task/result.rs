@@ -1,0 +1,76 @@
+//! What a task's pairs become: a part of the output, or pairs for the next step.
+
+use mapreduce_api::ids::AttemptId;
+use mapreduce_api::wire::Counters;
+
+use crate::error::Result;
+use crate::function::Emit;
+use crate::job::Job;
+use crate::output::{PartWriter, StagedPart};
+use crate::pairs::{PairsObject, PairsWriter};
+
+/// Writes the result of a task.
+#[derive(Debug)]
+pub enum ResultWriter {
+    /// Of the last step.
+    Part(Box<PartWriter>),
+    /// Of a step that another one reads.
+    Pairs(Box<PairsWriter>),
+}
+
+/// A result that is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// A part that is not visible yet.
+    Part(StagedPart),
+    /// Pairs for the next step.
+    Pairs(PairsObject),
+}
+
+impl ResultWriter {
+    /// Begins the result of a partition, or of a map task without reducers.
+    pub fn new(job: &Job, partition: u32, attempt: &AttemptId) -> Result<Self> {
+        if job.is_last_step() {
+            let part = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, partition)?;
+            return Ok(Self::Part(Box::new(part)));
+        }
+        let name = format!("{}{partition:05}-{attempt}", job.pairs_prefix());
+        Ok(Self::Pairs(Box::new(job.pairs.create(name, job.file.spec.shuffle.compression)?)))
+    }
+
+    /// Ends the result.
+    pub fn finish(self) -> Result<Written> {
+        match self {
+            Self::Part(part) => part.finish().map(Written::Part),
+            Self::Pairs(pairs) => pairs.finish().map(Written::Pairs),
+        }
+    }
+}
+
+impl Emit for ResultWriter {
+    #[inline]
+    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        match self {
+            Self::Part(part) => part.emit(key, value),
+            Self::Pairs(pairs) => pairs.emit(key, value),
+        }
+    }
+}
+
+impl Written {
+    /// Its pairs.
+    pub fn records(&self) -> u64 {
+        match self {
+            Self::Part(part) => part.records,
+            Self::Pairs(pairs) => pairs.records,
+        }
+    }
+
+    /// Counts its bytes: pairs for the next step are intermediate data.
+    pub fn count(&self, counters: &mut Counters) {
+        match self {
+            Self::Part(part) => counters.output_bytes += part.bytes,
+            Self::Pairs(pairs) => counters.shuffle_bytes += pairs.bytes,
+        }
+    }
+}
