@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
 
 mod fake_api;
+#[path = "scenarios/steps.rs"]
+mod steps;
 
 use std::future::Future;
 use std::sync::Arc;

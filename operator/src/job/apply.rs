@@ -15,7 +15,7 @@ use super::events::{Notice, of_change, publish};
 use super::observed::{Reason, Refusal, Slot};
 use super::phase::{Change, Step};
 use super::validate::ValidatedJob;
-use super::{FINALIZER, dereference};
+use super::{FINALIZER, dereference, steps};
 use crate::context::Context;
 use crate::kube_ext::{self, Created};
 
@@ -103,13 +103,11 @@ pub async fn apply(
         Step::Patch(child, change) => {
             let api = jobs_of(context, job);
             let patch = json!({"spec": fields(change)});
-            kube_ext::patch_opt(&api, &child.name(&job.name_any()), &patch)
-                .await
-                .map_err(writing("child"))?;
+            kube_ext::patch_opt(&api, &child.name_in(job), &patch).await.map_err(writing("child"))?;
             Ok(Written::Child)
         }
         Step::Delete(child, uid) => {
-            let (api, name) = (jobs_of(context, job), child.name(&job.name_any()));
+            let (api, name) = (jobs_of(context, job), child.name_in(job));
             // Foreground: the Job is there as long as any of its pods is.
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
             deleted.map_err(writing("child"))?;
@@ -190,7 +188,7 @@ fn count(context: &Context, job: &MapReduceJob, old: &MapReduceJobStatus, new: &
         from.map_or(0.0, |from| Timestamp::now().duration_since(from.0).as_secs_f64())
     };
     match new.phase {
-        Some(JobPhase::Planning) => {
+        Some(JobPhase::Planning) if steps::at(job).is_first() => {
             context.metrics.started(seconds(job.metadata.creation_timestamp.as_ref()));
         }
         Some(JobPhase::Succeeded) => context.metrics.finished("Succeeded", seconds(new.start_time.as_ref())),

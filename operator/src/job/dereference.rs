@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::FINALIZER;
 use super::build::names::Child;
 use super::observed::{ChildJob, JobState, Observed, Slot, Starting, Stuck, Waiting, Words};
-use super::{pods, status};
+use super::{pods, status, steps};
 use crate::context::Context;
 use crate::kube_ext::controller_of;
 
@@ -91,7 +91,7 @@ fn wanted(job: &MapReduceJob) -> Vec<Child> {
 }
 
 async fn slot(api: &Api<Job>, job: &MapReduceJob, child: Child) -> Result<Slot, Error> {
-    let Some(found) = api.get_opt(&child.name(&job.name_any())).await.map_err(reading("child"))? else {
+    let Some(found) = api.get_opt(&child.name_in(job)).await.map_err(reading("child"))? else {
         return Ok(Slot::Absent);
     };
     Ok(owner(&found, job).unwrap_or_else(|| Slot::Ours(ChildJob::from(&found))))
@@ -117,6 +117,7 @@ async fn is_terminating(client: &Client, namespace: &str) -> Result<bool, Error>
 
 /// What the pods said, where that decides what is next.
 async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob) -> Result<Words, Error> {
+    let step = steps::at(job);
     let map_only = job.status.as_ref().and_then(|s| s.reduces.as_ref()).is_some_and(|r| r.total == 0);
     match (&run.state, child) {
         (JobState::Running, _) => Ok(Words::Unread),
@@ -128,7 +129,9 @@ async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob)
             })
             .await
         }
+        // A phase with another one behind it has nothing to say.
         (JobState::Complete, Child::Map) if !map_only => Ok(Words::Unread),
+        (JobState::Complete, Child::Map | Child::Reduce) if step.next().is_some() => Ok(Words::Unread),
         (JobState::Complete, _) => {
             succeeded(api, run, |said| match said {
                 Termination::Finished(summary) if summary.committed => Some(Words::Finished(summary)),
@@ -139,7 +142,7 @@ async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob)
         (JobState::Failing(why) | JobState::Failed(why), child) => {
             let failed = pods::of(&run.uid).fields("status.phase=Failed").limit(500);
             let failed = api.list(&failed).await.map_err(reading("pods"))?;
-            Ok(Words::Failed(pods::failure(child, &failed.items, why)))
+            Ok(Words::Failed(pods::failure(child, &step.path(), &failed.items, why)))
         }
     }
 }
@@ -211,7 +214,7 @@ async fn starting(
     let since = run.start_time.as_ref().map_or(now, |t| t.0);
     let stuck = failed_create(&context.client, &namespace, run).await?.unwrap_or_else(|| Stuck {
         reason: "FailedCreate".to_owned(),
-        message: format!("Job {} has made no pods: its events say why", child.name(&job.name_any())),
+        message: format!("Job {} has made no pods: its events say why", child.name_in(job)),
     });
     Ok(Starting::Waiting(Waiting { since, stuck: Some(stuck), again }))
 }

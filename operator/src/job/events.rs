@@ -41,18 +41,23 @@ pub fn of_change(old: &MapReduceJobStatus, new: &MapReduceJobStatus) -> Vec<Noti
     if is_true(new, PLANNED) && !is_true(old, PLANNED) {
         notices.push(Notice::normal("Planned", message(PLANNED)));
     }
-    if new.phase != old.phase {
+    if (new.phase, &new.step) != (old.phase, &old.step) {
+        let step = new.step.as_ref().map(|step| format!("step {}: ", step.name)).unwrap_or_default();
         let tasks = |counts: Option<&mapreduce_api::v1alpha1::PhaseCounts>| counts.map_or(0, |c| c.total);
         match new.phase {
-            Some(JobPhase::Planning) => notices.push(Notice::normal("Planning", "listing the input")),
+            Some(JobPhase::Planning) => {
+                let first = new.step.as_ref().is_none_or(|step| step.number == 1);
+                let what =
+                    if first { "listing the input" } else { "dividing what the step before has written" };
+                notices.push(Notice::normal("Planning", format!("{step}{what}")));
+            }
             Some(JobPhase::Mapping) => {
-                notices.push(Notice::normal("Mapping", format!("{} map tasks", tasks(new.maps.as_ref()))));
+                let note = format!("{step}{} map tasks", tasks(new.maps.as_ref()));
+                notices.push(Notice::normal("Mapping", note));
             }
             Some(JobPhase::Reducing) => {
-                notices.push(Notice::normal(
-                    "Reducing",
-                    format!("{} reduce tasks", tasks(new.reduces.as_ref())),
-                ));
+                let note = format!("{step}{} reduce tasks", tasks(new.reduces.as_ref()));
+                notices.push(Notice::normal("Reducing", note));
             }
             Some(JobPhase::Succeeded) => notices.push(Notice::normal("Succeeded", message(COMPLETE))),
             Some(JobPhase::Failed) => {

@@ -10,6 +10,7 @@ pub mod observed;
 pub mod phase;
 pub mod pods;
 pub mod status;
+pub mod steps;
 pub mod validate;
 
 use std::sync::Arc;

@@ -7,6 +7,8 @@
 //!     └────────────┴────────────┴───────────┴──────> Failed
 //! ```
 //!
+//! A job with steps goes from a step's last phase to the next one's planning.
+//!
 //! The order within a phase: record it, make its Job, record its counts, and with its end the next phase.
 //! Whatever is recorded holds, whether its Job is there or not.
 
@@ -25,7 +27,7 @@ use super::observed::{
 };
 use super::status::{Draft, active_for};
 use super::validate::{Invalid, ValidatedJob};
-use super::{FINALIZER, cleanup};
+use super::{FINALIZER, cleanup, steps};
 use crate::context::Limits;
 
 /// Most tasks of an Indexed Job.
@@ -138,7 +140,7 @@ fn begin(job: &MapReduceJob, seen: &Observed) -> Decision {
     if job.spec.cleanup != Cleanup::Never && !is_held(job) {
         return Decision::step(Step::AddFinalizer);
     }
-    let new = Draft::of(job, seen.now).suspension(false).planning().done();
+    let new = Draft::of(job, seen.now).suspension(false).started().planning(steps::at(job)).done();
     Decision::step(Step::Record(Box::new(new)))
 }
 
@@ -163,7 +165,7 @@ fn active(
     }
     match slot {
         Slot::Foreign => {
-            let name = child.name(&job.name_any());
+            let name = child.name_in(job);
             let message = format!("there is a Job {name} that is not this job's: rename one of the two");
             fail(job, seen, Reason::NameTaken, message)
         }
@@ -178,6 +180,7 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> O
     let run = slot.ours()?;
     let url = job.spec.output.url.as_str();
     let draft = || Draft::of(job, seen.now).suspension(job.spec.suspend).counts(phase, run);
+    let next = steps::at(job).next();
     let succeed = |summary: Option<&JobSummary>| draft().succeeded(url, summary).done();
     let new = match (&run.state, &seen.words) {
         (JobState::Running, _) => return None,
@@ -194,8 +197,12 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> O
                 );
                 draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
             }
-            (JobPhase::Planning, Words::Planned(plan)) if plan.map_tasks == 0 => succeed(None),
-            (JobPhase::Planning, Words::Planned(plan)) => draft().mapping(plan).done(),
+            (JobPhase::Planning, Words::Planned(plan)) if plan.map_tasks == 0 => match next {
+                // There was nothing to do, and the plan's pod has done it.
+                Some(next) => draft().planned(plan).planning(next).done(),
+                None => succeed(None),
+            },
+            (JobPhase::Planning, Words::Planned(plan)) => draft().planned(plan).mapping().done(),
             // Planning once more finds the plan that is committed.
             (JobPhase::Planning, Words::Lost | Words::Unread) => {
                 return (!run.deleting).then(|| Decision::step(Step::Delete(Child::Plan, run.uid.clone())));
@@ -206,6 +213,9 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> O
                 draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
             }
             (JobPhase::Mapping, _) if !is_map_only(job) => draft().reducing().done(),
+            (JobPhase::Mapping | JobPhase::Reducing, _) if let Some(next) = next => {
+                draft().planning(next).done()
+            }
             // The last task to end does so only once the output is committed.
             _ => succeed(None),
         },
@@ -216,7 +226,7 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> O
 fn is_map_only(job: &MapReduceJob) -> bool {
     match job.status.as_ref().and_then(|s| s.reduces.as_ref()) {
         Some(reduces) => reduces.total == 0,
-        None => job.spec.is_map_only(),
+        None => steps::at(job).phases().is_map_only(),
     }
 }
 
@@ -249,13 +259,11 @@ fn missing(
 }
 
 fn size(job: &MapReduceJob, child: Child, limits: &Limits) -> Size {
-    let status = job.status.as_ref();
+    let (status, phases) = (job.status.as_ref(), steps::at(job).phases());
     let (tasks, parallelism) = match child {
         Child::Plan | Child::Cleanup => return Size::ONE,
-        Child::Map => (status.and_then(|s| s.maps.as_ref()), job.spec.map.parallelism),
-        Child::Reduce => {
-            (status.and_then(|s| s.reduces.as_ref()), job.spec.reduce.as_ref().and_then(|r| r.parallelism))
-        }
+        Child::Map => (status.and_then(|s| s.maps.as_ref()), phases.map.parallelism),
+        Child::Reduce => (status.and_then(|s| s.reduces.as_ref()), phases.reduce.and_then(|r| r.parallelism)),
     };
     let completions = tasks.map_or(1, |counts| counts.total).max(1);
     Size { completions, parallelism: parallelism.unwrap_or(limits.default_parallelism).min(completions) }

@@ -43,8 +43,9 @@ fn is_disrupted(pod: &Pod) -> bool {
     conditions.into_iter().any(|c| c.type_ == "DisruptionTarget" && c.status == "True")
 }
 
-/// Why a Job has failed: the report that says most, else how a pod ended, else what the Job says.
-pub fn failure(child: Child, failed: &[Pod], job_says: &str) -> Failure {
+/// Why a Job has failed: the report that says most, else how a pod ended, else what the Job says. The
+/// phase is below the field `path` of the manifest.
+pub fn failure(child: Child, path: &str, failed: &[Pod], job_says: &str) -> Failure {
     let report = |pod: &Pod| match serde_json::from_str(&last_words(pod)) {
         Ok(Termination::Failed(report)) => Some(report),
         _ => None,
@@ -61,7 +62,7 @@ pub fn failure(child: Child, failed: &[Pod], job_says: &str) -> Failure {
     };
     let (reason, mut message) = match (report(pod), ended(pod)) {
         (Some(report), _) => (usual, told(&report)),
-        (None, Some((container, end))) => how(child, pod, container, end, usual),
+        (None, Some((container, end))) => how(child, path, pod, container, end, usual),
         (None, None) => {
             let status = pod.status.as_ref();
             let why = status.and_then(|s| s.message.clone().or_else(|| s.reason.clone()));
@@ -92,6 +93,7 @@ fn told(report: &ErrorReport) -> String {
 /// How a container ended that said nothing itself.
 fn how(
     child: Child,
+    path: &str,
     pod: &Pod,
     container: &str,
     end: &ContainerStateTerminated,
@@ -109,7 +111,7 @@ fn how(
             .map_or_else(String::new, |limit| format!(" of {}", limit.0));
         let message = format!(
             "container {container} of pod {name} was killed for using more memory than its limit{limit}: \
-             raise spec.{phase}.resources.limits.memory"
+             raise {path}.{phase}.resources.limits.memory"
         );
         return (Reason::OutOfMemory, message);
     }

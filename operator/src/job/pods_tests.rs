@@ -36,7 +36,7 @@ fn the_report_of_a_task_is_told_with_its_record_and_the_whole_traceback() {
         "causes": ["Traceback (most recent call last):\n  line 1\nValueError: nope"],
         "record": {"url": "s3://b/x", "offset": 7},
     });
-    let told = failure(Child::Map, &[reported("p", 1, &report)], "");
+    let told = failure(Child::Map, "spec", &[reported("p", 1, &report)], "");
     assert_eq!(told.reason, Reason::TaskFailed);
     assert_eq!(
         told.message,
@@ -50,10 +50,10 @@ fn of_several_pods_the_permanent_fault_is_told_then_the_newest_report() {
     let old = reported("old", 1, &json!({"message": "old"}));
     let new = reported("new", 9, &json!({"message": "new"}));
     let mute = ended("mute", &json!({"exitCode": 1, "finishedAt": "2026-01-01T00:00:59Z"}));
-    let told = failure(Child::Map, &[new.clone(), old.clone(), mute.clone()], "");
+    let told = failure(Child::Map, "spec", &[new.clone(), old.clone(), mute.clone()], "");
     assert!(told.message.starts_with("new"), "{}", told.message);
     let fixed = reported("fixed", 0, &json!({"message": "output exists", "permanent": true}));
-    let told = failure(Child::Plan, &[new, fixed, old, mute], "");
+    let told = failure(Child::Plan, "spec", &[new, fixed, old, mute], "");
     assert!(told.message.starts_with("output exists"), "{}", told.message);
     assert_eq!(told.reason, Reason::PlanFailed);
 }
@@ -64,35 +64,37 @@ fn a_pod_that_the_cluster_ended_is_not_blamed_while_another_failed_by_itself() {
     drained.status.as_mut().unwrap().conditions =
         serde_json::from_value(json!([{"type": "DisruptionTarget", "status": "True"}])).unwrap();
     let own = ended("own", &json!({"exitCode": 7}));
-    assert!(failure(Child::Map, &[drained, own], "").message.contains("exited with code 7"));
+    assert!(failure(Child::Map, "spec", &[drained, own], "").message.contains("exited with code 7"));
 }
 
 #[test]
 fn a_container_that_used_too_much_memory_is_told_with_the_remedy() {
     let killed = ended("p", &json!({"exitCode": 137, "reason": "OOMKilled"}));
-    let told = failure(Child::Reduce, std::slice::from_ref(&killed), "");
+    let told = failure(Child::Reduce, "spec", std::slice::from_ref(&killed), "");
     assert_eq!(told.reason, Reason::OutOfMemory);
     assert_eq!(
         told.message,
         "container worker of pod p was killed for using more memory than its limit of 1Gi: \
          raise spec.reduce.resources.limits.memory"
     );
-    assert!(failure(Child::Plan, &[killed], "").message.contains("spec.map.resources"));
+    assert!(
+        failure(Child::Plan, "spec.steps[1]", &[killed], "").message.contains("spec.steps[1].map.resources")
+    );
 }
 
 #[test]
 fn a_worker_that_said_nothing_is_told_by_how_it_ended_and_what_it_wrote_last() {
     let coded = ended("p", &json!({"exitCode": 7, "reason": "Error", "message": "a last line\n"}));
     assert_eq!(
-        failure(Child::Map, &[coded], "").message,
+        failure(Child::Map, "spec", &[coded], "").message,
         "container worker exited with code 7; it wrote last:\na last line\n(pod p)"
     );
     let signalled = ended("p", &json!({"exitCode": 139, "reason": "Error"}));
     assert_eq!(
-        failure(Child::Map, &[signalled], "").message,
+        failure(Child::Map, "spec", &[signalled], "").message,
         "container worker was ended by signal 11\n(pod p)"
     );
-    let told = failure(Child::Map, &[], "PodFailurePolicy: exit code 3");
+    let told = failure(Child::Map, "spec", &[], "PodFailurePolicy: exit code 3");
     assert!(
         told.message.ends_with("no pod is left to say why: PodFailurePolicy: exit code 3"),
         "{}",
@@ -103,7 +105,7 @@ fn a_worker_that_said_nothing_is_told_by_how_it_ended_and_what_it_wrote_last() {
 #[test]
 fn a_message_is_bounded() {
     let report = json!({"message": "x", "causes": ["é".repeat(20_000)]});
-    let told = failure(Child::Map, &[reported("p", 1, &report)], "");
+    let told = failure(Child::Map, "spec", &[reported("p", 1, &report)], "");
     assert!(told.message.len() <= 16 << 10 && told.message.ends_with('…'));
 }
 

@@ -6,9 +6,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mapreduce_api::v1alpha1::{
     Condition, JobInput, JobOutput, JobPhase, MapReduceJob, MapReduceJobStatus, PhaseCounts,
 };
-use mapreduce_api::wire::{JobSummary, PlanSummary};
+use mapreduce_api::wire::{Counters, JobSummary, PlanSummary, StepCounters};
 
 use super::observed::{ChildJob, Failure, JobState};
+use super::steps::{self, At};
 
 /// The output is committed.
 pub const COMPLETE: &str = "Complete";
@@ -51,19 +52,21 @@ pub fn active_for(status: &MapReduceJobStatus, now: Timestamp) -> SignedDuration
 /// A status on its way from what is recorded to what should be.
 #[derive(Debug)]
 #[must_use]
-pub struct Draft {
+pub struct Draft<'a> {
     status: MapReduceJobStatus,
+    /// The step that is recorded.
+    step: At<'a>,
     now: Timestamp,
     generation: Option<i64>,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     /// Begins with what is recorded.
-    pub fn of(job: &MapReduceJob, now: Timestamp) -> Self {
+    pub fn of(job: &'a MapReduceJob, now: Timestamp) -> Self {
         let generation = job.metadata.generation;
         let mut status = job.status.clone().unwrap_or_default();
         status.observed_generation = generation;
-        Self { status, now, generation }
+        Self { status, step: steps::at(job), now, generation }
     }
 
     /// What should be.
@@ -99,28 +102,57 @@ impl Draft {
         self
     }
 
-    /// The plan's Job is about to be made.
-    pub fn planning(mut self) -> Self {
-        self.status.phase = Some(JobPhase::Planning);
+    /// The job begins.
+    pub fn started(mut self) -> Self {
         self.status.start_time = Some(Time(self.now));
         self
     }
 
+    /// The Job of a step's plan is about to be made.
+    pub fn planning(mut self, step: At<'_>) -> Self {
+        self.status.phase = Some(JobPhase::Planning);
+        if !step.is_first() {
+            self.status.maps = None;
+            self.status.reduces = None;
+        }
+        self.status.step = step.recorded();
+        self.progressing()
+    }
+
     /// The plan is known, and with it how many tasks there are. In the same write as the phase, for the
     /// plan's Job may be gone at the next look.
-    pub fn mapping(mut self, plan: &PlanSummary) -> Self {
-        self.status.phase = Some(JobPhase::Mapping);
-        self.status.input = Some(JobInput {
-            objects: i64::try_from(plan.input_objects).unwrap_or(i64::MAX),
-            bytes: i64::try_from(plan.input_bytes).unwrap_or(i64::MAX),
-        });
+    pub fn planned(mut self, plan: &PlanSummary) -> Self {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        if self.step.is_first() {
+            self.status.input =
+                Some(JobInput { objects: number(plan.input_objects), bytes: number(plan.input_bytes) });
+        }
+        if let Some(before) = self.step.before() {
+            self.step_done(before, plan.before.as_ref());
+        }
         self.status.maps = Some(untouched(plan.map_tasks));
         self.status.reduces = Some(untouched(plan.reduce_tasks));
+        let step = self.step.phases().name.map(|name| format!("step {name}: ")).unwrap_or_default();
         let message = format!(
-            "{} map tasks and {} reduce tasks for {} bytes in {} objects",
+            "{step}{} map tasks and {} reduce tasks for {} bytes in {} objects",
             plan.map_tasks, plan.reduce_tasks, plan.input_bytes, plan.input_objects
         );
         self.set(PLANNED, true, "PlanCommitted", &message);
+        self
+    }
+
+    /// Notes what a step has done, once.
+    fn step_done(&mut self, step: At<'_>, counters: Option<&Counters>) {
+        let (Some(name), Some(counters)) = (step.phases().name, counters) else { return };
+        if self.status.steps.iter().all(|known| known.name != name) {
+            let counters = counters.clone();
+            self.status.steps.push(StepCounters { name: name.to_owned(), counters });
+        }
+    }
+
+    /// The map tasks are about to be run.
+    pub fn mapping(mut self) -> Self {
+        self.status.phase = Some(JobPhase::Mapping);
         self.progressing()
     }
 
@@ -133,22 +165,19 @@ impl Draft {
     /// The output is committed; the last pod's summary of it, when there was a pod left to ask.
     pub fn succeeded(mut self, url: &str, summary: Option<&JobSummary>) -> Self {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let map_only = self.status.reduces.as_ref().is_none_or(|r| r.total == 0);
         self.status.output = summary.map(|summary| JobOutput {
             url: url.to_owned(),
             objects: number(summary.parts),
             bytes: number(summary.counters.output_bytes),
-            records: number(if map_only {
-                summary.counters.map_output_records
-            } else {
-                summary.counters.reduce_output_records
-            }),
+            records: number(summary.records),
         });
+        self.step_done(self.step, summary.and_then(|summary| summary.last_step.as_ref()));
         if self.status.maps.is_none() {
             // The plan found nothing to do, and has committed the empty output itself.
             self.status.maps = Some(untouched(0));
             self.status.reduces = Some(untouched(0));
-            self.set(PLANNED, true, "PlanCommitted", "the input is empty");
+            let what = if self.step.is_first() { "the input" } else { "what the step before has written" };
+            self.set(PLANNED, true, "PlanCommitted", &format!("{what} is empty"));
         }
         self.status.counters = summary.map(|summary| summary.counters.clone());
         let message = match summary {

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
-use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobSpec};
+use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobSpec, Phases};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::build::labels;
+use super::build::names::Child;
+use super::steps::{self, At};
 
 /// A job whose children can be built.
 #[derive(Clone, Debug)]
@@ -27,11 +29,15 @@ pub struct ValidatedJob {
     pub queue: BTreeMap<String, String>,
     /// What the user wrote.
     pub spec: MapReduceJobSpec,
+    /// The number of the step that it is at, from 1, in a job with steps.
+    pub step: Option<i32>,
+    /// The step's name.
+    pub step_name: Option<String>,
     /// A Secret whose keys become variables of the pods.
     pub secret: Option<String>,
-    /// Pods of plan, map and cleanup.
+    /// Pods of the step's plan and map, and of the cleanup.
     pub map: PhasePods,
-    /// Pods of reduce.
+    /// Pods of the step's reduce.
     pub reduce: PhasePods,
 }
 
@@ -54,10 +60,10 @@ pub struct PhasePods {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// An open part isn't what it has to be.
-    #[error("spec.{field} is no {kind}: {message}")]
+    #[error("{field} is no {kind}: {message}")]
     Part {
         /// Which one.
-        field: &'static str,
+        field: String,
         /// What it has to be.
         kind: &'static str,
         /// What is wrong.
@@ -68,23 +74,10 @@ pub enum Invalid {
 /// Parses what the schema leaves open.
 pub fn validate(job: &MapReduceJob) -> Result<ValidatedJob, Invalid> {
     let spec = &job.spec;
-    let map = PhasePods {
-        template: parse("map.template", "PodTemplateSpec", spec.map.template.as_ref())?,
-        resources: parse("map.resources", "ResourceRequirements", spec.map.resources.as_ref())?,
-        image: spec.map.image.clone(),
-        service_account: spec.map.service_account_name.clone(),
-        parallelism: spec.map.parallelism,
-    };
-    let reduce = match &spec.reduce {
-        None => PhasePods::default(),
-        Some(reduce) => PhasePods {
-            template: parse("reduce.template", "PodTemplateSpec", reduce.template.as_ref())?,
-            resources: parse("reduce.resources", "ResourceRequirements", reduce.resources.as_ref())?,
-            image: reduce.image.clone(),
-            service_account: reduce.service_account_name.clone(),
-            parallelism: reduce.parallelism,
-        },
-    };
+    // A later step's fault is told before the first one runs for hours.
+    steps::all(spec).try_for_each(|step| pods_of(step).map(drop))?;
+    let step = steps::at(job);
+    let (map, reduce) = pods_of(step)?;
     Ok(ValidatedJob {
         name: job.name_any(),
         namespace: job.namespace().unwrap_or_default(),
@@ -98,9 +91,48 @@ pub fn validate(job: &MapReduceJob) -> Result<ValidatedJob, Invalid> {
             .and_then(|s3| s3.secret_ref.as_ref())
             .map(|secret| secret.name.clone()),
         spec: spec.clone(),
+        step: step.number(),
+        step_name: step.phases().name.map(str::to_owned),
         map,
         reduce,
     })
+}
+
+impl ValidatedJob {
+    /// The label of what belongs to the step.
+    pub fn step_label(&self, child: Child) -> Option<(String, String)> {
+        let name = self.step_name.clone().filter(|_| child != Child::Cleanup)?;
+        Some((labels::STEP.to_owned(), name))
+    }
+}
+
+/// The map pods of a step, and its reduce pods.
+fn pods_of(step: At<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
+    let (Phases { map, reduce, .. }, path) = (step.phases(), step.path());
+    let template = |phase: &str, value: &Option<Value>| {
+        parse(format!("{path}.{phase}.template"), "PodTemplateSpec", value.as_ref())
+    };
+    let resources = |phase: &str, value: &Option<Value>| {
+        parse(format!("{path}.{phase}.resources"), "ResourceRequirements", value.as_ref())
+    };
+    let map = PhasePods {
+        template: template("map", &map.template)?,
+        resources: resources("map", &map.resources)?,
+        image: map.image.clone(),
+        service_account: map.service_account_name.clone(),
+        parallelism: map.parallelism,
+    };
+    let reduce = match reduce {
+        None => PhasePods::default(),
+        Some(reduce) => PhasePods {
+            template: template("reduce", &reduce.template)?,
+            resources: resources("reduce", &reduce.resources)?,
+            image: reduce.image.clone(),
+            service_account: reduce.service_account_name.clone(),
+            parallelism: reduce.parallelism,
+        },
+    };
+    Ok((map, reduce))
 }
 
 /// The reference to a job that its children carry. While the job is being deleted in the foreground, the
@@ -117,12 +149,12 @@ fn owner(job: &MapReduceJob) -> OwnerReference {
     }
 }
 
-fn parse<T>(field: &'static str, kind: &'static str, value: Option<&Value>) -> Result<Option<T>, Invalid>
+fn parse<T>(field: String, kind: &'static str, value: Option<&Value>) -> Result<Option<T>, Invalid>
 where
     T: DeserializeOwned + Serialize,
 {
     let Some(value) = value else { return Ok(None) };
-    let bad = |message: String| Invalid::Part { field, kind, message };
+    let bad = |message: String| Invalid::Part { field: field.clone(), kind, message };
     let parsed: T = serde_json::from_value(value.clone()).map_err(|e| bad(e.to_string()))?;
     // The types read past what they don't know, and a toleration with a typo would be lost in silence.
     let again = serde_json::to_value(&parsed).map_err(|e| bad(e.to_string()))?;
@@ -180,6 +212,15 @@ mod tests {
             json!({"spec": {"containers": [{"name": "worker", "env": [{"name": "A", "valeu": "1"}]}]}});
         let error = validate(&job(&json!({"template": template}))).unwrap_err().to_string();
         assert!(error.ends_with("unknown field spec.containers[0].env[0].valeu"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_of_any_step_is_refused_by_its_field() {
+        let steps = json!([{"name": "a"}, {"name": "b", "map": {"template": {"spec": 3}}}]);
+        let mut job = job(&json!({}));
+        job.spec.steps = serde_json::from_value(steps).unwrap();
+        let error = validate(&job).unwrap_err().to_string();
+        assert!(error.starts_with("spec.steps[1].map.template is no PodTemplateSpec: "), "{error}");
     }
 
     #[test]

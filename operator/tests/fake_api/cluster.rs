@@ -35,7 +35,7 @@ pub(crate) fn planned() -> Value {
 
 /// How the last task ends.
 pub(crate) fn finished() -> Value {
-    json!({"finished": {"counters": {"reduceOutputRecords": 7}, "parts": 2, "committed": true}})
+    json!({"finished": {"counters": {"reduceOutputRecords": 7}, "parts": 2, "records": 7, "committed": true}})
 }
 
 impl Cluster {
@@ -50,7 +50,7 @@ impl Cluster {
         Self { api: api.clone(), runs }
     }
 
-    /// With one phase doing this instead.
+    /// With one phase, or the Job of a name, doing this instead.
     pub(crate) fn with(mut self, phase: &'static str, run: Run) -> Self {
         self.runs.insert(phase, run);
         self
@@ -80,7 +80,8 @@ impl Cluster {
         let key = key("jobs", &job);
         let completions = job["spec"]["completions"].as_u64().unwrap();
         let phase = job["metadata"]["labels"]["mapreduce.dev/phase"].as_str().unwrap().to_owned();
-        let Some(run) = self.runs.get(phase.as_str()) else { return };
+        let name = job["metadata"]["name"].as_str().unwrap();
+        let Some(run) = self.runs.get(name).or_else(|| self.runs.get(phase.as_str())) else { return };
         if job["spec"]["suspend"] == true {
             remove_pods(store, &job);
             job["status"] = json!({"active": 0, "ready": 0});

@@ -1,4 +1,4 @@
-//! `NAME-plan`, `NAME-map`, `NAME-reduce`, `NAME-cleanup`.
+//! `NAME-plan`, `NAME-map`, `NAME-reduce`, `NAME-cleanup`; of a job with steps `NAME-1-plan` and so on.
 
 use std::time::Duration;
 
@@ -42,13 +42,14 @@ pub fn job(
     pods: &PodDefaults,
 ) -> Job {
     let mut own = labels::common(&job.name, Some(child));
+    own.extend(job.step_label(child));
     if child != Child::Cleanup {
         // A cleanup that waits in a queue would hold up the deletion of its job.
         own.extend(job.queue.clone());
     }
     Job {
         metadata: ObjectMeta {
-            name: Some(child.name(&job.name)),
+            name: Some(child.name(&job.name, job.step)),
             namespace: Some(job.namespace.clone()),
             labels: Some(own),
             owner_references: Some(vec![job.owner.clone()]),

@@ -10,6 +10,8 @@ pub const OURS: &str = "app.kubernetes.io/managed-by=mapreduce-operator";
 pub const JOB: &str = "mapreduce.dev/job";
 /// The phase that a Job or a pod belongs to.
 pub const PHASE: &str = "mapreduce.dev/phase";
+/// The step that they belong to, in a job with steps.
+pub const STEP: &str = "mapreduce.dev/step";
 /// The queue that Kueue admits a Job from.
 pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// Its priority there.

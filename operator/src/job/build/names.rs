@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use mapreduce_api::v1alpha1::JobPhase;
+use kube::ResourceExt as _;
+use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob};
+
+use crate::job::steps;
 
 /// The Jobs that a job may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,10 +45,20 @@ impl Child {
         }
     }
 
-    /// The Job's name. With the 50 characters that a job's name may have, a task's number and
-    /// separators this is within the 63 of a pod's host name.
-    pub fn name(self, job: &str) -> String {
-        format!("{job}-{}", self.word())
+    /// The Job's name, with the step's number in a job with steps. With the 50 characters that a job's
+    /// name may have (46 with steps), a task's number and separators this is within the 63 of a pod's
+    /// host name.
+    pub fn name(self, job: &str, step: Option<i32>) -> String {
+        match step {
+            // The data of all steps is removed at once.
+            Some(step) if self != Self::Cleanup => format!("{job}-{step}-{}", self.word()),
+            _ => format!("{job}-{}", self.word()),
+        }
+    }
+
+    /// The name of the Job of the step that a job is at.
+    pub fn name_in(self, job: &MapReduceJob) -> String {
+        self.name(&job.name_any(), steps::at(job).number())
     }
 }
 

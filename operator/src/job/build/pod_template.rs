@@ -143,12 +143,15 @@ fn required(
         mounts.push(mount("mapreduce-bin", INSTALL_DIR, true));
         init = Some(vec![installer(&parts.resources, defaults)]);
     }
+    let mut own = labels::common(&job.name, Some(child));
+    own.extend(job.step_label(child));
+    let mut args = vec![child.word().to_owned(), "--job".to_owned(), format!("{JOB_DIR}/{KEY}")];
+    if let Some(step) = job.step.filter(|_| child != Child::Cleanup) {
+        args.extend(["--step".to_owned(), step.to_string()]);
+    }
     let binary = if brought { format!("{INSTALL_DIR}{BINARY}") } else { BINARY.to_owned() };
     PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels::common(&job.name, Some(child))),
-            ..ObjectMeta::default()
-        }),
+        metadata: Some(ObjectMeta { labels: Some(own), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
             restart_policy: Some("Never".to_owned()),
             service_account_name: phase.service_account.clone(),
@@ -157,7 +160,7 @@ fn required(
                 name: WORKER.to_owned(),
                 image: Some(parts.image.clone()),
                 command: Some(vec![binary]),
-                args: Some(vec![child.word().to_owned(), "--job".to_owned(), format!("{JOB_DIR}/{KEY}")]),
+                args: Some(args),
                 env: Some(variables(&parts.resources)),
                 env_from: env_from(job, parts),
                 volume_mounts: Some(mounts),
