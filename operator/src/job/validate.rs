@@ -110,10 +110,10 @@ impl ValidatedJob {
 fn pods_of(step: At<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
     let (Phases { map, reduce, .. }, path) = (step.phases(), step.path());
     let template = |phase: &str, value: &Option<Value>| {
-        parse(format!("{path}.{phase}.template"), "PodTemplateSpec", value.as_ref())
+        parse(&format!("{path}.{phase}.template"), "PodTemplateSpec", value.as_ref())
     };
     let resources = |phase: &str, value: &Option<Value>| {
-        parse(format!("{path}.{phase}.resources"), "ResourceRequirements", value.as_ref())
+        parse(&format!("{path}.{phase}.resources"), "ResourceRequirements", value.as_ref())
     };
     let map = PhasePods {
         template: template("map", &map.template)?,
@@ -149,12 +149,12 @@ fn owner(job: &MapReduceJob) -> OwnerReference {
     }
 }
 
-fn parse<T>(field: String, kind: &'static str, value: Option<&Value>) -> Result<Option<T>, Invalid>
+fn parse<T>(field: &str, kind: &'static str, value: Option<&Value>) -> Result<Option<T>, Invalid>
 where
     T: DeserializeOwned + Serialize,
 {
     let Some(value) = value else { return Ok(None) };
-    let bad = |message: String| Invalid::Part { field: field.clone(), kind, message };
+    let bad = |message: String| Invalid::Part { field: field.to_owned(), kind, message };
     let parsed: T = serde_json::from_value(value.clone()).map_err(|e| bad(e.to_string()))?;
     // The types read past what they don't know, and a toleration with a typo would be lost in silence.
     let again = serde_json::to_value(&parsed).map_err(|e| bad(e.to_string()))?;
