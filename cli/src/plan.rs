@@ -1,8 +1,7 @@
 //! `mapreduce plan` and `mapreduce validate`.
 
-use mapreduce_api::quantity::Bytes;
 use mapreduce_worker::error::{Error, Result};
-use mapreduce_worker::job;
+use mapreduce_worker::job::{self, Job};
 use mapreduce_worker::plan::cost::{Cost, Requests};
 use mapreduce_worker::plan::{self, Planned};
 use serde_json::json;
@@ -36,12 +35,12 @@ pub(crate) fn plan(args: &FileArgs) -> Result<()> {
     let loaded = load::load(&args.file)?;
     let runtime = runtime()?;
     let job = loaded.job(runtime.handle().clone(), CancellationToken::new())?;
-    let planned = plan::for_pods(&job)?;
+    let planned = plan::for_pods(&job, None)?;
     let cost = Cost::of(&job, &planned);
     if args.json {
-        println!("{}", as_json(&planned, &cost));
+        println!("{}", as_json(&job, &planned, &cost));
     } else {
-        print!("{}", as_text(&job.file.name, job.file.spec.input.split_size, &planned, &cost));
+        print!("{}", as_text(&job, &planned, &cost));
     }
     Ok(())
 }
@@ -50,10 +49,21 @@ fn splits(planned: &Planned) -> usize {
     planned.tasks.iter().map(|task| task.splits.len()).sum()
 }
 
-fn as_json(planned: &Planned, cost: &Cost) -> serde_json::Value {
+/// The steps behind the first: they are planned when what they read is there. Their names, and how many
+/// partitions the manifest gives them, 0 for a map-only one.
+fn later_steps(job: &Job) -> Vec<(String, Option<i32>)> {
+    let steps = (1..job.step_count()).map(|number| {
+        let job = job.at_step(number);
+        let reduce = job.file.spec.reduce.as_ref();
+        (job.step_name().unwrap_or_default().to_owned(), reduce.map_or(Some(0), |reduce| reduce.tasks))
+    });
+    steps.collect()
+}
+
+fn as_json(job: &Job, planned: &Planned, cost: &Cost) -> serde_json::Value {
     let summary = &planned.plan.summary;
     let requests = |r: &Requests| json!({"list": r.list, "get": r.get, "put": r.put});
-    json!({
+    let mut json = json!({
         "inputObjects": summary.input_objects,
         "inputBytes": summary.input_bytes,
         "splits": splits(planned),
@@ -63,11 +73,23 @@ fn as_json(planned: &Planned, cost: &Cost) -> serde_json::Value {
         "unsplit": planned.unsplit.iter().map(|u| json!({"url": u.url, "bytes": u.bytes, "why": u.why})).collect::<Vec<_>>(),
         "requests": {"input": requests(&cost.input), "shuffle": requests(&cost.shuffle), "output": requests(&cost.output)},
         "requestsUsd": cost.usd(),
-    })
+    });
+    if let Some(name) = job.step_name() {
+        json["step"] = json!(name);
+        let later = later_steps(job);
+        json["laterSteps"] =
+            later.iter().map(|(name, partitions)| json!({"name": name, "partitions": partitions})).collect();
+    }
+    json
 }
 
-fn as_text(name: &str, split_size: Bytes, planned: &Planned, cost: &Cost) -> String {
+fn as_text(job: &Job, planned: &Planned, cost: &Cost) -> String {
     let summary = &planned.plan.summary;
+    let split_size = job.file.spec.input.split_size;
+    let mut name = job.file.name.clone();
+    if let Some(step) = job.step_name() {
+        name += &format!(", step {step}");
+    }
     let mut out = format!(
         "{name}\n  input       {}, {}\n  splits      {} of at most about {split_size}\n  map tasks   {}\n",
         many(summary.input_objects, "object"),
@@ -100,6 +122,16 @@ fn as_text(name: &str, split_size: Bytes, planned: &Planned, cost: &Cost) -> Str
     }
     if let Some(usd) = cost.usd() {
         out += &format!("  cost        about ${usd:.4} of requests at S3's list prices, at most\n");
+    }
+    let mut before = job.step_name().unwrap_or_default().to_owned();
+    for (name, partitions) in later_steps(job) {
+        let partitions = match partitions {
+            Some(0) => "map only".to_owned(),
+            Some(tasks) => many(tasks.unsigned_abs().into(), "partition"),
+            None => "as many partitions as suit its input".to_owned(),
+        };
+        out += &format!("  then step   {name}, {partitions}: planned when {before} is complete\n");
+        before = name;
     }
     out
 }

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mapreduce_worker::job::Job;
 use mapreduce_worker::job::local::Progress;
-use mapreduce_worker::storage::Stores;
 
 use crate::size;
 
@@ -24,29 +24,37 @@ pub(crate) struct Shown {
 
 #[derive(Clone, PartialEq)]
 struct State {
+    /// The step's name and number, of how many; nothing in a job without steps.
+    step: String,
     maps: (u32, u32),
     reduces: (u32, u32),
     bytes: (u64, u64),
 }
 
 impl State {
-    fn of(progress: &Progress, stores: &Stores) -> Self {
+    fn of(progress: &Progress, job: &Job) -> Self {
         let total = progress.input_bytes.load(Ordering::Relaxed);
         let load = |n: &std::sync::atomic::AtomicU32| n.load(Ordering::Relaxed);
+        let number = load(&progress.step) as usize;
+        let step = match job.name_of(number) {
+            Some(name) => format!("step {name} ({} of {}): ", number + 1, job.step_count()),
+            None => String::new(),
+        };
         Self {
+            step,
             maps: (load(&progress.maps_done), load(&progress.map_tasks)),
             reduces: (load(&progress.reduces_done), load(&progress.reduce_tasks)),
             // Splits overlap a little: what is read twice is not progress.
-            bytes: (stores.bytes_read().min(total), total),
+            bytes: (job.stores.bytes_read().min(total), total),
         }
     }
 
     fn line(&self) -> String {
-        let Self { maps, reduces, bytes } = self;
+        let Self { step, maps, reduces, bytes } = self;
         let reduces =
             if reduces.1 > 0 { format!(", reduce {}/{}", reduces.0, reduces.1) } else { String::new() };
         format!(
-            "map {}/{}{reduces}, {} of {} read",
+            "{step}map {}/{}{reduces}, {} of {} read",
             maps.0,
             maps.1,
             size::bytes(bytes.0),
@@ -56,14 +64,13 @@ impl State {
 }
 
 impl Shown {
-    pub(crate) fn start(progress: &Arc<Progress>, stores: &Arc<Stores>, name: &str) -> Self {
+    pub(crate) fn start(progress: &Arc<Progress>, job: &Job) -> Self {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
-        let (progress, stores, name, waits) =
-            (Arc::clone(progress), Arc::clone(stores), name.to_owned(), Arc::clone(&ended));
+        let (progress, job, waits) = (Arc::clone(progress), job.at_step(0), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
-            let state = || State::of(&progress, &stores);
+            let state = || State::of(&progress, &job);
             let show = if std::io::stderr().is_terminal() { bar } else { lines };
-            show(&name, &state, &waits);
+            show(&job.file.name, &state, &waits);
         });
         Self { thread, ended }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use mapreduce_api::wire::{Counters, ErrorReport};
+use mapreduce_api::wire::{Counters, ErrorReport, StepCounters};
 use mapreduce_worker::error::Error;
 use mapreduce_worker::job::Job;
 use mapreduce_worker::task::finish::{OutputObject, Success};
@@ -15,6 +15,8 @@ use crate::size::{bytes, count, many};
 struct Json<'a> {
     state: &'static str,
     counters: &'a Counters,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    steps: &'a [StepCounters],
     outputs: &'a [OutputObject],
     error: Option<JsonError>,
 }
@@ -28,17 +30,35 @@ struct JsonError {
 }
 
 pub(crate) fn succeeded(done: &Success) -> String {
-    to_text(&Json { state: "Succeeded", counters: &done.counters, outputs: &done.outputs, error: None })
+    let Success { counters, steps, outputs, .. } = done;
+    to_text(&Json { state: "Succeeded", counters, steps, outputs, error: None })
 }
 
 pub(crate) fn failed(error: &Error) -> String {
     let ErrorReport { message, causes, task, record, permanent: _ } = error.report();
     let error = Some(JsonError { message, causes, task, record });
-    to_text(&Json { state: "Failed", counters: &Counters::default(), outputs: &[], error })
+    let counters = &Counters::default();
+    to_text(&Json { state: "Failed", counters, steps: &[], outputs: &[], error })
 }
 
 fn to_text(json: &impl Serialize) -> String {
     serde_json::to_string(json).unwrap_or_default()
+}
+
+/// What was done between input and output.
+fn work(c: &Counters) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("map", format!("{} emitted", many(c.map_output_records, "pair")))];
+    if c.combine_input_records > 0 {
+        let text =
+            format!("{} to {}", many(c.combine_input_records, "pair"), count(c.combine_output_records));
+        lines.push(("combine", text));
+    }
+    if c.reduce_input_groups > 0 {
+        let text =
+            format!("{}, {}", many(c.reduce_input_groups, "key"), many(c.reduce_input_records, "pair"));
+        lines.push(("reduce", text));
+    }
+    lines
 }
 
 /// A few lines for a person.
@@ -48,27 +68,23 @@ pub(crate) fn summary(done: &Success, job: &Job, took: Duration) -> String {
     let mut line = |what: &str, text: String| {
         let _ = writeln!(out, "  {what:<8} {text}");
     };
+    let first = done.steps.first().map_or(c, |step| &step.counters);
     line(
         "input",
         format!(
             "{}, {}, {}",
             many(c.input_objects, "object"),
             bytes(c.input_bytes),
-            many(c.map_input_records, "record")
+            many(first.map_input_records, "record")
         ),
     );
-    line("map", format!("{} emitted", many(c.map_output_records, "pair")));
-    if c.combine_input_records > 0 {
-        line(
-            "combine",
-            format!("{} to {}", many(c.combine_input_records, "pair"), count(c.combine_output_records)),
-        );
+    if done.steps.is_empty() {
+        work(c).into_iter().for_each(|(what, text)| line(what, text));
     }
-    if c.reduce_input_groups > 0 {
-        line(
-            "reduce",
-            format!("{}, {}", many(c.reduce_input_groups, "key"), many(c.reduce_input_records, "pair")),
-        );
+    for step in &done.steps {
+        let work: Vec<_> =
+            work(&step.counters).into_iter().map(|(what, text)| format!("{what} {text}")).collect();
+        line("step", format!("{}: {}", step.name, work.join("; ")));
     }
     if c.skipped_records > 0 {
         line("skipped", many(c.skipped_records, "bad record"));

@@ -52,7 +52,7 @@ fn with_progress(args: &RunArgs, job: &Job, resources: &Resources) -> Result<Suc
     if args.quiet {
         return local::run(job, resources, &state);
     }
-    let shown = progress::Shown::start(&state, &job.stores, &job.file.name);
+    let shown = progress::Shown::start(&state, job);
     let done = local::run(job, resources, &state);
     shown.end();
     done

@@ -11,7 +11,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Place, builtin, counted, parse_counts, word_count};
+use common::{Place, builtin, counted, word_count};
 use mapreduce_api::ids::AttemptId;
 use mapreduce_worker::job::{Job, pod};
 use proptest::prelude::*;
@@ -362,7 +362,7 @@ fn damaged_pairs_are_found_and_named() {
 fn cleanup_removes_everything_of_every_step() {
     for steps in 0..3 {
         let (place, job) = place();
-        (0..steps).for_each(|number| drop(run_step(&place, &job, number, "a")));
+        (0..steps).for_each(|number| assert!(!run_step(&place, &job, number, "a")));
         let next = job.at_step(steps);
         pod::plan(&next, &place.resources).unwrap();
         pod::map(&next, 0, &attempt("a"), &place.resources).unwrap();
@@ -382,7 +382,7 @@ fn what_failed_keeps_all_of_its_data_for_a_look_under_on_success() {
     (file.spec.combine, file.spec.reduce) = (None, None);
     file.spec.cleanup = mapreduce_api::v1alpha1::Cleanup::OnSuccess;
     let job = Job::new(file, place.dir.path(), place.runtime.handle().clone(), Default::default()).unwrap();
-    (0..2).for_each(|number| drop(run_step(&place, &job, number, "a")));
+    (0..2).for_each(|number| assert!(!run_step(&place, &job, number, "a")));
     pod::plan(&job.at_step(2), &place.resources).unwrap();
     assert_eq!(place.names("shuffle/run-1/steps/count/pairs").len(), 3);
     assert!(run_step(&place, &job, 2, "a"));

@@ -35,7 +35,7 @@ pub struct Cost {
 const GET_BYTES: u64 = 8 << 20;
 
 impl Cost {
-    /// The requests of a planned job.
+    /// The requests of a planned job, or of the step that it is seen at.
     pub fn of(job: &Job, planned: &Planned) -> Self {
         let spec = &job.file.spec;
         let in_bucket = |url: &str| matches!(Stores::parse(url), Ok((Scheme::S3, _)));
@@ -59,10 +59,13 @@ impl Cost {
                 cost.shuffle.put = 3 + maps;
                 cost.shuffle.get = maps * 4 + barrier(maps);
             }
+            if !job.is_last_step() {
+                cost.shuffle.put += parts;
+            }
         }
         if in_bucket(&spec.output.url) {
             cost.output.list = 2;
-            cost.output.put = parts * 3 + 1;
+            cost.output.put = if job.is_last_step() { parts * 3 + 1 } else { 0 };
         }
         cost
     }
