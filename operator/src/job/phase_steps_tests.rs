@@ -107,7 +107,7 @@ fn each_step_goes_through_the_phases() {
             "delete plan",
         ),
     ]);
-    for (case, job, seen, expected) in [
+    for (case, job, seen, expected) in vec![
         ("from a new job", chain("", 1), seen(), "Planning count 1/3"),
         ("within a step", chain("Planning", 1), ended(Plan, Complete, planned(5)), "Mapping count 1/3"),
         ("behind reduces", chain("Reducing", 1), ended(Reduce, Complete, Words::Unread), "Planning swap 2/3"),

@@ -14,4 +14,5 @@ mod lifecycle;
 mod operator_killed;
 mod pods_killed;
 mod small_jobs;
+mod steps;
 mod word_count;
