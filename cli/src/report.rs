@@ -53,6 +53,10 @@ fn work(c: &Counters) -> Vec<(&'static str, String)> {
             format!("{} to {}", many(c.combine_input_records, "pair"), count(c.combine_output_records));
         lines.push(("combine", text));
     }
+    if c.shuffle_writes > 0 {
+        let requests = [many(c.shuffle_writes, "write"), many(c.shuffle_reads, "read")];
+        lines.push(("shuffle", format!("{}, {}", bytes(c.shuffle_bytes), requests.join(", "))));
+    }
     if c.reduce_input_groups > 0 {
         let text =
             format!("{}, {}", many(c.reduce_input_groups, "key"), many(c.reduce_input_records, "pair"));

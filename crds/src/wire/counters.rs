@@ -44,6 +44,10 @@ counters! {
     combine_output_records,
     /// Bytes of intermediate data, as stored.
     shuffle_bytes,
+    /// GET and HEAD requests to the object store for it, up to each task's commit, and the last task's.
+    shuffle_reads,
+    /// PUT, POST and LIST requests to the object store for it, likewise.
+    shuffle_writes,
     /// Keys given to the reduce function.
     reduce_input_groups,
     /// Pairs given to it.

@@ -86,6 +86,7 @@ impl Job {
             work: self.folder.join(&step.folder()),
             pairs: self.pairs.clone(),
             staging: self.staging.clone(),
+            requests: Arc::clone(&self.requests),
             cancel: self.cancel.clone(),
             // What pays in one step need not in another.
             gain: Arc::default(),

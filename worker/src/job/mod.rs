@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::{MapReduceJobSpec, Phases};
-use mapreduce_api::wire::JobFile;
+use mapreduce_api::wire::{Counters, JobFile};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use crate::input::list::check_urls;
 use crate::pairs::PairsPlace;
 use crate::shuffle::arrange::Arrangement;
 use crate::shuffle::gain::Gain;
-use crate::storage::{Location, Stores};
+use crate::storage::{Location, Made, Requests, Stores};
 
 pub mod chain;
 pub mod local;
@@ -64,6 +64,8 @@ pub struct Job {
     pub pairs: PairsPlace,
     /// The prefix of parts that are not visible yet, in the output's own store.
     pub staging: Location,
+    /// Requests to the store of intermediate data.
+    pub requests: Arc<Requests>,
     /// Asks all work to stop.
     pub cancel: CancellationToken,
     /// Whether adding up before the shuffle has paid so far.
@@ -93,10 +95,14 @@ impl Job {
         let stores = Arc::new(Stores::new(spec.storage.clone(), folder, runtime, cancel.clone()));
         let output = stores.locate(&spec.output.url)?.as_prefix();
         let staging = output.join(&format!("{WORK}{}/", file.id));
-        let folder = match &spec.shuffle.url {
+        let mut folder = match &spec.shuffle.url {
             Some(url) => stores.locate(url)?.as_prefix().join(&format!("{}/", file.id)),
             None => staging.clone(),
         };
+        let requests = Arc::default();
+        if let Some(store) = folder.store.counting(&requests) {
+            folder.store = store;
+        }
         let pairs = PairsPlace::Folder(folder.clone());
         let Step { functions, arrangement, .. } = &steps[0];
         let first = Self {
@@ -110,12 +116,20 @@ impl Job {
             folder,
             pairs,
             staging,
+            requests,
             cancel,
             gain: Arc::default(),
             steps,
             number: 0,
         };
         Ok(first.at_step(0))
+    }
+
+    /// Adds the requests for intermediate data since it was last called.
+    pub(crate) fn count_requests(&self, counters: &mut Counters) {
+        let Made { reads, writes } = self.requests.take();
+        counters.shuffle_reads += reads;
+        counters.shuffle_writes += writes;
     }
 
     /// An error once somebody has asked to stop.

@@ -168,11 +168,12 @@ fn run_map(
 /// Commits what an attempt has done. That it has failed is no matter where another one has done it: the
 /// data that it was to read may have been removed since.
 fn commit_first(job: &Job, task: TaskId, ran: Result<Commit>) -> Result<()> {
-    let record = match ran {
+    let mut record = match ran {
         Ok(record) => record,
         Err(_) if commit::look(job, task)?.is_some() => return Ok(()),
         Err(error) => return Err(error),
     };
+    job.count_requests(&mut record.counters);
     let created = commit::commit(job, task, &record)?;
     give_up_if_late(job, created, &record)
 }
@@ -275,6 +276,7 @@ fn fetch_all(job: &Job, shuffle: &Index, space: &Arc<Space>) -> Result<Vec<Vec<R
 fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Result<Success> {
     let mut counters = chain::input_counters(job, &plan.summary);
     maps.iter().chain(&last).for_each(|commit| counters.add(&commit.counters));
+    job.count_requests(&mut counters);
     let mut parts: Vec<_> = last.into_iter().flat_map(|commit| commit.parts).collect();
     parts.sort_by(|a, b| a.name.cmp(&b.name));
     let mut done: Done = plan.before.clone();

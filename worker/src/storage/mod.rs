@@ -20,6 +20,7 @@ mod explain;
 mod file;
 mod http;
 mod object;
+mod requests;
 mod url;
 mod wait;
 
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::file::FileStore;
 pub use self::object::ObjectStores;
+pub use self::requests::{Made, Requests};
 pub(crate) use self::url::Counter;
 pub use self::url::{Location, Scheme, Stores};
 use crate::error::Result;
@@ -114,6 +116,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn complete(&self, key: &str, staged: &Staged) -> Result<()>;
     /// Removes staged data that will never be completed.
     fn abort(&self, key: &str, staged: &Staged) -> Result<()>;
+    /// The same store, which adds to these numbers; none where requests cost nothing.
+    fn counting(&self, requests: &Arc<Requests>) -> Option<SharedStore> {
+        let _ = requests;
+        None
+    }
     /// Removes everything below a prefix, folders too where the store has them.
     fn delete_prefix(&self, prefix: &str) -> Result<()> {
         let keys: Vec<String> = self.list(prefix, true)?.into_iter().map(|entry| entry.key).collect();

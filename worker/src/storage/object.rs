@@ -16,8 +16,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::explain::{explain, is_missing};
+use super::requests::Requests;
 use super::wait::{PieceReader, Waiter};
-use super::{Created, Entry, Staged, StagedWriter, Store};
+use super::{Created, Entry, SharedStore, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
 
 /// Bytes of one GET of a stream: large enough that the request's latency does not show,
@@ -37,6 +38,7 @@ pub struct ObjectStores {
     objects: Arc<dyn ObjectStore>,
     uploads: Arc<dyn MultipartStore>,
     waiter: Waiter,
+    requests: Arc<Requests>,
 }
 
 impl fmt::Debug for ObjectStores {
@@ -55,7 +57,7 @@ impl ObjectStores {
         cancel: CancellationToken,
     ) -> Self {
         let uploads: Arc<dyn MultipartStore> = Arc::<S>::clone(&store);
-        Self { base, objects: store, uploads, waiter: Waiter { runtime, cancel } }
+        Self { base, objects: store, uploads, waiter: Waiter { runtime, cancel }, requests: Arc::default() }
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -74,10 +76,15 @@ impl ObjectStores {
 }
 
 impl Store for ObjectStores {
+    fn counting(&self, requests: &Arc<Requests>) -> Option<SharedStore> {
+        Some(Arc::new(Self { requests: Arc::clone(requests), ..self.clone() }))
+    }
+
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
         let fail = |e: &object_store::Error| self.error("list", prefix, e);
         let path = self.path(prefix.trim_end_matches('/'))?;
         let below = (!path.as_ref().is_empty()).then_some(&path);
+        self.requests.write();
         let metas = self.wait(async {
             if recursive {
                 self.objects.list(below).try_collect::<Vec<_>>().await.map_err(|e| fail(&e))
@@ -96,6 +103,7 @@ impl Store for ObjectStores {
     fn head(&self, key: &str) -> Result<Option<Entry>> {
         let path = self.path(key)?;
         self.wait(async {
+            self.requests.read();
             match self.objects.head(&path).await {
                 Ok(meta) => Ok(Some(Entry { key: key.to_owned(), size: meta.size, version: meta.e_tag })),
                 Err(e) if is_missing(&e) => Ok(None),
@@ -121,6 +129,7 @@ impl Store for ObjectStores {
                     };
                     let (store, path, key) = (&store, &path, &entry.key);
                     async move {
+                        store.requests.read();
                         let got = match store.objects.get_opts(path, options).await {
                             Ok(result) => result.bytes().await,
                             Err(e) => Err(e),
@@ -148,6 +157,7 @@ impl Store for ObjectStores {
 
     fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let path = self.path(key)?;
+        self.requests.read();
         self.wait(async {
             let bytes =
                 self.objects.get_range(&path, range).await.map_err(|e| self.error("read", key, &e))?;
@@ -158,6 +168,7 @@ impl Store for ObjectStores {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let path = self.path(key)?;
         self.wait(async {
+            self.requests.read();
             let got = match self.objects.get(&path).await {
                 Ok(result) => result.bytes().await,
                 Err(e) => Err(e),
@@ -173,6 +184,7 @@ impl Store for ObjectStores {
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         let path = self.path(key)?;
         self.wait(async {
+            self.requests.write();
             self.objects.put(&path, bytes.into()).await.map_err(|e| self.error("write", key, &e))?;
             Ok(())
         })
@@ -182,6 +194,7 @@ impl Store for ObjectStores {
         let path = self.path(key)?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         self.wait(async {
+            self.requests.write();
             match self.objects.put_opts(&path, bytes.into(), options).await {
                 Ok(_) => Ok(Created::New),
                 Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
@@ -226,6 +239,7 @@ impl Store for ObjectStores {
         let path = self.path(key)?;
         let parts =
             parts.iter().map(|content_id| object_store::multipart::PartId { content_id: content_id.clone() });
+        self.requests.write();
         let done = self.waiter.runtime.block_on(self.uploads.complete_multipart(&path, id, parts.collect()));
         match done {
             Ok(_) => Ok(()),
@@ -274,6 +288,7 @@ impl Upload {
             Some(id) => id.clone(),
             None => {
                 let Self { store, path, key, .. } = self;
+                store.requests.write();
                 let id = store.wait(async {
                     store.uploads.create_multipart(path).await.map_err(|e| store.error("write", key, &e))
                 })?;
@@ -286,6 +301,7 @@ impl Upload {
         let payload = PutPayload::from(std::mem::take(&mut self.buffer));
         let (uploads, path, number) = (Arc::clone(&self.store.uploads), self.path.clone(), self.sent);
         self.sent += 1;
+        self.store.requests.write();
         let part = async move { uploads.put_part(&path, &id, number, payload).await };
         self.under_way.push_back(self.store.waiter.runtime.spawn(part));
         Ok(())

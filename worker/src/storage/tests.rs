@@ -6,7 +6,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use tokio_util::sync::CancellationToken;
 
-use super::{Created, Entry, FileStore, ObjectStores, Store};
+use super::{Created, Entry, FileStore, Made, ObjectStores, Store};
 use crate::error::{Kind, Result};
 
 /// A store, what its keys begin with, and what has to live as long.
@@ -179,4 +179,34 @@ fn a_cancelled_read_ends_with_that_as_its_error() {
     case.store.put("k", b"text".to_vec()).unwrap();
     case.cancel.cancel();
     assert_eq!(case.store.get("k").unwrap_err().kind(), Kind::Cancelled);
+}
+
+#[test]
+fn requests_of_a_counting_store_are_counted_and_those_of_others_are_not() {
+    for case in cases() {
+        let requests = Arc::default();
+        let Some(store) = case.store.counting(&requests) else {
+            assert!(case.prefix.starts_with('/'), "files cost nothing");
+            continue;
+        };
+        case.store.put("other", b"x".to_vec()).unwrap();
+        store.put("a", b"data".to_vec()).unwrap();
+        store.create("a", b"data".to_vec()).unwrap();
+        store.list("", true).unwrap();
+        store.get("a").unwrap();
+        store.head("b").unwrap();
+        let entry = store.head("a").unwrap().unwrap();
+        store.read("a", 1..3).unwrap();
+        store.open(&entry, 0..4).unwrap().read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(requests.take(), Made { reads: 5, writes: 3 });
+        // One PUT for little data; for more of it one to begin, one for each 8 MiB, and one to end.
+        let mut small = store.stage("small", "").unwrap();
+        small.write(b"data").unwrap();
+        small.publish().unwrap();
+        assert_eq!(requests.take(), Made { reads: 0, writes: 1 });
+        let mut large = store.stage("large", "").unwrap();
+        large.write(&vec![7; 9 << 20]).unwrap();
+        large.publish().unwrap();
+        assert_eq!(requests.take(), Made { reads: 0, writes: 4 });
+    }
 }
