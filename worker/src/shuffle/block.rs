@@ -238,6 +238,21 @@ pub struct Span {
 /// The record that begins at `at` of a decoded block.
 #[inline]
 pub fn record_at(block: &[u8], at: usize) -> Result<Span> {
+    // Most keys and values are shorter than 128 bytes.
+    if let Some(&[key_bytes, value_bytes]) = block.get(at..).and_then(|rest| rest.first_chunk::<2>())
+        && (key_bytes | value_bytes) < 0x80
+    {
+        let key = at + 2;
+        let value = key + usize::from(key_bytes);
+        let end = value + usize::from(value_bytes);
+        if end <= block.len() {
+            return Ok(Span { key, value, end });
+        }
+    }
+    long_record_at(block, at)
+}
+
+fn long_record_at(block: &[u8], at: usize) -> Result<Span> {
     let span = (|| {
         let (key_bytes, at) = varint(block, at)?;
         let (value_bytes, key) = varint(block, at)?;

@@ -241,6 +241,10 @@ impl Pairs for InOrder<'_> {
 
 /// Pairs that are looked at together.
 const AHEAD: usize = 32;
+/// Bytes of a cache line, and how many of them are fetched beside a record's first one: what comes after is
+/// read in order, which the processor foresees.
+const LINE: usize = 64;
+const LINES: usize = 3;
 
 /// Where the next pairs are. In sort order they are all over the arena: looking at several at once lets the
 /// processor wait for them together.
@@ -268,8 +272,11 @@ impl Ahead {
         let entries = &entries[left.start..left.start + self.end];
         for (span, entry) in self.spans.iter_mut().zip(entries) {
             *span = record_at(arena, entry.at as usize)?;
-            // Its last cache line is fetched as well.
-            black_box(arena.get(span.end.wrapping_sub(1)).copied());
+            // Its other cache lines are fetched as well.
+            let lines = (entry.at as usize + LINE..span.end).step_by(LINE).take(LINES);
+            for at in lines.chain([span.end - 1]) {
+                black_box(arena.get(at).copied());
+            }
         }
         left.start += self.end;
         Ok(())
