@@ -101,6 +101,7 @@ fn good() -> Vec<String> {
         ("  output:", "  taskTimeoutSeconds: 1\n  output:"),
         ("{builtin: {name: words}}", "{command: {argv: [cat, -n], env: {A: b}, files: {a: b}}}"),
         ("{builtin: {name: words}}", "{script: {language: python, source: 'x = 1'}}"),
+        ("{builtin: {name: words}}", "{script: {language: javascript, source: 'let a = 1'}}"),
         ("{builtin: {name: words}}", "{script: {language: python, sourceFrom: {url: 's3://b/x.py'}}}"),
         ("{builtin: {name: words}}", "{command: {shell: 'cut -f 1', env: [{name: A, value: b}]}}"),
         (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),

@@ -50,6 +50,13 @@ impl Error {
         Self { kind: Kind::Usage, ..Self::retry(message) }
     }
 
+    /// Says that every attempt would meet it.
+    #[must_use]
+    pub fn permanently(mut self) -> Self {
+        self.kind = Kind::Permanent;
+        self
+    }
+
     /// The end of work that nobody wants any more.
     pub fn cancelled() -> Self {
         Self { kind: Kind::Cancelled, ..Self::retry("cancelled") }

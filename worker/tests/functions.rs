@@ -15,5 +15,7 @@ mod common;
 mod commands;
 #[path = "functions/conformance.rs"]
 mod conformance;
+#[path = "functions/javascript.rs"]
+mod javascript;
 #[path = "functions/python.rs"]
 mod python;

@@ -22,7 +22,7 @@ pub struct Function {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
 
-    /// A function in Python, in the manifest or at a URL.
+    /// A function in JavaScript or Python, in the manifest or at a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<Script>,
 }
@@ -75,7 +75,8 @@ pub struct Command {
     pub files: BTreeMap<String, String>,
 }
 
-/// A script with the function `map(key, value)` or `reduce(key, values)`.
+/// A script with the function `map` or `reduce`: in JavaScript `map(key, value, emit, counter)` and
+/// `reduce(key, values, emit, counter)`, in Python `map(key, value)` and `reduce(key, values)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
 #[cfg_attr(feature = "crd", x_kube(
@@ -101,6 +102,8 @@ pub struct Script {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ScriptLanguage {
+    /// By an engine that is part of the worker: no files, no network, limited memory.
+    Javascript,
     /// By `python3` of the image, or of the PATH in `mapreduce run`.
     Python,
 }

@@ -27,6 +27,12 @@ struct Written {
     failure: &'static str,
     /// The number of a key's values, without keeping them.
     count: Value,
+    /// `year degrees` → `year,degrees`, with the station behind it.
+    readings: Value,
+    /// `name number` → `all`, with number and name.
+    scores: Value,
+    /// The two values with the largest numbers, a pair each.
+    top: Value,
 }
 
 fn shell(text: &str) -> Value {
@@ -64,6 +70,9 @@ fn command() -> Written {
         failure: "can not take bad",
         count: awk(r#"$1 != key {if (NR > 1) print key "\t" n; key = $1; n = 0} {n++}
             END {if (NR) print key "\t" n}"#),
+        readings: shell(r#"awk '{print $1 "," $2 "\t" $3}'"#),
+        scores: shell(r#"awk '{print "all\t" $2 " " $1}'"#),
+        top: shell(r#"LC_ALL=C sort -k2,2nr | awk -F '\t' '++n <= 2 {print $1 "\t" $2}'"#),
     }
 }
 
@@ -101,11 +110,96 @@ fn in_python() -> Written {
         count: python(
             "def reduce(key, values):\n    n = 0\n    for value in values:\n        n += 1\n    yield key, n\n",
         ),
+        readings: python(
+            "def map(key, value):\n    year, degrees, station = value.split()\n    \
+             yield year + ',' + degrees, station\n",
+        ),
+        scores: python(
+            "def map(key, value):\n    name, number = value.split()\n    yield 'all', number + ' ' + name\n",
+        ),
+        top: python(
+            "import heapq\ndef reduce(key, values):\n    \
+             for value in heapq.nlargest(2, values, lambda value: int(value.split()[0])):\n        \
+             yield key, value\n",
+        ),
+    }
+}
+
+fn javascript(source: &str) -> Value {
+    json!({"script": {"language": "javascript", "source": source}})
+}
+
+fn in_javascript() -> Written {
+    Written {
+        kind: "javascript",
+        words: javascript(
+            "function map(key, value, emit, counter) {
+                for (const word of value.split(/\\s+/)) {
+                    if (word.length > 3) counter('words', 'long');
+                    if (word) emit(word, 1);
+                }
+            }",
+        ),
+        sum: javascript(
+            "function reduce(key, values, emit) {
+                let sum = 0;
+                for (const value of values) sum += Number(value);
+                emit(key, sum);
+            }",
+        ),
+        index: javascript(
+            "const map = (key, value, emit) => {
+                const [name, text] = value.split(': ');
+                text.split(' ').forEach(word => emit(word, name));
+            };",
+        ),
+        collect: javascript(
+            "function reduce(key, values, emit) { emit(key, [...new Set(values)].sort().join()); }",
+        ),
+        sides: javascript(
+            "function map(key, value, emit) {
+                const [side, id, text] = value.split(' ');
+                emit(id, `${side}\\t${text}`);
+            }",
+        ),
+        join: javascript(
+            "function reduce(key, values, emit) {
+                const rows = [...values].sort().map(row => row.split('\\t'));
+                const of = wanted => rows.filter(([side]) => side === wanted).map(([, text]) => text);
+                for (const left of of('L')) for (const right of of('R')) emit(key, `${left}\\t${right}`);
+            }",
+        ),
+        fails: javascript(
+            "function check(value) { if (value === 'bad') throw new Error('can not take ' + value); }
+             function map(key, value, emit) { check(value); emit(value, 1); }",
+        ),
+        failure: "can not take bad",
+        count: javascript(
+            "function reduce(key, values, emit) { let n = 0; for (const _ of values) n++; emit(key, n); }",
+        ),
+        readings: javascript(
+            "function map(key, value, emit) {
+                const [year, degrees, station] = value.split(' ');
+                emit(`${year},${degrees}`, station);
+            }",
+        ),
+        scores: javascript(
+            "function map(key, value, emit) {
+                const [name, number] = value.split(' ');
+                emit('all', `${number} ${name}`);
+            }",
+        ),
+        top: javascript(
+            "function reduce(key, values, emit) {
+                const largest = [...values].sort((a, b) => parseInt(b) - parseInt(a)).slice(0, 2);
+                largest.forEach(value => emit(key, value));
+            }",
+        ),
     }
 }
 
 fn kinds() -> Vec<Written> {
-    vec![command(), in_python()]
+    vec![command(), in_python(), in_javascript()]
 }
 
 fn run(
@@ -193,6 +287,44 @@ fn a_join() {
 }
 
 #[test]
+fn a_secondary_sort() {
+    for written in kinds() {
+        let place = Place::new();
+        place.write("in/a", "1950 22 x\n1949 111 y\n1950 0 z\n");
+        place.write("in/b", "1950 -11 x\n1949 78 z\n1950 22 y\n");
+        let fields = json!({
+            "map": {"function": written.readings},
+            "reduce": {
+                "function": written.count, "tasks": 2, "sort": {"keyFields": "-k1,1 -k2,2nr"},
+                "partitioner": {"type": "KeyFields", "keyFields": {"separator": ",", "fields": "1"}},
+            },
+            "retries": 0,
+        });
+        place.run(fields).unwrap();
+        let found = place.output_text();
+        // Whichever part a year is in, its readings are there from the warmest on.
+        let of = |year: &str| {
+            let lines = found.lines().filter(|line| line.starts_with(year));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(of("1949"), ["1949,111\t1", "1949,78\t1"], "{}", written.kind);
+        assert_eq!(of("1950"), ["1950,22\t2", "1950,0\t1", "1950,-11\t1"], "{}", written.kind);
+        assert_eq!(found.lines().count(), 5);
+    }
+}
+
+#[test]
+fn the_largest_of_a_key() {
+    for written in kinds() {
+        let place = Place::new();
+        place.write("in/a", "ann 9\nbob 100\ncid -5\n");
+        place.write("in/b", "dan 30\n");
+        run(&place, &written.scores, None, &written.top).unwrap();
+        assert_eq!(place.output_text(), "all\t100 bob\nall\t30 dan\n", "{}", written.kind);
+    }
+}
+
+#[test]
 fn an_input_without_records_has_parts_without_records() {
     for written in kinds() {
         let place = Place::new();
@@ -237,7 +369,11 @@ fn sorted_values_stay_sorted_behind_a_combiner_and_ranges_are_sampled_by_the_fun
         python(
             "def reduce(key, values):\n    return [(key, value) for value in sorted(values, reverse=True)]\n",
         ),
+        javascript(
+            "function reduce(key, values, emit) { for (const value of [...values].sort().reverse()) emit(key, value); }",
+        ),
     ];
+    assert_eq!(kinds().len(), reversing.len());
     for (written, reversing) in kinds().into_iter().zip(reversing) {
         for as_pods in [false, true] {
             let mut place = Place::new();

@@ -1,20 +1,17 @@
-//! `script`: a function in the manifest itself, in Python.
+//! `script`: a function in the manifest itself, or at a URL.
 //!
-//! A process of `python3` runs the script for a task. Records go to it and pairs come back in
-//! batches, so that what a record costs is the function and not the pipe; see `frame` for the
-//! messages, and `driver.py` for the other side.
+//! JavaScript runs in the task's own thread, in an engine that is part of the worker. Python runs in
+//! a process beside it, which the image brings.
 
-mod frame;
-mod map;
+mod javascript;
 mod python;
-mod reduce;
 
 use std::sync::{Arc, OnceLock};
 
 use mapreduce_api::v1alpha1::{Script, ScriptLanguage};
 
-use self::map::ScriptMapper;
-use self::reduce::ScriptReducer;
+use self::javascript::{JavaScriptMapper, JavaScriptReducer};
+use self::python::{PythonMapper, PythonReducer};
 use super::context::TaskContext;
 use super::kind::Role;
 use super::{Mapper, Reducer};
@@ -28,6 +25,7 @@ pub struct ScriptFunction(Arc<Checked>);
 #[derive(Debug)]
 struct Checked {
     role: Role,
+    language: ScriptLanguage,
     /// What tracebacks call it.
     name: String,
     source: Source,
@@ -43,8 +41,6 @@ enum Source {
 impl ScriptFunction {
     /// The script of a manifest.
     pub fn new(script: &Script, role: Role) -> Result<Self> {
-        // The only one there is; another one has to be looked at here.
-        let ScriptLanguage::Python = script.language;
         let (name, source) = match (&script.source, &script.source_from) {
             (Some(text), None) => (format!("<{role} script>"), Source::Text(text.clone())),
             (None, Some(from)) => {
@@ -53,15 +49,25 @@ impl ScriptFunction {
             }
             _ => return Err(Error::usage("a script has exactly one of: source, sourceFrom")),
         };
-        Ok(Self(Arc::new(Checked { role, name, source })))
+        // The Python that will run a script is the image's, and need not be the one that is here.
+        if let (ScriptLanguage::Javascript, Source::Text(text)) = (script.language, &source) {
+            javascript::check(role, &name, text).map_err(|error| error.context_usage("script"))?;
+        }
+        Ok(Self(Arc::new(Checked { role, language: script.language, name, source })))
     }
 
     pub(super) fn mapper(&self, context: &TaskContext) -> Box<dyn Mapper> {
-        Box::new(ScriptMapper::new(self.clone(), context.clone()))
+        match self.0.language {
+            ScriptLanguage::Javascript => Box::new(JavaScriptMapper::new(self.clone(), context.clone())),
+            ScriptLanguage::Python => Box::new(PythonMapper::new(self.clone(), context.clone())),
+        }
     }
 
     pub(super) fn reducer(&self, context: &TaskContext) -> Box<dyn Reducer> {
-        Box::new(ScriptReducer::new(self.clone(), context.clone()))
+        match self.0.language {
+            ScriptLanguage::Javascript => Box::new(JavaScriptReducer::new(self.clone(), context.clone())),
+            ScriptLanguage::Python => Box::new(PythonReducer::new(self.clone(), context.clone())),
+        }
     }
 
     /// The script's text.
@@ -81,5 +87,14 @@ impl ScriptFunction {
                 Ok(text.get().map_or("", String::as_str))
             }
         }
+    }
+}
+
+/// The name of the function that a script has to have.
+fn wanted(role: Role) -> &'static str {
+    match role {
+        Role::Map => "map",
+        // A combine function is a reduce function.
+        Role::Combine | Role::Reduce => "reduce",
     }
 }

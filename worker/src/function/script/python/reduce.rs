@@ -1,11 +1,11 @@
 //! A script as a reduce or combine function.
 
-use super::ScriptFunction;
+use super::Python;
 use super::frame::{Block, CONTINUES, HEADER_BYTES, Header, KEYS_SIZED, MORE, VALUES_SIZED};
-use super::python::Python;
 use crate::error::{Error, Result};
 use crate::function::context::TaskContext;
 use crate::function::kind::Role;
+use crate::function::script::ScriptFunction;
 use crate::function::{Emit, Reducer, Values};
 
 /// Bytes of a batch, and its most groups.
@@ -13,7 +13,7 @@ const BATCH_BYTES: usize = 64 << 10;
 const BATCH_GROUPS: usize = 8192;
 
 /// Sends groups in batches to one process; a large one in several.
-pub(super) struct ScriptReducer {
+pub(in crate::function::script) struct PythonReducer {
     function: ScriptFunction,
     context: TaskContext,
     python: Option<Python>,
@@ -26,8 +26,8 @@ pub(super) struct ScriptReducer {
     message: Vec<u8>,
 }
 
-impl ScriptReducer {
-    pub(super) fn new(function: ScriptFunction, context: TaskContext) -> Self {
+impl PythonReducer {
+    pub(in crate::function::script) fn new(function: ScriptFunction, context: TaskContext) -> Self {
         Self {
             function,
             context,
@@ -70,7 +70,7 @@ impl ScriptReducer {
     }
 }
 
-impl Reducer for ScriptReducer {
+impl Reducer for PythonReducer {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         if self.python.is_none() {
             self.python = Some(Python::start(&self.function, &self.context)?);

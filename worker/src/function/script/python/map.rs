@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::ScriptFunction;
+use super::Python;
 use super::frame::{Block, HEADER_BYTES, Header, KEYS_SIZED, VALUES_SIZED};
-use super::python::Python;
 use crate::error::{Error, Result};
 use crate::function::Mapper;
 use crate::function::context::TaskContext;
+use crate::function::script::ScriptFunction;
 use crate::input::format::{Key, Record};
 use crate::input::source::Split;
 use crate::shuffle::collector::Collector;
@@ -17,7 +17,7 @@ const BATCH_BYTES: usize = 64 << 10;
 const BATCH_RECORDS: usize = 8192;
 
 /// Sends records in batches to one process.
-pub(super) struct ScriptMapper {
+pub(in crate::function::script) struct PythonMapper {
     function: ScriptFunction,
     context: TaskContext,
     python: Option<Python>,
@@ -28,8 +28,8 @@ pub(super) struct ScriptMapper {
     message: Vec<u8>,
 }
 
-impl ScriptMapper {
-    pub(super) fn new(function: ScriptFunction, context: TaskContext) -> Self {
+impl PythonMapper {
+    pub(in crate::function::script) fn new(function: ScriptFunction, context: TaskContext) -> Self {
         Self {
             function,
             context,
@@ -68,7 +68,7 @@ impl ScriptMapper {
     }
 }
 
-impl Mapper for ScriptMapper {
+impl Mapper for PythonMapper {
     fn begin(&mut self, split: &Split, out: &mut Collector) -> Result<()> {
         self.send(out)?;
         self.url = Arc::from(split.url.as_str());

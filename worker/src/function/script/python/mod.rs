@@ -1,16 +1,25 @@
-//! The process that runs a Python script.
+//! Python: a process of `python3` runs the script for a task.
+//!
+//! Records go to it and pairs come back in batches, so that what a record costs is the function and
+//! not the pipe; see `frame` for the messages, and `driver.py` for the other side.
+
+mod frame;
+mod map;
+mod reduce;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::ScriptFunction;
-use super::frame::{HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
+use self::frame::{HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
+pub(super) use self::map::PythonMapper;
+pub(super) use self::reduce::PythonReducer;
 use crate::error::{Error, Result};
 use crate::function::Emit;
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::process::{Process, Program, Take};
+use crate::function::script::ScriptFunction;
 
 const DRIVER: &str = include_str!("driver.py");
 /// Batches whose records are remembered: more than pipes can hold.

@@ -1,0 +1,319 @@
+//! The engine that runs one script.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rquickjs::context::EvalOptions;
+use rquickjs::function::Opt;
+use rquickjs::object::Property;
+use rquickjs::{Array, Context, Ctx, Exception, Function, Object, Runtime, String as Text, Value};
+
+use super::super::wanted;
+use super::host::{Call, ask, lend};
+use super::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
+use super::text;
+use crate::error::{Error, Result};
+use crate::function::context::UserCounters;
+use crate::function::kind::Role;
+
+const PRELUDE: &str = include_str!("prelude.js");
+
+/// The global that holds the functions of [`Calls`]. A script that meddles with it harms itself.
+const FUNCTIONS: &str = "__mapreduce__";
+
+/// A loaded script.
+pub(super) struct Engine {
+    context: Context,
+    limits: Limits,
+    /// Whether the last exception is one that every attempt would meet.
+    permanent: Arc<AtomicBool>,
+    /// What messages call the script, as `the map script`.
+    name: String,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Loads a script and calls its `setup`. `print` takes what the script prints.
+    pub(super) fn load(
+        role: Role,
+        file: &str,
+        source: &str,
+        limits: &Limits,
+        counters: &UserCounters,
+        print: impl Fn(&str) + Send + 'static,
+    ) -> Result<Self> {
+        let name = format!("the {role} script");
+        let cannot = |error: rquickjs::Error| {
+            Error::retry(format!("can't start the JavaScript engine for {name}")).because(error)
+        };
+        let runtime = Runtime::new().map_err(cannot)?;
+        runtime.set_memory_limit(MEMORY_BYTES);
+        runtime.set_max_stack_size(STACK_BYTES);
+        runtime.set_interrupt_handler(Some(Box::new(limits.watch())));
+        let context = Context::full(&runtime).map_err(cannot)?;
+        let permanent = Arc::new(AtomicBool::new(false));
+        context.with(|ctx| {
+            let own = || {
+                let emit = emit_function(&ctx, limits, &permanent)?;
+                let counter = counter_function(&ctx, limits, counters)?;
+                let values = prelude(&ctx, limits, print)?;
+                ctx.globals().set("counter", counter.clone())?;
+                // Before the script, which may freeze what is global.
+                let functions = Array::new(ctx.clone())?;
+                ctx.globals().prop(FUNCTIONS, Property::from(functions.clone()))?;
+                Ok((functions, [emit, counter, values]))
+            };
+            let (functions, [emit, counter, values]) = own().map_err(cannot)?;
+            let thrown = |error| thrown(&ctx, limits, &name, &error);
+            let mut options = EvalOptions::default();
+            options.strict = false;
+            options.filename = Some(file.to_owned());
+            ctx.eval_with_options::<Value<'_>, _>(source, options).map_err(|error| {
+                let syntax = matches!(error, rquickjs::Error::Exception) && is_syntax_error(&ctx);
+                let error = thrown(error);
+                if syntax { error.permanently() } else { error }
+            })?;
+            let function = own_function(&ctx, wanted(role))
+                .map_err(thrown)?
+                .ok_or_else(|| Error::permanent(format!("the script has no function `{}`", wanted(role))))?;
+            if let Some(setup) = own_function(&ctx, "setup").map_err(thrown)? {
+                setup.call::<_, Value<'_>>(()).map_err(thrown)?;
+            }
+            let teardown = own_function(&ctx, "teardown").map_err(thrown)?;
+            let all = [function, emit, counter, values].into_iter().chain(teardown);
+            all.enumerate().try_for_each(|(i, function)| functions.set(i, function)).map_err(cannot)
+        })?;
+        let limits = limits.clone();
+        Ok(Self { context, limits, permanent, name })
+    }
+
+    /// Lends the functions that the script calls back what they reach, for the calls that `work` makes.
+    pub(super) fn with<R>(
+        &self,
+        call: &mut Call<'_>,
+        work: impl FnOnce(&Calls<'_, '_>) -> Result<R>,
+    ) -> Result<R> {
+        let done = self.context.with(|ctx| {
+            let restored = || {
+                let functions: Array<'_> = ctx.globals().get(FUNCTIONS)?;
+                Ok(Calls {
+                    engine: self,
+                    function: functions.get(0)?,
+                    emit: functions.get(1)?,
+                    counter: functions.get(2)?,
+                    values: functions.get(3)?,
+                    teardown: functions.get(4)?,
+                    ctx: ctx.clone(),
+                })
+            };
+            let calls = restored().map_err(|error: rquickjs::Error| {
+                Error::retry(format!("can't call {}", self.name)).because(error)
+            })?;
+            lend(call, || work(&calls))
+        });
+        // An error of ours in a call of the script's is why the script failed.
+        match call.error.take() {
+            Some(error) => Err(error),
+            None => done,
+        }
+    }
+}
+
+/// The functions of a script, while they can be called.
+pub(super) struct Calls<'e, 'js> {
+    engine: &'e Engine,
+    function: Function<'js>,
+    emit: Function<'js>,
+    counter: Function<'js>,
+    values: Function<'js>,
+    teardown: Option<Function<'js>>,
+    ctx: Ctx<'js>,
+}
+
+impl Calls<'_, '_> {
+    pub(super) fn map(&self, key: &str, value: &str) -> Result<()> {
+        self.done((|| {
+            let key = Text::from_str(self.ctx.clone(), key)?;
+            let value = Text::from_str(self.ctx.clone(), value)?;
+            self.function.call((key, value, self.emit.clone(), self.counter.clone()))
+        })())
+    }
+
+    pub(super) fn reduce(&self, key: &str, group: u64) -> Result<()> {
+        self.done((|| {
+            let key = Text::from_str(self.ctx.clone(), key)?;
+            let values: Object<'_> = self.values.call((group as f64,))?;
+            self.function.call((key, values, self.emit.clone(), self.counter.clone()))
+        })())
+    }
+
+    fn done(&self, returned: rquickjs::Result<Value<'_>>) -> Result<()> {
+        let Engine { limits, name, permanent, .. } = self.engine;
+        limits.step();
+        match returned {
+            Ok(value) if value.is_object() => match never_runs(&value) {
+                Some(what) => Err(Error::permanent(format!(
+                    "{name} returned {what}, which would never run: call emit(key, value) instead"
+                ))),
+                None => Ok(()),
+            },
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = thrown(&self.ctx, limits, name, &error);
+                Err(if permanent.swap(false, Ordering::Relaxed) { error.permanently() } else { error })
+            }
+        }
+    }
+}
+
+/// Calls the script's `teardown`, if it has one.
+pub(super) fn teardown(calls: &Calls<'_, '_>) -> Result<()> {
+    match &calls.teardown {
+        Some(teardown) => calls.done(teardown.call((calls.emit.clone(), calls.counter.clone()))),
+        None => Ok(()),
+    }
+}
+
+/// What a function returned that does its work only when somebody asks for it.
+fn never_runs(value: &Value<'_>) -> Option<&'static str> {
+    if value.is_promise() {
+        return Some("a promise");
+    }
+    let tag: Option<String> = value
+        .as_object()
+        .and_then(|object| object.get(rquickjs::atom::PredefinedAtom::SymbolToStringTag).ok());
+    (tag.as_deref() == Some("Generator")).then_some("a generator")
+}
+
+fn emit_function<'js>(
+    ctx: &Ctx<'js>,
+    limits: &Limits,
+    permanent: &Arc<AtomicBool>,
+) -> rquickjs::Result<Function<'js>> {
+    let (limits, permanent) = (limits.clone(), Arc::clone(permanent));
+    Function::new(ctx.clone(), move |ctx: Ctx<'js>, key: Opt<Value<'js>>, value: Opt<Value<'js>>| {
+        limits.step();
+        let undefined = || Value::new_undefined(ctx.clone());
+        let (mut k, mut v) = (String::new(), String::new());
+        text::push(&ctx, &key.0.unwrap_or_else(undefined), "key", &mut k)
+            .and_then(|()| text::push(&ctx, &value.0.unwrap_or_else(undefined), "value", &mut v))
+            .inspect_err(|_| permanent.store(true, Ordering::Relaxed))?;
+        match ask(|host| host.emit(&k, &v)) {
+            Some(true) => Ok(()),
+            Some(false) => Err(stop(&ctx, &limits)),
+            None => {
+                Err(Exception::throw_type(&ctx, "emit is there only while a key or a record is processed"))
+            }
+        }
+    })?
+    .with_name("emit")
+}
+
+fn counter_function<'js>(
+    ctx: &Ctx<'js>,
+    limits: &Limits,
+    counters: &UserCounters,
+) -> rquickjs::Result<Function<'js>> {
+    let (limits, counters) = (limits.clone(), counters.clone());
+    Function::new(
+        ctx.clone(),
+        move |ctx: Ctx<'js>,
+              group: rquickjs::Coerced<String>,
+              name: rquickjs::Coerced<String>,
+              n: Opt<f64>| {
+            limits.step();
+            let n = n.0.unwrap_or(1.0);
+            if n.fract() != 0.0 || !n.is_finite() {
+                return Err(Exception::throw_type(&ctx, "a counter counts whole numbers"));
+            }
+            counters.count(&group.0, &name.0, n as i64);
+            Ok(())
+        },
+    )?
+    .with_name("counter")
+}
+
+/// Sets up what a script finds beside the language; gives the function that makes `values`.
+fn prelude<'js>(
+    ctx: &Ctx<'js>,
+    limits: &Limits,
+    print: impl Fn(&str) + Send + 'static,
+) -> rquickjs::Result<Function<'js>> {
+    let limits = limits.clone();
+    let next = Function::new(ctx.clone(), move |ctx: Ctx<'js>, group: f64| {
+        limits.step();
+        let mut value = Ok(Value::new_undefined(ctx.clone()));
+        let go_on = ask(|host| {
+            host.next(group as u64, &mut |text| {
+                value = Text::from_str(ctx.clone(), text).map(Text::into_value);
+            })
+        });
+        if go_on == Some(false) { Err(stop(&ctx, &limits)) } else { value }
+    })?;
+    let print = Function::new(ctx.clone(), move |text: rquickjs::Coerced<String>| print(&text.0))?;
+    let mut options = EvalOptions::default();
+    options.filename = Some("<prelude>".to_owned());
+    ctx.eval_with_options::<Function<'js>, _>(PRELUDE, options)?.call((next, print))
+}
+
+/// The script's own function with this name, however it was declared.
+fn own_function<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Option<Function<'js>>> {
+    let found: Value<'js> = ctx.eval(format!("typeof {name} === 'function' ? {name} : undefined"))?;
+    Ok(found.into_function())
+}
+
+/// Ends the script because of an error of ours, which says more than the exception.
+fn stop(ctx: &Ctx<'_>, limits: &Limits) -> rquickjs::Error {
+    limits.stop();
+    Exception::throw_internal(ctx, "stopped")
+}
+
+fn is_syntax_error(ctx: &Ctx<'_>) -> bool {
+    let value = ctx.catch();
+    let name: Option<String> = value.as_object().and_then(|object| object.get("name").ok());
+    ctx.throw(value);
+    name.as_deref() == Some("SyntaxError")
+}
+
+/// What a script has thrown, with the stack that its author knows.
+fn thrown(ctx: &Ctx<'_>, limits: &Limits, name: &str, error: &rquickjs::Error) -> Error {
+    if let Err(error) = limits.check(name) {
+        return error;
+    }
+    if !matches!(error, rquickjs::Error::Exception) {
+        return Error::retry(format!("{name} failed: {error}"));
+    }
+    let value = ctx.catch();
+    let mebibytes = MEMORY_BYTES >> 20;
+    if value.is_null() {
+        // All that is left to an engine without memory for an exception.
+        return Error::retry(format!(
+            "{name} failed: it threw null, most often because it needs more than {mebibytes} MiB of memory"
+        ));
+    }
+    let Some(exception) = value.as_exception() else {
+        let mut shown = String::new();
+        let _ = text::push(ctx, &value, "exception", &mut shown);
+        return Error::retry(format!("{name} failed: it threw {shown}"));
+    };
+    let kind = exception.get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());
+    let message = exception.message().unwrap_or_default();
+    let line = message.lines().next().unwrap_or_default();
+    let failed = match (kind.as_str(), line) {
+        ("InternalError", "out of memory") => {
+            Error::retry(format!("{name} failed: it needs more than {mebibytes} MiB of memory"))
+        }
+        _ => Error::retry(format!("{name} failed: {kind}: {line}")),
+    };
+    match exception.stack() {
+        Some(stack) if !stack.trim().is_empty() => {
+            failed.because(format!("{kind}: {message}\n{}", stack.trim_end()))
+        }
+        _ => failed,
+    }
+}

@@ -1,0 +1,125 @@
+//! What a script calls back while it runs: `emit`, and the next value of a group.
+//!
+//! The script's functions live as long as its engine, what they reach only as long as a call:
+//! `scope` lends it to them.
+
+use crate::error::{Error, Result};
+use crate::function::{Emit, Values};
+
+/// The task's side of a call.
+pub(super) trait Host {
+    /// Takes a pair. False when the script has to stop.
+    fn emit(&mut self, key: &str, value: &str) -> bool;
+
+    /// The next value of the group with this number. False when the script has to stop.
+    fn next(&mut self, group: u64, take: &mut dyn FnMut(&str)) -> bool;
+}
+
+environmental::environmental!(scope: trait @Host []);
+
+/// Lends a host to what is called within `work`.
+pub(super) fn lend<R>(host: &mut dyn Host, work: impl FnOnce() -> R) -> R {
+    scope::using(host, work)
+}
+
+/// Asks the host of the call at hand; none outside a call.
+pub(super) fn ask<R>(question: impl FnOnce(&mut dyn Host) -> R) -> Option<R> {
+    scope::with(|host| question(host))
+}
+
+/// Bytes of pairs that are collected before they are handed on, and their number.
+const MOST_BYTES: usize = 64 << 10;
+const MOST_PAIRS: usize = 8192;
+
+/// What a call reaches.
+pub(super) struct Call<'a> {
+    pub(super) out: &'a mut dyn Emit,
+    pub(super) values: Option<&'a mut dyn Values>,
+    pub(super) group: u64,
+    pub(super) pairs: Pairs,
+    /// Why the script has to stop.
+    pub(super) error: Option<Error>,
+}
+
+/// Pairs that are emitted and not handed on yet.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    text: Vec<u8>,
+    /// Where each key and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Pairs {
+    pub(super) fn write(&mut self, out: &mut dyn Emit) -> Result<()> {
+        let mut from = 0;
+        for &(key, value) in &self.ends {
+            out.emit(&self.text[from..key], &self.text[key..value])?;
+            from = value;
+        }
+        self.text.clear();
+        self.ends.clear();
+        Ok(())
+    }
+}
+
+impl Call<'_> {
+    fn kept(&mut self, done: Result<()>) -> bool {
+        match done {
+            Ok(()) => true,
+            Err(error) => {
+                self.error = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Hands on all pairs.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.pairs.write(self.out)
+    }
+}
+
+impl Host for Call<'_> {
+    fn emit(&mut self, key: &str, value: &str) -> bool {
+        let Pairs { text, ends } = &mut self.pairs;
+        text.extend_from_slice(key.as_bytes());
+        let middle = text.len();
+        text.extend_from_slice(value.as_bytes());
+        ends.push((middle, text.len()));
+        if self.pairs.text.len() < MOST_BYTES && self.pairs.ends.len() < MOST_PAIRS {
+            return true;
+        }
+        let done = self.flush();
+        self.kept(done)
+    }
+
+    fn next(&mut self, group: u64, take: &mut dyn FnMut(&str)) -> bool {
+        // A script may have kept the values of a group that is over.
+        let Some(values) = self.values.as_mut().filter(|_| group == self.group) else { return true };
+        let done = loop {
+            match values.next() {
+                Ok(None) => break Ok(()),
+                Ok(Some(value)) => match std::str::from_utf8(value) {
+                    Ok(text) => {
+                        take(text);
+                        break Ok(());
+                    }
+                    Err(_) => {
+                        let error = not_utf8("a value", value);
+                        if let Err(error) = values.bad(error) {
+                            break Err(error);
+                        }
+                    }
+                },
+                Err(error) => break Err(error),
+            }
+        };
+        self.kept(done)
+    }
+}
+
+/// The error for a key or value that is no text.
+pub(super) fn not_utf8(what: &str, text: &[u8]) -> Error {
+    let shown = text[..text.len().min(64)].escape_ascii();
+    Error::permanent(format!("bad record: {what} is no UTF-8: `{shown}`"))
+}

@@ -1,0 +1,77 @@
+//! What stops a script: its time, a wish to stop the job, or an error of ours in a call of its.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+
+/// Bytes of a script's values. A task may run one script to map and one to combine.
+pub(super) const MEMORY_BYTES: usize = 256 << 20;
+/// Bytes of the stack, of the 2 MiB that a thread has.
+pub(super) const STACK_BYTES: usize = 1 << 20;
+
+/// Shared by an engine and whoever watches it.
+#[derive(Clone, Debug)]
+pub(super) struct Limits(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    cancel: CancellationToken,
+    timeout: Duration,
+    /// Counts records, values and pairs: what is progress.
+    steps: AtomicU64,
+    timed_out: AtomicU64,
+    stopped: AtomicU64,
+}
+
+impl Limits {
+    pub(super) fn new(cancel: CancellationToken, timeout: Duration) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self(Arc::new(Inner { cancel, timeout, steps: zero(), timed_out: zero(), stopped: zero() }))
+    }
+
+    /// Something was done.
+    pub(super) fn step(&self) {
+        // Only one thread writes it, and nothing else depends on it.
+        self.0.steps.store(self.0.steps.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Ends the script where it is, whatever it catches.
+    pub(super) fn stop(&self) {
+        self.0.stopped.store(1, Ordering::Relaxed);
+    }
+
+    /// Says each time when it is called whether the script is to end.
+    pub(super) fn watch(&self) -> impl FnMut() -> bool + Send + 'static {
+        let limits = Arc::clone(&self.0);
+        let mut seen = limits.steps.load(Ordering::Relaxed);
+        let mut since = Instant::now();
+        move || {
+            let steps = limits.steps.load(Ordering::Relaxed);
+            if steps != seen {
+                (seen, since) = (steps, Instant::now());
+            }
+            if since.elapsed() > limits.timeout {
+                limits.timed_out.store(1, Ordering::Relaxed);
+            }
+            limits.cancel.is_cancelled()
+                || limits.timed_out.load(Ordering::Relaxed) > 0
+                || limits.stopped.load(Ordering::Relaxed) > 0
+        }
+    }
+
+    /// An error when the script was ended.
+    pub(super) fn check(&self, name: &str) -> Result<()> {
+        if self.0.cancel.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        if self.0.timed_out.load(Ordering::Relaxed) > 0 {
+            let seconds = self.0.timeout.as_secs();
+            return Err(Error::retry(format!("{name} made no progress for {seconds} s and was stopped")));
+        }
+        Ok(())
+    }
+}

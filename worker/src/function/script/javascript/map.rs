@@ -1,0 +1,81 @@
+//! A script as a map function.
+
+use super::engine::{self, Calls, Engine};
+use super::host::{Call, Pairs};
+use crate::error::{Error, Result};
+use crate::function::Mapper;
+use crate::function::context::TaskContext;
+use crate::function::script::ScriptFunction;
+use crate::input::format::{Chunk, Record};
+use crate::input::source::Split;
+use crate::shuffle::collector::Collector;
+
+/// Calls the script for each record.
+pub(in crate::function::script) struct JavaScriptMapper {
+    function: ScriptFunction,
+    context: TaskContext,
+    engine: Option<Engine>,
+    url: String,
+    pairs: Pairs,
+}
+
+impl JavaScriptMapper {
+    pub(in crate::function::script) fn new(function: ScriptFunction, context: TaskContext) -> Self {
+        Self { function, context, engine: None, url: String::new(), pairs: Pairs::default() }
+    }
+
+    /// Has the script called, and hands on what it emits.
+    fn call<R>(
+        &mut self,
+        out: &mut Collector,
+        work: impl FnOnce(&Calls<'_, '_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let Some(engine) = &self.engine else { return Ok(None) };
+        let pairs = std::mem::take(&mut self.pairs);
+        let mut call = Call { out, values: None, group: 0, pairs, error: None };
+        let done = engine.with(&mut call, work)?;
+        call.flush()?;
+        self.pairs = call.pairs;
+        Ok(Some(done))
+    }
+}
+
+/// Calls the script for a record.
+fn map(calls: &Calls<'_, '_>, record: &Record<'_>, url: &str, number: &mut Vec<u8>) -> Result<()> {
+    let bad = |what: &str, text: &[u8]| {
+        let shown = text[..text.len().min(64)].escape_ascii();
+        Error::bad_record(format!("its {what} is no UTF-8: `{shown}`"), url, record.offset)
+    };
+    let key = record.key.to_bytes(number);
+    let key = std::str::from_utf8(key).map_err(|_| bad("key", key))?;
+    let value = std::str::from_utf8(record.value).map_err(|_| bad("value", record.value))?;
+    calls.map(key, value).map_err(|error| error.about(url, record.offset))
+}
+
+impl Mapper for JavaScriptMapper {
+    fn begin(&mut self, split: &Split, _out: &mut Collector) -> Result<()> {
+        self.url.clone_from(&split.url);
+        if self.engine.is_none() {
+            self.engine = Some(super::start(&self.function, &self.context)?);
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+        let url = self.url.clone();
+        self.call(out, |calls| map(calls, record, &url, &mut Vec::new())).map(drop)
+    }
+
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
+        let mut number = Vec::new();
+        let mapped =
+            self.call(out, |calls| chunk.each(|record| map(calls, &record, chunk.url, &mut number)))?;
+        Ok(mapped.unwrap_or_default())
+    }
+
+    fn finish(&mut self, out: &mut Collector) -> Result<()> {
+        self.call(out, engine::teardown)?;
+        self.engine = None;
+        Ok(())
+    }
+}
