@@ -12,6 +12,7 @@ mod deletion;
 mod latency;
 mod lifecycle;
 mod operator_killed;
+mod own_functions;
 mod pods_killed;
 mod small_jobs;
 mod steps;
