@@ -58,7 +58,8 @@ fn as_pods(mut fields: Value, as_pods: bool) -> Value {
 fn expected(texts: &[impl AsRef<[u8]>]) -> String {
     let mut histogram: BTreeMap<u64, u64> = BTreeMap::new();
     counted(texts).values().for_each(|n| *histogram.entry(*n).or_default() += 1);
-    histogram.iter().rev().map(|(n, words)| format!("{n}\t{words}\n")).collect()
+    let lines: Vec<String> = histogram.iter().rev().map(|(n, words)| format!("{n}\t{words}\n")).collect();
+    lines.concat()
 }
 
 fn words() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -239,12 +240,17 @@ const TEXTS: [&str; 3] = ["to be or not to be\n", "that is the question\n", "be\
 
 /// Three steps over three objects as pods run them: with several tasks in each phase of each step.
 fn place() -> (Place, Job) {
+    place_with("Always")
+}
+
+fn place_with(cleanup: &str) -> (Place, Job) {
     let place = Place::new();
     for (i, text) in TEXTS.iter().enumerate() {
         place.write(&format!("in/{i}"), text);
     }
     let mut fields = as_pods(three(3, true), true);
     fields["input"] = json!({"splitSize": 1});
+    fields["cleanup"] = json!(cleanup);
     let job = place.job(fields).unwrap();
     (place, job)
 }
@@ -374,14 +380,7 @@ fn cleanup_removes_everything_of_every_step() {
 
 #[test]
 fn what_failed_keeps_all_of_its_data_for_a_look_under_on_success() {
-    let (place, job) = place();
-    let mut file = job.file.clone();
-    let three = three(3, true)["steps"].clone();
-    file.spec.steps = serde_json::from_value(three).unwrap();
-    file.spec.map = Default::default();
-    (file.spec.combine, file.spec.reduce) = (None, None);
-    file.spec.cleanup = mapreduce_api::v1alpha1::Cleanup::OnSuccess;
-    let job = Job::new(file, place.dir.path(), place.runtime.handle().clone(), Default::default()).unwrap();
+    let (place, job) = place_with("OnSuccess");
     (0..2).for_each(|number| assert!(!run_step(&place, &job, number, "a")));
     pod::plan(&job.at_step(2), &place.resources).unwrap();
     assert_eq!(place.names("shuffle/run-1/steps/count/pairs").len(), 3);

@@ -47,6 +47,13 @@ fn step_of(job: &MapReduceJob, seen: &Observed) -> String {
     format!("{:?} {} {}/{}", status.phase.unwrap(), step.name, step.number, step.total)
 }
 
+/// The phase and the step that are recorded next.
+fn check_steps(table: Vec<(&str, MapReduceJob, Observed, &str)>) {
+    for (case, job, seen, expected) in table {
+        assert_eq!(step_of(&job, &seen), expected, "{case}");
+    }
+}
+
 #[test]
 fn each_step_goes_through_the_phases() {
     check(vec![
@@ -107,7 +114,7 @@ fn each_step_goes_through_the_phases() {
             "delete plan",
         ),
     ]);
-    for (case, job, seen, expected) in vec![
+    check_steps(vec![
         ("from a new job", chain("", 1), seen(), "Planning count 1/3"),
         ("within a step", chain("Planning", 1), ended(Plan, Complete, planned(5)), "Mapping count 1/3"),
         ("behind reduces", chain("Reducing", 1), ended(Reduce, Complete, Words::Unread), "Planning swap 2/3"),
@@ -119,9 +126,7 @@ fn each_step_goes_through_the_phases() {
             "Planning swap 2/3",
         ),
         ("at the end", chain("Reducing", 3), ended(Reduce, Complete, finished()), "Succeeded sort 3/3"),
-    ] {
-        assert_eq!(step_of(&job, &seen), expected, "{case}");
-    }
+    ]);
 }
 
 #[test]

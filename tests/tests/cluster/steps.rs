@@ -38,7 +38,8 @@ fn input(scenario: &Scenario) -> Result<String> {
         let number = line.rsplit(|byte| *byte == b'\t').next().unwrap_or_default();
         *numbers.entry(std::str::from_utf8(number)?.parse()?).or_default() += 1;
     }
-    Ok(numbers.into_iter().map(|(n, words)| format!("{n}\t{words}\n")).collect())
+    let lines: Vec<String> = numbers.into_iter().map(|(n, words)| format!("{n}\t{words}\n")).collect();
+    Ok(lines.concat())
 }
 
 fn right(scenario: &Scenario, expected: &str) -> Result<()> {
