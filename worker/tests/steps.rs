@@ -182,6 +182,30 @@ fn nothing_to_read_in_any_step_has_empty_parts() {
     }
 }
 
+#[test]
+fn ranges_of_a_later_step_are_of_about_equal_weight() {
+    for pods in [false, true] {
+        let place = Place::new();
+        // One object of several blocks in the order of its keys: where it begins says nothing of the rest.
+        let lines: Vec<String> =
+            (0..100_000).map(|i| format!("{:05}\t{}\n", i * 7919 % 100_000, "x".repeat(10))).collect();
+        place.write("in/a", lines.concat());
+        let mut first = builtin("identity");
+        first["tasks"] = json!(1);
+        let mut second = builtin("identity");
+        second["tasks"] = json!(4);
+        second["partitioner"] = json!({"type": "Range"});
+        let fields = json!({
+            "input": {"format": {"type": "KeyValue"}},
+            "steps": [step("sort", json!({"reduce": first})), step("spread", json!({"reduce": second}))],
+        });
+        let done = place.run(as_pods(fields, pods)).unwrap();
+        let parts: Vec<u64> = done.outputs.iter().map(|part| part.records).collect();
+        assert_eq!(parts.iter().sum::<u64>(), 100_000);
+        assert!(parts.iter().all(|part| (15_000..35_000).contains(part)), "{parts:?}");
+    }
+}
+
 /// Fails once for each task's input, at its end, then passes lines on.
 const FAILS_ONCE: &str = r#"cat; mkdir "$ONCE/$mapreduce_task_id" 2>/dev/null && exit 1; exit 0"#;
 
