@@ -1,7 +1,7 @@
 //! A whole job in this process: the same plan, tasks and commit as in pods, with the intermediate
-//! data in memory and scratch files ([`here`]).
+//! data in memory and scratch files (`here`).
 //!
-//! With `shuffle.url` the intermediate data takes the pods' way through that place instead ([`as_pods`]).
+//! With `shuffle.url` the intermediate data takes the pods' way through that place instead (`as_pods`).
 
 mod as_pods;
 mod here;
