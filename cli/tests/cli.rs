@@ -249,6 +249,63 @@ fn stores_without_tls_are_reached_where_there_are_no_certificate_authorities() {
     assert!(stderr(&output).contains("s3://b/in/ matches no object"), "{}", stderr(&output));
 }
 
+/// Runs a job that may write no file of more than so many blocks of 512 bytes.
+fn run_on_a_small_disk(place: &Place, blocks: u32, args: &str) -> Output {
+    let command = assert_cmd::cargo::cargo_bin!("mapreduce").display();
+    // Not to be ended by the signal is to get an error, as on a disk that is full.
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {command} run job.yaml --quiet {args}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(place.path()).env("TMPDIR", place.path().join("scratch"));
+    shell.output().unwrap()
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_names_the_place_and_leaves_nothing() {
+    let place = Place::new();
+    let words: Vec<String> = (0..400_000u32).map(|i| i.wrapping_mul(2_654_435_761).to_string()).collect();
+    place.write("in/a.txt", &words.join("\n"));
+    let identity = json!({"function": {"builtin": {"name": "identity"}}, "tasks": 1});
+    place.manifest(&json!({"reduce": identity}));
+    for (blocks, args, message) in
+        [(2000, "", "/out/"), (100, "--memory 16Mi", "can't write intermediate data to a scratch file in ")]
+    {
+        let output = run_on_a_small_disk(&place, blocks, args);
+        let said = stderr(&output);
+        assert_eq!(code(&output), 1, "{said}");
+        assert!(said.contains(message) && said.contains("File too large"), "{said}");
+        assert!(!place.path().join("out").exists(), "{:?}", place.names("out"));
+        assert!(place.names("scratch").is_empty());
+    }
+    assert_eq!(
+        code(&run_on_a_small_disk(&place, 1_000_000, "--memory 16Mi")),
+        0,
+        "a disk that is large enough"
+    );
+}
+
+#[test]
+fn what_can_t_be_read_is_named() {
+    let place = Place::new();
+    let link =
+        |target: &str, name: &str| std::os::unix::fs::symlink(target, place.path().join(name)).unwrap();
+    link("nowhere", "in/broken");
+    link("circle", "in/circle");
+    place.write("tree/file", "x");
+    for (url, message) in [
+        ("file:in/", "/in/circle"),
+        ("file:in/circle", "/in/circle"),
+        ("file:in/broken", "file:in/broken matches no object"),
+        ("file:tree/file/below", "/tree/file/below"),
+        ("file:tree", "file:tree is a folder"),
+    ] {
+        place.manifest(&json!({"input": {"urls": [url]}}));
+        let output = place.run(&["run", "job.yaml", "--quiet"]);
+        assert_eq!(code(&output), 1, "{url}");
+        assert!(stderr(&output).contains(message), "{url}: {}", stderr(&output));
+        assert!(!place.path().join("out").exists(), "{url}");
+    }
+}
+
 #[test]
 fn a_plan_says_how_the_work_is_divided_and_runs_nothing() {
     let place = Place::new();

@@ -208,6 +208,14 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// As the program `zstd` writes it.
+    fn checked_zstd(text: &[u8]) -> Vec<u8> {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
     type Encode = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
     fn codecs() -> [(Codec, Encode); 4] {
@@ -246,6 +254,28 @@ mod tests {
             let result = decode(codec, flipped);
             // A zstd frame has a checksum only when its writer wanted one.
             assert!(codec == Codec::Zstd || result.is_err(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_end_cut_off_is_an_error_that_names_the_object_or_changes_nothing() {
+        let text: Vec<u8> = (0..600u32).flat_map(|i| (i * i % 97).to_string().into_bytes()).collect();
+        for (codec, encode) in codecs() {
+            let whole = if codec == Codec::Zstd { checked_zstd(&text) } else { encode(&text) };
+            let check = |bytes: Vec<u8>, what: String| match decode(codec, bytes) {
+                // Times and names in a header, say.
+                Ok(content) => assert!(content == text, "{codec:?}: {what} is another content"),
+                Err(error) => assert!(error.to_string().contains("file:///x"), "{codec:?}: {error}"),
+            };
+            for at in 0..whole.len() {
+                for bit in 0..8 {
+                    let mut flipped = whole.clone();
+                    flipped[at] ^= 1 << bit;
+                    check(flipped, format!("bit {bit} of byte {at}"));
+                }
+            }
+            (1..whole.len())
+                .for_each(|end| check(whole[..end].to_vec(), format!("what is before byte {end}")));
         }
     }
 

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use mapreduce_api::wire::PlanSummary;
 
 use super::chain::Ended;
-use super::{Job, Resources};
+use super::folders::NewFolders;
+use super::{Job, Resources, pod};
 use crate::error::Result;
 use crate::plan::{self, Division, Planned};
 use crate::task::finish::{self, Success};
@@ -63,15 +64,12 @@ fn plan(job: &Job, resources: &Resources, before: Option<Ended>) -> Result<Plann
 /// Runs a job. Nothing is left at the output prefix when it fails.
 pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
     finish::check_output(job)?;
+    let new = NewFolders::of(&[&job.output, &job.folder]);
+    // A run's own error says more than one of cleaning up after it.
     let ran = if job.file.spec.shuffle.url.is_some() {
-        as_pods::run(job, resources, progress)
+        as_pods::run(job, resources, progress).inspect_err(|_| drop(pod::cleanup(job)))
     } else {
         here::run(job, resources, progress)
     };
-    if ran.is_err() {
-        let staged = finish::committed_parts(job).unwrap_or_default();
-        // The run's own error says more than one of cleaning up after it.
-        let _ = finish::abandon(job, &staged);
-    }
-    ran
+    ran.inspect_err(|_| new.remove())
 }

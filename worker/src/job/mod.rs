@@ -26,6 +26,7 @@ use crate::shuffle::gain::Gain;
 use crate::storage::{Location, Made, Requests, Stores};
 
 pub mod chain;
+mod folders;
 pub mod local;
 pub mod pod;
 mod threads;
@@ -90,9 +91,14 @@ impl Job {
     ///
     /// Usage errors for what the manifest alone shows; nothing has been reached by then.
     pub fn new(file: JobFile, folder: &Path, runtime: Handle, cancel: CancellationToken) -> Result<Self> {
+        let stores = Stores::new(file.spec.storage.clone(), folder, runtime, cancel.clone());
+        Self::with_stores(file, stores, cancel)
+    }
+
+    /// Checks a job that reaches its data by these stores.
+    pub fn with_stores(file: JobFile, stores: Stores, cancel: CancellationToken) -> Result<Self> {
         let steps: Arc<[Step]> = check(&file.spec)?.0.into();
-        let spec = &file.spec;
-        let stores = Arc::new(Stores::new(spec.storage.clone(), folder, runtime, cancel.clone()));
+        let (spec, stores) = (&file.spec, Arc::new(stores));
         let output = stores.locate(&spec.output.url)?.as_prefix();
         let staging = output.join(&format!("{WORK}{}/", file.id));
         let mut folder = match &spec.shuffle.url {

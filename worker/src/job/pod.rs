@@ -281,7 +281,7 @@ fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Res
     parts.sort_by(|a, b| a.name.cmp(&b.name));
     let mut done: Done = plan.before.clone();
     done.add(job, counters);
-    finish::finish(job, done, &parts)
+    finish::finish(job, &done, &parts)
 }
 
 /// What went wrong is no matter once the job is finished: of two tasks that both took themselves for the

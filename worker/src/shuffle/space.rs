@@ -108,7 +108,7 @@ impl Space {
             return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _lease: lease }), range });
         }
         let (file, offset) = self.reserve(bytes.len() as u64)?;
-        file.write_all_at(bytes, offset).map_err(|e| full_disk(&e))?;
+        file.write_all_at(bytes, offset).map_err(|e| self.full_disk(&e))?;
         let kept = Kept::File { file, offset, bytes: bytes.len() as u64 };
         bytes.clear();
         Ok(kept)
@@ -117,6 +117,13 @@ impl Space {
     /// Bytes that went to scratch files so far.
     pub fn spilled(&self) -> u64 {
         self.spilled.load(Ordering::Relaxed)
+    }
+
+    fn full_disk(&self, error: &io::Error) -> Error {
+        let folder = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).folder.clone();
+        Error::retry(format!("can't write intermediate data to a scratch file in {}", folder.display()))
+            .because(error)
+            .because("give the job more memory, or TMPDIR (in a pod: the scratch volume) more space")
     }
 
     fn reserve(&self, bytes: u64) -> Result<(Arc<File>, u64)> {
@@ -136,12 +143,6 @@ impl Space {
             None => Err(Error::retry("there is no scratch file")),
         }
     }
-}
-
-fn full_disk(error: &io::Error) -> Error {
-    Error::retry("can't write intermediate data to a scratch file")
-        .because(error)
-        .because("give the job more memory, or TMPDIR (in a pod: the scratch volume) more space")
 }
 
 /// A file without a name: nothing is left of it, however the process ends.

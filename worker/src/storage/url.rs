@@ -95,6 +95,11 @@ impl Stores {
         }
     }
 
+    /// Reaches what is below `base` (`s3://bucket/`, `file://`) by a store that is open already.
+    pub fn insert(&self, base: &str, store: SharedStore) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(base.to_owned(), store);
+    }
+
     /// Bytes of input read so far.
     pub fn bytes_read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
@@ -165,7 +170,8 @@ impl Stores {
                     })?;
                     format!("{}/{rest}", folder.trim_end_matches('/'))
                 };
-                Ok(Location { store: Arc::new(FileStore), base: "file://".into(), key: tidy(&path) })
+                let store = self.opened("file://", || Ok(Arc::new(FileStore)))?;
+                Ok(Location { store, base: "file://".into(), key: tidy(&path) })
             }
             Scheme::S3 => {
                 let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));

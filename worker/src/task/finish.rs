@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::job::chain::Done;
 use crate::output::StagedPart;
+use crate::task::attempts;
 
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,21 +80,35 @@ pub fn succeeded(job: &Job) -> Result<Option<Success>> {
     Ok(success.filter(|success| success.id == job.file.id))
 }
 
-/// Makes the parts visible and writes `_SUCCESS`.
-pub fn finish(job: &Job, done: Done, parts: &[StagedPart]) -> Result<Success> {
+/// Makes the parts visible, writes `_SUCCESS` and removes the intermediate data. A failure halfway is
+/// tried again: every attempt goes on where the one before was.
+pub fn finish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
+    let (success, _) = attempts(job.file.spec.retries, |_| publish(job, done, parts))?;
+    if job.file.spec.cleanup != Cleanup::Never
+        && let Err(error) = remove_work(job).or_else(|_| remove_work(job))
+    {
+        // The result is there all the same.
+        tracing::warn!(%error, causes = ?error.causes(), "Intermediate data is left.");
+    }
+    Ok(success)
+}
+
+fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
     // Two tasks may both take themselves for the last: what one has finished the other leaves alone.
     if let Some(success) = succeeded(job)? {
         return Ok(success);
     }
-    let marker = job.staging.join(COMMITTING);
-    marker.store.put(&marker.key, Vec::new())?;
     if job.file.spec.output.if_exists == IfExists::Replace {
         let ours: HashSet<String> = parts.iter().map(|part| job.output.join(&part.name).key).collect();
         let mut old = old_objects(job)?;
         // Those of the same name are replaced in one step when the new ones appear.
         old.retain(|key| !ours.contains(key));
+        // It goes first: from then on nobody takes what is left for a result.
+        job.output.store.delete(&[job.output.join(SUCCESS).key])?;
         job.output.store.delete(&old)?;
     }
+    let marker = job.staging.join(COMMITTING);
+    marker.store.put(&marker.key, Vec::new())?;
     in_parallel(parts, |part| job.output.store.complete(&job.output.join(&part.name).key, &part.staged))?;
     let outputs = parts
         .iter()
@@ -103,15 +118,12 @@ pub fn finish(job: &Job, done: Done, parts: &[StagedPart]) -> Result<Success> {
             records: part.records,
         })
         .collect();
-    let Done { total: counters, steps } = done;
+    let Done { total: counters, steps } = done.clone();
     let (name, id) = (job.file.name.clone(), job.file.id.clone());
     let success = Success { name, id, counters, steps, outputs };
     let json = serde_json::to_vec_pretty(&success)
         .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
     job.output.store.put(&job.output.join(SUCCESS).key, json)?;
-    if job.file.spec.cleanup != Cleanup::Never {
-        remove_work(job)?;
-    }
     Ok(success)
 }
 
@@ -122,17 +134,25 @@ pub fn remove_work(job: &Job) -> Result<()> {
 }
 
 /// Removes all that a run without success has left: its staged parts, those that appeared already,
-/// and its intermediate data.
+/// and its intermediate data. The result of a run whose last words were lost is left.
 pub fn abandon(job: &Job, parts: &[StagedPart]) -> Result<()> {
+    try_abandon(job, parts).or_else(|_| try_abandon(job, parts))
+}
+
+fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<()> {
+    if succeeded(job)?.is_some() {
+        return remove_work(job);
+    }
     let marker = job.staging.join(COMMITTING);
     let committing = marker.store.head(&marker.key)?.is_some();
-    for part in parts {
+    let remove = |part: &StagedPart| {
         let key = job.output.join(&part.name).key;
         job.output.store.abort(&key, &part.staged)?;
-        if committing {
-            job.output.store.delete(&[key])?;
-        }
-    }
+        if committing { job.output.store.delete(&[key]) } else { Ok(()) }
+    };
+    // One that can't be removed doesn't keep the others.
+    let removed: Vec<Result<()>> = parts.iter().map(remove).collect();
+    removed.into_iter().collect::<Result<()>>()?;
     remove_work(job)
 }
 

@@ -93,7 +93,7 @@ pub fn list(folder: &Path) -> Vec<String> {
     names
 }
 
-fn merge(into: &mut Value, from: Value) {
+pub fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (name, value) in from {

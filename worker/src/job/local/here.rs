@@ -27,7 +27,7 @@ pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Resu
     let mut written = Vec::new();
     let finished = run_steps(&job, resources, progress, &space, &mut written).and_then(|done| {
         job.check_cancelled()?;
-        finish::finish(&job, done, &parts(&written))
+        finish::finish(&job, &done, &parts(&written))
     });
     if finished.is_err() {
         let _ = finish::abandon(&job, &parts(&written));

@@ -1,0 +1,224 @@
+//! Every call to the stores fails once, in every way: the job ends with the right result or an error, and
+//! leaves nothing but that.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+#[path = "faults/store.rs"]
+mod store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::{Place, counted, merge, parse_counts, word_count};
+use mapreduce_api::ids::{AttemptId, JobId};
+use mapreduce_api::v1alpha1::MapReduceJobSpec;
+use mapreduce_api::wire::JobFile;
+use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::{Job, pod};
+use mapreduce_worker::storage::{FileStore, ObjectStores, SharedStore, Stores};
+use serde_json::{Value, json};
+use store::{Fault, Faulty, Plan, SAID};
+use tokio_util::sync::CancellationToken;
+
+const TEXTS: [&str; 2] = ["to be or not to be\n", "that is the question\n"];
+
+/// A store, what its URLs begin with, and the prefix that tests have in it.
+struct Bucket {
+    store: SharedStore,
+    base: &'static str,
+    prefix: String,
+}
+
+impl Bucket {
+    fn file(place: &Place) -> Self {
+        let prefix = format!("{}/", place.dir.path().display());
+        Self { store: Arc::new(FileStore), base: "file://", prefix }
+    }
+
+    /// Of objects that are uploaded in parts, as those of S3 are.
+    fn memory(place: &Place) -> Self {
+        let memory = Arc::new(object_store::memory::InMemory::new());
+        let handle = place.runtime.handle().clone();
+        let store = ObjectStores::new("s3://b/".into(), memory, handle, CancellationToken::new());
+        Self { store: Arc::new(store), base: "s3://b/", prefix: String::new() }
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        self.store.put(&format!("{}{name}", self.prefix), content.as_bytes().to_vec()).unwrap();
+    }
+
+    /// What is below a folder, by name.
+    fn content(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
+        let prefix = format!("{}{folder}", self.prefix);
+        let entries = self.store.list(&prefix, true).unwrap();
+        entries
+            .into_iter()
+            .map(|entry| (entry.key[prefix.len()..].to_owned(), self.store.get(&entry.key).unwrap().unwrap()))
+            .collect()
+    }
+}
+
+/// What a job is, besides where it runs.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    in_memory: bool,
+    as_pods: bool,
+    map_only: bool,
+    replace: bool,
+    fault: Fault,
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Self> {
+        (0..48)
+            .map(|n: usize| Self {
+                in_memory: n & 1 > 0,
+                as_pods: n & 2 > 0,
+                map_only: n & 4 > 0,
+                replace: n & 8 > 0,
+                fault: [Fault::Passing, Fault::Permanent, Fault::AnswerLost][n / 16],
+            })
+            // How an old result goes does not depend on who wrote the parts.
+            .filter(|case| !(case.map_only && case.replace))
+    }
+
+    fn fields(self, bucket: &Bucket) -> Value {
+        let url = |name: &str| format!("{}{}{name}/", bucket.base, bucket.prefix);
+        let mut fields = if self.map_only {
+            json!({"input": {"format": {"type": "KeyValue"}}, "reduce": {"tasks": 0}})
+        } else {
+            word_count(2, true)
+        };
+        merge(
+            &mut fields,
+            json!({"input": {"urls": [url("in")], "splitSize": 10}, "output": {"url": url("out")}}),
+        );
+        if self.as_pods {
+            merge(&mut fields, json!({"shuffle": {"url": url("shuffle")}}));
+        }
+        if self.replace {
+            merge(&mut fields, json!({"output": {"ifExists": "Replace"}}));
+        }
+        merge(&mut fields, json!({"retries": 2}));
+        fields
+    }
+
+    /// Runs a job whose call number `at` fails; whether there were so many.
+    fn run(self, at: usize) -> bool {
+        let place = Place::new();
+        let bucket = if self.in_memory { Bucket::memory(&place) } else { Bucket::file(&place) };
+        TEXTS.iter().enumerate().for_each(|(i, text)| bucket.write(&format!("in/{i}"), text));
+        let old = if self.replace { &["_SUCCESS", "old", "part-00000", "part-00007"][..] } else { &[] };
+        old.iter().for_each(|name| bucket.write(&format!("out/{name}"), "precious"));
+
+        let plan = Plan::new(at, self.fault);
+        let spec: MapReduceJobSpec = serde_json::from_value(self.fields(&bucket)).unwrap();
+        let stop = CancellationToken::new();
+        let stores =
+            Stores::new(spec.storage.clone(), place.dir.path(), place.runtime.handle().clone(), stop.clone());
+        stores.insert(
+            bucket.base,
+            Arc::new(Faulty { store: Arc::clone(&bucket.store), plan: Arc::clone(&plan) }),
+        );
+        let file = JobFile { id: JobId::new("run-1"), name: "test".into(), spec };
+        let job = Job::with_stores(file, stores, stop).unwrap();
+        let mut resources = place.resources.clone();
+        (resources.threads, resources.memory) = (1, 4 << 20);
+        let ran = local::run(&job, &resources, &Progress::default());
+
+        let at = format!("{self:?}, call {at}: {:?}, {ran:?}", plan.fired());
+        let out = bucket.content("out/");
+        let names: Vec<&str> = out.keys().map(String::as_str).collect();
+        match ran {
+            Ok(_) if self.map_only => {
+                let parts: Vec<u8> = out
+                    .iter()
+                    .filter(|(name, _)| *name != "_SUCCESS")
+                    .flat_map(|(_, part)| part.clone())
+                    .collect();
+                assert_eq!(parts, b"to be or not to be\t\nthat is the question\t\n", "{at}");
+            }
+            Ok(_) => {
+                assert_eq!(names, ["_SUCCESS", "part-00000", "part-00001"], "{at}");
+                let parts = [&out["part-00000"][..], &out["part-00001"]].concat();
+                assert_eq!(parse_counts(&parts), counted(&TEXTS), "{at}");
+            }
+            Err(error) => {
+                assert!(plan.fired().is_some(), "{at}");
+                assert!(format!("{error} {:?}", error.causes()).contains(SAID), "{at}");
+                // No part of the new result; of the old one all, or what nobody takes for a result.
+                assert!(out.values().all(|content| content == b"precious"), "{at}: {names:?}");
+                assert!(!names.contains(&"_SUCCESS") || names == old, "{at}: {names:?}");
+                assert!(
+                    self.in_memory || self.replace || !place.path("out").exists(),
+                    "{at}: an empty folder"
+                );
+            }
+        }
+        assert!(bucket.content("shuffle/").is_empty(), "{at}: {:?}", bucket.content("shuffle/").keys());
+        // Nobody knows whether a commit without an answer will be there: its upload is left to the bucket.
+        let left = usize::from(
+            plan.fired().is_some_and(|call| call.contains("create") && call.contains("/commit/")),
+        );
+        assert!(plan.uploads().len() <= left, "{at}: {:?}", plan.uploads());
+        assert!(place.names("scratch").is_empty(), "{at}: {:?}", place.names("scratch"));
+        plan.fired().is_some()
+    }
+}
+
+#[test]
+fn a_call_that_fails_costs_nothing_but_the_job() {
+    // Most of a run's time it waits.
+    let cases: Vec<Case> = Case::all().collect();
+    std::thread::scope(|scope| {
+        for cases in cases.chunks(6) {
+            scope.spawn(move || {
+                for case in cases {
+                    let calls = (1..).take_while(|&at| case.run(at)).count();
+                    assert!(calls > 15, "{case:?}: {calls} calls are too few to be a job's");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_flipped_bit_of_intermediate_data_is_an_error_that_names_the_object() {
+    for name in ["index", "shuffle/map-00000-a", "shuffle/map-00002-a"] {
+        let place = Place::new();
+        TEXTS.iter().enumerate().for_each(|(i, text)| place.write(&format!("in/{i}"), text));
+        let mut fields = word_count(2, true);
+        merge(&mut fields, json!({"input": {"splitSize": 10}, "shuffle": {"url": "file:shuffle/"}}));
+        let job = place.job(fields).unwrap();
+        let maps = pod::plan(&job, &place.resources).unwrap().summary.map_tasks;
+        let attempt = AttemptId::new("a");
+        (0..maps).for_each(|i| drop(pod::map(&job, i, &attempt, &place.resources).unwrap()));
+        let path = format!("shuffle/run-1/{name}");
+        let whole = place.read(&path);
+        assert!(!whole.is_empty(), "{name}");
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            place.write(&path, &flipped);
+            // Each byte is of one partition or of both.
+            let errors: Vec<_> = (0..2)
+                .filter_map(|i| pod::reduce(&job, i, &AttemptId::new(at.to_string()), &place.resources).err())
+                .collect();
+            assert!(!errors.is_empty(), "byte {at} of {name} was not seen");
+            for error in errors {
+                let said = format!("{error} {:?}", error.causes());
+                assert!(said.contains(&path), "byte {at} of {name}: {said}");
+            }
+            // What the other partition has committed must not keep the next byte from being looked at.
+            let commits = place.path("shuffle/run-1/commit");
+            (0..2).for_each(|i| drop(std::fs::remove_file(commits.join(format!("reduce-0000{i}.json")))));
+        }
+    }
+}
