@@ -71,3 +71,19 @@ fn a_damaged_byte_is_an_error_that_names_the_object_or_changes_a_value_but_ends_
         }
     }
 }
+
+#[test]
+fn any_flipped_bit_of_a_page_with_a_checksum_is_an_error() {
+    // Written by pyarrow with `write_page_checksum=True`: our own writer's pages have none.
+    let whole = include_bytes!("checksums.parquet");
+    let pages = [0x1d..0x38, 0x51..0x69];
+    assert_eq!(read(whole).unwrap()[1], r#"{"n":2,"t":"bb"}"#);
+    for at in pages.into_iter().flatten() {
+        for bit in 0..8 {
+            let mut flipped = whole.to_vec();
+            flipped[at] ^= 1 << bit;
+            let said = read(&flipped).expect_err("the flipped bit was not seen").to_string();
+            assert!(said.contains("file:///"), "{said}");
+        }
+    }
+}
