@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::struct_excessive_bools,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
@@ -181,8 +182,8 @@ fn a_call_that_fails_costs_nothing_but_the_job() {
         for cases in cases.chunks(6) {
             scope.spawn(move || {
                 for case in cases {
-                    let calls = (1..).take_while(|&at| case.run(at)).count();
-                    assert!(calls > 15, "{case:?}: {calls} calls are too few to be a job's");
+                    let calls = (1..1000).take_while(|&at| case.run(at)).count();
+                    assert!((15..999).contains(&calls), "{case:?}: a job makes {calls} calls?");
                 }
             });
         }
