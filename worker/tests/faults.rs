@@ -3,7 +3,6 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::struct_excessive_bools,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,
@@ -17,7 +16,7 @@ mod store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{Place, counted, merge, parse_counts, word_count};
+use common::{Place, builtin, counted, merge, parse_counts, word_count};
 use mapreduce_api::ids::{AttemptId, JobId};
 use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::JobFile;
@@ -66,36 +65,51 @@ impl Bucket {
     }
 }
 
-/// What a job is, besides where it runs.
+/// What a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Reducers,
+    /// With reducers, in the place of an old result.
+    Replacing,
+    MapOnly,
+    Steps,
+}
+
+/// A job, where its data is, the way that it takes, and what happens to it.
 #[derive(Clone, Copy, Debug)]
 struct Case {
+    shape: Shape,
     in_memory: bool,
     as_pods: bool,
-    map_only: bool,
-    replace: bool,
     fault: Fault,
 }
 
 impl Case {
     fn all() -> impl Iterator<Item = Self> {
-        (0..48)
-            .map(|n: usize| Self {
-                in_memory: n & 1 > 0,
-                as_pods: n & 2 > 0,
-                map_only: n & 4 > 0,
-                replace: n & 8 > 0,
-                fault: [Fault::Passing, Fault::Permanent, Fault::AnswerLost][n / 16],
-            })
-            // How an old result goes does not depend on who wrote the parts.
-            .filter(|case| !(case.map_only && case.replace))
+        (0..48).map(|n: usize| Self {
+            shape: [Shape::Reducers, Shape::Replacing, Shape::MapOnly, Shape::Steps][n % 4],
+            in_memory: n & 4 > 0,
+            as_pods: n & 8 > 0,
+            fault: [Fault::Passing, Fault::Permanent, Fault::AnswerLost][n / 16],
+        })
     }
 
     fn fields(self, bucket: &Bucket) -> Value {
         let url = |name: &str| format!("{}{}{name}/", bucket.base, bucket.prefix);
-        let mut fields = if self.map_only {
-            json!({"input": {"format": {"type": "KeyValue"}}, "reduce": {"tasks": 0}})
-        } else {
-            word_count(2, true)
+        let mut fields = match self.shape {
+            Shape::MapOnly => json!({"input": {"format": {"type": "KeyValue"}}, "reduce": {"tasks": 0}}),
+            Shape::Reducers => word_count(2, true),
+            Shape::Replacing => {
+                let mut fields = word_count(2, true);
+                merge(&mut fields, json!({"output": {"ifExists": "Replace"}}));
+                fields
+            }
+            Shape::Steps => {
+                let (mut first, mut last) = (word_count(3, true), word_count(2, true));
+                merge(&mut first, json!({"name": "first"}));
+                merge(&mut last, json!({"name": "last", "map": builtin("identity")}));
+                json!({"steps": [first, last]})
+            }
         };
         merge(
             &mut fields,
@@ -103,9 +117,6 @@ impl Case {
         );
         if self.as_pods {
             merge(&mut fields, json!({"shuffle": {"url": url("shuffle")}}));
-        }
-        if self.replace {
-            merge(&mut fields, json!({"output": {"ifExists": "Replace"}}));
         }
         merge(&mut fields, json!({"retries": 2}));
         fields
@@ -116,7 +127,11 @@ impl Case {
         let place = Place::new();
         let bucket = if self.in_memory { Bucket::memory(&place) } else { Bucket::file(&place) };
         TEXTS.iter().enumerate().for_each(|(i, text)| bucket.write(&format!("in/{i}"), text));
-        let old = if self.replace { &["_SUCCESS", "old", "part-00000", "part-00007"][..] } else { &[] };
+        let old = if self.shape == Shape::Replacing {
+            &["_SUCCESS", "old", "part-00000", "part-00007"][..]
+        } else {
+            &[]
+        };
         old.iter().for_each(|name| bucket.write(&format!("out/{name}"), "precious"));
 
         let plan = Plan::new(at, self.fault);
@@ -138,7 +153,7 @@ impl Case {
         let out = bucket.content("out/");
         let names: Vec<&str> = out.keys().map(String::as_str).collect();
         match ran {
-            Ok(_) if self.map_only => {
+            Ok(_) if self.shape == Shape::MapOnly => {
                 let parts: Vec<u8> = out
                     .iter()
                     .filter(|(name, _)| *name != "_SUCCESS")
@@ -158,7 +173,7 @@ impl Case {
                 assert!(out.values().all(|content| content == b"precious"), "{at}: {names:?}");
                 assert!(!names.contains(&"_SUCCESS") || names == old, "{at}: {names:?}");
                 assert!(
-                    self.in_memory || self.replace || !place.path("out").exists(),
+                    self.in_memory || !old.is_empty() || !place.path("out").exists(),
                     "{at}: an empty folder"
                 );
             }
