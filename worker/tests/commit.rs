@@ -173,6 +173,24 @@ fn replace_takes_the_old_result_away_only_when_the_new_one_is_there() {
 }
 
 #[test]
+fn an_old_part_is_not_taken_for_a_new_one_that_is_gone() {
+    let (place, mut fields) = place();
+    place.write("out/part-00000", "an old result, of another size");
+    fields["output"] = json!({"ifExists": "Replace"});
+    let job = place.job(fields).unwrap();
+    let (maps, reduces) = plan(&job, &place);
+    (0..maps).for_each(|i| drop(pod::map(&job, i, &attempt("a"), &place.resources).unwrap()));
+    pod::reduce(&job, 0, &attempt("a"), &place.resources).unwrap();
+    let staged = place.names("out/_mapreduce-run-1").into_iter().find(|name| name.starts_with("part-00000"));
+    std::fs::remove_file(place.path("out/_mapreduce-run-1").join(staged.unwrap())).unwrap();
+    let error = (1..reduces)
+        .find_map(|i| pod::reduce(&job, i, &attempt("a"), &place.resources).err())
+        .expect("the old part was taken for the new one");
+    assert!(error.to_string().contains("/out/part-00000 is gone"), "{error}");
+    assert!(!place.names("out").contains(&"_SUCCESS".to_owned()));
+}
+
+#[test]
 fn a_failed_run_leaves_nothing() {
     for shuffle in [json!({}), json!({"url": "file:shuffle/"})] {
         let place = Place::new();

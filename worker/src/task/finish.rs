@@ -109,7 +109,11 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
     }
     let marker = job.staging.join(COMMITTING);
     marker.store.put(&marker.key, Vec::new())?;
-    in_parallel(parts, |part| job.output.store.complete(&job.output.join(&part.name).key, &part.staged))?;
+    in_parallel(parts, |part| {
+        let key = job.output.join(&part.name).key;
+        job.output.store.complete(&key, &part.staged)?;
+        if job.file.spec.output.if_exists == IfExists::Replace { check_size(job, &key, part) } else { Ok(()) }
+    })?;
     let outputs = parts
         .iter()
         .map(|part| OutputObject {
@@ -125,6 +129,16 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
         .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
     job.output.store.put(&job.output.join(SUCCESS).key, json)?;
     Ok(success)
+}
+
+/// A part whose staged bytes are gone counts as complete where there is an object of its name: it must not
+/// be the old one, that of a bucket which has cleared away an upload that waited too long.
+fn check_size(job: &Job, key: &str, part: &StagedPart) -> Result<()> {
+    match job.output.store.head(key)? {
+        Some(entry) if entry.size == part.bytes => Ok(()),
+        _ => Err(Error::permanent(format!("what was written for {} is gone", job.output.url(key)))
+            .because("perhaps a lifecycle rule of the bucket has removed its upload: run the job again")),
+    }
 }
 
 /// Removes the intermediate data of this run.
