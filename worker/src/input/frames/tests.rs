@@ -118,9 +118,10 @@ proptest! {
             .into_iter()
             .map(|byte| if byte < most { signs[usize::from(byte) % signs.len()] } else { byte })
             .collect();
-        let (frames, codec, bytes) = match is_bgzf {
-            true => (Frames::Bgzf, Codec::Gzip, bgzf(&content, frame, 1)),
-            false => (Frames::Zstd, Codec::Zstd, zstd(&content, frame, true)),
+        let (frames, codec, bytes) = if is_bgzf {
+            (Frames::Bgzf, Codec::Gzip, bgzf(&content, frame, 1))
+        } else {
+            (Frames::Zstd, Codec::Zstd, zstd(&content, frame, true))
         };
         let whole = read(&bytes, &lines(delimiter), codec, &[0, bytes.len() as u64]).unwrap();
         let edges = edges(&bytes, frames, &places);
