@@ -1,0 +1,61 @@
+//! `bench-data`: the data of the benchmarks, and whether a program's result on it is right.
+//!
+//! ```text
+//!  bench-data generate DIR        text/ text64/ small/ records/ sums/ weblog/ and expected.json
+//!  bench-data check WORK DIR FILE…       the digest of the files beside that of expected.json
+//! ```
+//!
+//! The same scale gives the same bytes on every machine. What the right results are is known while the data is
+//! written, without running anything over it: see [`data`].
+
+mod data;
+mod digest;
+mod random;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about = "Writes the benchmarks' data and checks results on it")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes the data and the digests of the right results
+    Generate {
+        /// The folder
+        dir: PathBuf,
+        /// Part of the full size, which is about 3.3 GiB
+        #[arg(long, default_value_t = 1.0, value_parser = scale)]
+        scale: f64,
+    },
+    /// Says whether a result is right
+    Check {
+        /// What was done: wordcount, wordcount64, small, sort, sum, log or grep
+        work: String,
+        /// The folder with the data
+        dir: PathBuf,
+        /// The files of the result, in order
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(scale) if (0.001..=64.0).contains(&scale) => Ok(scale),
+        _ => Err("a number from 0.001 to 64".to_owned()),
+    }
+}
+
+fn main() -> Result<()> {
+    match Args::parse().command {
+        Command::Generate { dir, scale } => data::generate(&dir, scale),
+        Command::Check { work, dir, files } => digest::check(&work, &dir, &files),
+    }
+}
