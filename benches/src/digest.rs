@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -47,23 +47,66 @@ pub(crate) fn write(dir: &Path, expected: &Expected) -> Result<()> {
 /// Bytes of a record that it is sorted by.
 const SORT_KEY: usize = 10;
 
-/// Compares a result with the right one.
-pub(crate) fn check(work: &str, dir: &Path, files: &[PathBuf]) -> Result<()> {
+/// Compares a result, on `times` times the data, with the right one.
+pub(crate) fn check(work: &str, dir: &Path, times: u64, files: &[PathBuf]) -> Result<()> {
     let path = dir.join(NAME);
     let text =
         fs::read(&path).with_context(|| format!("{}: run `bench-data generate` first", path.display()))?;
     let expected: Expected = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
-    let Some(expected) = expected.get(work) else {
+    let Some(&expected) = expected.get(work) else {
         let works: Vec<_> = expected.keys().map(String::as_str).collect();
         bail!("there is no work `{work}`: there are {}", works.join(", "));
     };
-    let got = read(files, work == "sort")?;
-    ensure!(got == *expected, "{work}: the result is wrong: {got:?}, not {expected:?}");
+    let (got, expected) = if work == "sort" {
+        let sum = expected.sum.wrapping_mul(times);
+        (sorted(files)?, Digest { lines: expected.lines * times, sum })
+    } else {
+        (summed(files, times)?, expected)
+    };
+    ensure!(got == expected, "{work}: the result is wrong: {got:?}, not {expected:?}");
     Ok(())
 }
 
-fn read(files: &[PathBuf], sorted: bool) -> Result<Digest> {
-    let (mut digest, mut line, mut last) = (Digest::default(), Vec::new(), Vec::new());
+/// The digest of records, which must be in order.
+fn sorted(files: &[PathBuf]) -> Result<Digest> {
+    let (mut digest, mut last) = (Digest::default(), Vec::new());
+    each_line(files, |line, path| {
+        let key = &line[..SORT_KEY.min(line.len())];
+        ensure!(key >= &last[..], "{}: line {} of all is out of order", path.display(), digest.lines + 1);
+        last.clear();
+        last.extend_from_slice(key);
+        digest.add(line);
+        Ok(())
+    })?;
+    Ok(digest)
+}
+
+/// The digest of lines `key TAB number`, with each number divided by `times`.
+fn summed(files: &[PathBuf], times: u64) -> Result<Digest> {
+    let (mut digest, mut once) = (Digest::default(), Vec::new());
+    each_line(files, |line, path| {
+        if times == 1 {
+            digest.add(line);
+            return Ok(());
+        }
+        let wrong = || {
+            format!("{}: no `key TAB {times} × number`: {:?}", path.display(), String::from_utf8_lossy(line))
+        };
+        let tab = line.iter().rposition(|&byte| byte == b'\t').with_context(wrong)?;
+        let number: u64 = std::str::from_utf8(&line[tab + 1..])?.parse().with_context(wrong)?;
+        ensure!(number.is_multiple_of(times), wrong());
+        once.clear();
+        once.extend_from_slice(&line[..=tab]);
+        write!(once, "{}", number / times)?;
+        digest.add(&once);
+        Ok(())
+    })?;
+    Ok(digest)
+}
+
+/// Calls `each` with every line, without its end, and its file.
+fn each_line(files: &[PathBuf], mut each: impl FnMut(&[u8], &Path) -> Result<()>) -> Result<()> {
+    let mut line = Vec::new();
     for path in files {
         let file = File::open(path).with_context(|| path.display().to_string())?;
         let mut lines = BufReader::with_capacity(1 << 20, file);
@@ -72,17 +115,10 @@ fn read(files: &[PathBuf], sorted: bool) -> Result<Digest> {
             if lines.read_until(b'\n', &mut line).with_context(|| path.display().to_string())? == 0 {
                 break;
             }
-            let line = line.strip_suffix(b"\n").unwrap_or(&line);
-            if sorted {
-                let key = &line[..SORT_KEY.min(line.len())];
-                ensure!(key >= &last[..], "{}: line {} is out of order", path.display(), digest.lines + 1);
-                last.clear();
-                last.extend_from_slice(key);
-            }
-            digest.add(line);
+            each(line.strip_suffix(b"\n").unwrap_or(&line), path)?;
         }
     }
-    Ok(digest)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -106,11 +142,11 @@ mod tests {
         let files = ["part-0", "part-1"].map(|name| dir.path().join(name));
         fs::write(&files[0], "cccccccccc 3\n").unwrap();
         fs::write(&files[1], "aaaaaaaaaa 1\nbbbbbbbbbb 2\n").unwrap();
-        check("sum", dir.path(), &files).unwrap();
-        let error = check("sort", dir.path(), &files).unwrap_err().to_string();
-        assert!(error.ends_with("part-1: line 2 is out of order"), "{error}");
+        check("sum", dir.path(), 1, &files).unwrap();
+        let error = check("sort", dir.path(), 1, &files).unwrap_err().to_string();
+        assert!(error.ends_with("part-1: line 2 of all is out of order"), "{error}");
         let [last, first] = files;
-        check("sort", dir.path(), &[first, last]).unwrap();
+        check("sort", dir.path(), 1, &[first, last]).unwrap();
     }
 
     #[test]
@@ -120,8 +156,20 @@ mod tests {
         let file = dir.path().join("part-0");
         for wrong in ["a\t1\n", "a\t1\nb\t3\n", "a\t1\nb\t2\nb\t2\n"] {
             fs::write(&file, wrong).unwrap();
-            let error = check("sum", dir.path(), &[file.clone()]).unwrap_err().to_string();
+            let error = check("sum", dir.path(), 1, &[file.clone()]).unwrap_err().to_string();
             assert!(error.contains("the result is wrong"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_result_on_eight_times_the_data_is_eight_times_the_result() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &Expected::from([("sum".to_owned(), of(&["a\t1", "b\t20"]))])).unwrap();
+        let file = dir.path().join("part-0");
+        fs::write(&file, "b\t160\na\t8\n").unwrap();
+        check("sum", dir.path(), 8, &[file.clone()]).unwrap();
+        fs::write(&file, "b\t161\na\t8\n").unwrap();
+        let error = check("sum", dir.path(), 8, &[file]).unwrap_err().to_string();
+        assert!(error.ends_with(r#"part-0: no `key TAB 8 × number`: "b\t161""#), "{error}");
     }
 }

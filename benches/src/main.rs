@@ -40,6 +40,9 @@ enum Command {
         work: String,
         /// The folder with the data
         dir: PathBuf,
+        /// How often the data was in the input: so many times as often, or as much, is in the result
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        times: u64,
         /// The files of the result, in order
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -56,6 +59,6 @@ fn scale(text: &str) -> Result<f64, String> {
 fn main() -> Result<()> {
     match Args::parse().command {
         Command::Generate { dir, scale } => data::generate(&dir, scale),
-        Command::Check { work, dir, files } => digest::check(&work, &dir, &files),
+        Command::Check { work, dir, times, files } => digest::check(&work, &dir, times, &files),
     }
 }
