@@ -24,11 +24,14 @@ use crate::random::{Random, mix, word};
 const MIB: u64 = 1 << 20;
 const FILES: usize = 8;
 
+/// The right results of the works on a data set.
+type Digests = Vec<(&'static str, Digest)>;
+
 /// Writes all data sets into a folder, and what the right results are.
 pub(crate) fn generate(dir: &Path, scale: f64) -> Result<()> {
     let scaled = |full: u64| ((full as f64 * scale) as u64).max(1);
     let mut expected = Expected::new();
-    let mut make = |name: &str, make: &dyn Fn(&Path) -> Result<Vec<(&'static str, Digest)>>| {
+    let mut make = |name: &str, make: &dyn Fn(&Path) -> Result<Digests>| {
         let (folder, start) = (dir.join(name), Instant::now());
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         for old in fs::read_dir(&folder)? {
@@ -314,7 +317,7 @@ fn log_line(
         second / 3600 % 24,
         second / 60 % 60,
         second % 60,
-        if ip >> 40 & 15 == 0 { "POST" } else { "GET" },
+        if (ip >> 40).is_multiple_of(16) { "POST" } else { "GET" },
         paths[rank],
     )?;
     let agent = AGENTS[(ip >> 50) as usize % 4];

@@ -156,7 +156,7 @@ mod tests {
         let file = dir.path().join("part-0");
         for wrong in ["a\t1\n", "a\t1\nb\t3\n", "a\t1\nb\t2\nb\t2\n"] {
             fs::write(&file, wrong).unwrap();
-            let error = check("sum", dir.path(), 1, &[file.clone()]).unwrap_err().to_string();
+            let error = check("sum", dir.path(), 1, std::slice::from_ref(&file)).unwrap_err().to_string();
             assert!(error.contains("the result is wrong"), "{error}");
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         write(dir.path(), &Expected::from([("sum".to_owned(), of(&["a\t1", "b\t20"]))])).unwrap();
         let file = dir.path().join("part-0");
         fs::write(&file, "b\t160\na\t8\n").unwrap();
-        check("sum", dir.path(), 8, &[file.clone()]).unwrap();
+        check("sum", dir.path(), 8, std::slice::from_ref(&file)).unwrap();
         fs::write(&file, "b\t161\na\t8\n").unwrap();
         let error = check("sum", dir.path(), 8, &[file]).unwrap_err().to_string();
         assert!(error.ends_with(r#"part-0: no `key TAB 8 × number`: "b\t161""#), "{error}");
