@@ -42,7 +42,8 @@ class Work:
 
 
 def ours(job, name="mapreduce", options="", needs=()):
-    command = f'"$MAPREDUCE" run "$HERE/jobs/{job}.yaml" --quiet --threads 2 {options} --input "file:$IN/" --output "file:$OUT/"'
+    urls = '--input "file:$IN/" --output "file:$OUT/"'
+    command = f'"$MAPREDUCE" run "$HERE/jobs/{job}.yaml" --quiet --threads 2 {options} {urls}'
     return Peer(name, command, (f"job {job}", *needs))
 
 
@@ -67,8 +68,8 @@ def spark(work, name="Spark"):
         "--master 'local[2]' --driver-memory 8g --conf spark.ui.enabled=false --conf spark.log.level=ERROR "
         '--conf "spark.local.dir=$TMPDIR" --conf spark.sql.shuffle.partitions=8 --conf spark.python.worker.reuse=true'
     )
-    submit = '"$PYTHON" -m pyspark.find_spark_home'
-    command = f'PYSPARK_PYTHON="$PYTHON" "$({submit})/bin/spark-submit" {options} "$HERE/peers/spark.py" {work} "$IN" "$OUT/o"'
+    submit = 'PYSPARK_PYTHON="$PYTHON" "$("$PYTHON" -m pyspark.find_spark_home)/bin/spark-submit"'
+    command = f'{submit} {options} "$HERE/peers/spark.py" {work} "$IN" "$OUT/o"'
     return Peer(name, command, ("module pyspark", "java"), slow=True)
 
 
@@ -93,6 +94,7 @@ def hadoop(program, arguments, name="Hadoop", needs=(), after=""):
 PATHS = r"""sed -i -n 's/^P\t\([^\t]*\)\t[^\t]*\t\([^\t]*\)$/\1\t\2/p' "$OUT"/part-*"""
 # `grep` of Hadoop's examples writes the number first.
 TURNED = r"""sed -i 's/^\([^\t]*\)\t\(.*\)$/\2\t\1/' "$OUT"/o/part-*"""
+STREAMER = "org.apache.hadoop.streaming.HadoopStreaming"
 STREAMING = (
     f'{HADOOP} -input "$IN" -output "$OUT/o" -mapper "python3 $HERE/peers/stream_map.py" '
     '-combiner "python3 $HERE/peers/stream_reduce.py" -reducer "python3 $HERE/peers/stream_reduce.py" -numReduceTasks 1'
@@ -167,7 +169,7 @@ WORKS = [
         ours("javascript", "mapreduce, JavaScript"),
         ours("wordcount", "mapreduce, built in"),
         spark("wordcount-python", "Spark RDD, Python"),
-        hadoop("org.apache.hadoop.streaming.HadoopStreaming", STREAMING, "Hadoop Streaming, Python", needs=("python3",)),
+        hadoop(STREAMER, STREAMING, "Hadoop Streaming, Python", needs=("python3",)),
     ], id="script"),
 ]
 

@@ -35,7 +35,7 @@ def sums():
 
 
 def log():
-    names = "ip a b time zone request status bytes referrer agent".split()
+    names = ["ip", "a", "b", "time", "zone", "request", "status", "bytes", "referrer", "agent"]
     rows = read({name: pl.Int64 if name == "bytes" else pl.String for name in names}, " ", '"')
     url = pl.col("request").str.split_exact(" ", 2).struct.field("field_1")
     path = url.str.split_exact("?", 1).struct.field("field_0").alias("path")

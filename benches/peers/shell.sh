@@ -9,8 +9,10 @@ what=$1 input=$2 out=$3
 count='{for (i = 1; i <= NF; i++) n[$i]++} END {for (word in n) printf "%s\t%d\n", word, n[word]}'
 add='BEGIN {FS = "\t"} {n[$1] += $2} END {for (key in n) printf "%s\t%.0f\n", key, n[key]}'
 # Of lines that are sorted.
-add_sorted='BEGIN {FS = "\t"} $1 != key {if (NR > 1) printf "%s\t%.0f\n", key, n; key = $1; n = 0} {n += $2} END {printf "%s\t%.0f\n", key, n}'
-path='{path = $7; if (q = index(path, "?")) path = substr(path, 1, q - 1); n[path] += $10} END {for (path in n) printf "%s\t%.0f\n", path, n[path]}'
+add_sorted='BEGIN {FS = "\t"} $1 != key {if (NR > 1) printf "%s\t%.0f\n", key, n; key = $1; n = 0} {n += $2}
+  END {printf "%s\t%.0f\n", key, n}'
+path='{path = $7; if (q = index(path, "?")) path = substr(path, 1, q - 1); n[path] += $10}
+  END {for (path in n) printf "%s\t%.0f\n", path, n[path]}'
 rare='\?id=[0-9]+(%20|[+])UNION(%20|[+])SELECT'
 
 sorted() { sort --parallel=2 -S 4G -T "$TMPDIR" "$@"; }
