@@ -164,7 +164,7 @@ WORKS = [
         shell("cat, mawk, sort", "mawk-log", "mawk"),
         shell("mawk, two processes, sort", "mawk2-log", "mawk"),
     ], id="command"),
-    Work("wordcount64", "A script as the map function: word count of 64 MiB", "text64", [
+    Work("wordcount64", "A script as the map function: word count", "text64", [
         ours("python", "mapreduce, Python", needs=("python3",)),
         ours("javascript", "mapreduce, JavaScript"),
         ours("wordcount", "mapreduce, built in"),

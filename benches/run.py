@@ -129,14 +129,14 @@ def median(runs, what):
 
 
 def table(work, size, runs, without):
-    """A table in Markdown. The first program's time is 1."""
+    """A table in Markdown. The last column is the time beside that of the first program."""
+    base = next(iter(runs), "none")
     lines = [
         f"### {work.title}, {size / 2**20:,.0f} MiB",
         "",
-        "| program | seconds | from – to | CPU s | peak MiB | × |",
+        f"| program | seconds | from – to | CPU s | peak MiB | × {base} |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    base = next(iter(runs)) if runs else ""
     for name, of in sorted(runs.items(), key=lambda item: median(item[1], "wall")):
         walls = [run.wall for run in of]
         wall = median(of, "wall")
