@@ -328,3 +328,81 @@ fn log_line(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+
+    use super::generate;
+    use crate::digest::check;
+
+    /// All lines of a data set.
+    fn lines(folder: &Path) -> Vec<String> {
+        let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+            .iter()
+            .flat_map(|file| fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// The sums of pairs, as a result would have them.
+    fn summed(pairs: impl Iterator<Item = (String, u64)>) -> Vec<String> {
+        let mut sums = BTreeMap::<_, u64>::new();
+        pairs.for_each(|(key, n)| *sums.entry(key).or_default() += n);
+        sums.into_iter().map(|(key, n)| format!("{key}\t{n}")).collect()
+    }
+
+    #[test]
+    fn the_right_results_are_those_of_the_data() {
+        let dir = tempfile::tempdir().unwrap();
+        generate(dir.path(), 0.002).unwrap();
+        let lines = |name| lines(&dir.path().join(name));
+        let words = |name| {
+            let lines = lines(name);
+            summed(lines.iter().flat_map(|line| line.split(' ')).map(|word| (word.to_owned(), 1)))
+        };
+        let mut records = lines("records");
+        records.sort();
+        let sums = lines("sums").into_iter().map(|line| {
+            let (key, n) = line.split_once('\t').unwrap();
+            (key.to_owned(), n.parse().unwrap())
+        });
+        let log = lines("weblog");
+        let sent = log.iter().map(|line| {
+            let fields: Vec<_> = line.split(' ').collect();
+            (fields[6].split('?').next().unwrap().to_owned(), fields[9].parse().unwrap())
+        });
+        let found = log.iter().filter(|line| line.contains("UNION")).map(|line| {
+            let from = line.find('?').unwrap();
+            (line[from..from + line[from..].find(' ').unwrap()].to_owned(), 1)
+        });
+        for (work, result) in [
+            ("wordcount", words("text")),
+            ("wordcount64", words("text64")),
+            ("small", words("small")),
+            ("sort", records),
+            ("sum", summed(sums)),
+            ("log", summed(sent)),
+            ("grep", summed(found)),
+        ] {
+            let part = dir.path().join("part-0");
+            fs::write(&part, result.join("\n")).unwrap();
+            check(work, dir.path(), 1, &[part]).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_same_scale_gives_the_same_data() {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        for dir in &dirs {
+            generate(dir.path(), 0.001).unwrap();
+        }
+        for name in ["text", "small", "records", "sums", "weblog"] {
+            let [one, other] = [0, 1].map(|i: usize| lines(&dirs[i].path().join(name)));
+            assert!(one == other && !one.is_empty(), "{name}");
+        }
+    }
+}
