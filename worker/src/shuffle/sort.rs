@@ -5,7 +5,7 @@
 //!  entries  first 8 bytes of the key, place in the arena, partition
 //! ```
 //!
-//! Only the 16-byte entries are sorted (see [`radix`](super::radix)). Both vectors are reserved at once, as
+//! Only the 16-byte entries are sorted (by radix). Both vectors are reserved at once, as
 //! large as each could be alone: memory that is not touched is not taken, and what is touched is never
 //! copied to a larger place, so that the buffer takes its limit and no more.
 //!
@@ -162,6 +162,11 @@ impl Keys for Arena<'_> {
     #[inline]
     fn key(&self, at: u32) -> &[u8] {
         self.pair(at).0
+    }
+
+    #[inline]
+    fn has_ties(&self) -> bool {
+        self.values_sorted
     }
 
     fn tie(&self, a: u32, b: u32) -> Ordering {
