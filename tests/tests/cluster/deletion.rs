@@ -53,7 +53,7 @@ fn a_job_deleted_while_it_reduces_leaves_no_part_and_no_upload() -> Result<()> {
     scenario("reducing", |scenario| {
         scenario.put("in/a", text::text(24 << 20)?)?;
         // One of the two reducers has next to nothing to do, and has staged its part when the job is deleted.
-        let mut job = scenario.job("reducing", "in/", "out/").map("words").reduce("sum", 2).slow(40);
+        let mut job = scenario.job("reducing", "in/", "out/").map("words").reduce("sum", 2).slow(15);
         job.manifest["spec"]["map"]["resources"]["limits"]["cpu"] = "2".into();
         let job = scenario.submit(job)?;
         scenario.in_phase(&job, "Reducing")?;
