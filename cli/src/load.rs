@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mapreduce_api::ids::JobId;
 use mapreduce_api::manifest::Manifest;
+use mapreduce_api::v1alpha1::Phases;
 use mapreduce_api::validate::validate;
 use mapreduce_api::wire::JobFile;
 use mapreduce_worker::error::{Error, Result};
@@ -58,9 +59,35 @@ impl Loaded {
 
     /// The job, ready to run.
     pub(crate) fn job(self, runtime: Handle, cancel: CancellationToken) -> Result<Job> {
+        self.check_is_local()?;
         let id = JobId::new(uuid::Uuid::new_v4().to_string());
         let file = JobFile { id, name: self.manifest.metadata.name, spec: self.manifest.spec };
         Job::new(file, &self.folder, runtime, cancel)
+    }
+}
+
+impl Loaded {
+    /// Refuses what only a cluster has.
+    fn check_is_local(&self) -> Result<()> {
+        let spec = &self.manifest.spec;
+        let found = (0..spec.step_count()).find_map(|step| {
+            let Phases { map, combine, reduce, .. } = spec.phases(step);
+            let functions = [
+                ("map", map.function.as_ref()),
+                ("combine", combine.map(|combine| &combine.function)),
+                ("reduce", reduce.and_then(|reduce| reduce.function.as_ref())),
+            ];
+            let path = Phases::path(spec, step);
+            functions.into_iter().find_map(|(phase, function)| {
+                Some((format!("{path}.{phase}.function"), function?.only_on_a_cluster()?))
+            })
+        });
+        match found {
+            None => Ok(()),
+            Some((function, what)) => Err(Error::usage(format!(
+                "{function}.{what} works on a cluster only: run it there, or use a value or a url"
+            ))),
+        }
     }
 }
 

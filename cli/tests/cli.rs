@@ -172,6 +172,29 @@ fn what_the_manifest_alone_shows_is_exit_code_2_and_touches_nothing() {
 }
 
 #[test]
+fn what_only_a_cluster_has_is_valid_and_runs_there_alone() {
+    let key = json!({"configMapKeyRef": {"name": "scripts", "key": "map.js"}});
+    let env = json!([{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
+    for (function, says) in [
+        (
+            json!({"script": {"language": "javascript", "sourceFrom": key}}),
+            "sourceFrom.configMapKeyRef works on a cluster only",
+        ),
+        (json!({"command": {"shell": "cat", "env": env}}), "command.env: valueFrom works on a cluster only"),
+    ] {
+        let place = Place::new();
+        place.manifest(&json!({"map": {"function": function}}));
+        assert_eq!(code(&place.run(&["validate", "job.yaml"])), 0);
+        for command in ["run", "plan"] {
+            let output = place.run(&[command, "job.yaml"]);
+            assert_eq!(code(&output), 2);
+            assert!(stderr(&output).contains(says), "{}", stderr(&output));
+        }
+        assert_eq!(place.names("."), ["in", "job.yaml"]);
+    }
+}
+
+#[test]
 fn what_needs_the_data_is_exit_code_1_and_leaves_nothing() {
     for (fields, says) in [
         (json!({"input": {"urls": ["file:no/*.txt"]}}), "file:no/*.txt matches no object"),

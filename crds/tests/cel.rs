@@ -103,7 +103,15 @@ fn good() -> Vec<String> {
         ("{builtin: {name: words}}", "{script: {language: python, source: 'x = 1'}}"),
         ("{builtin: {name: words}}", "{script: {language: javascript, source: 'let a = 1'}}"),
         ("{builtin: {name: words}}", "{script: {language: python, sourceFrom: {url: 's3://b/x.py'}}}"),
+        (
+            "{builtin: {name: words}}",
+            "{script: {language: python, sourceFrom: {configMapKeyRef: {name: scripts, key: map.py}}}}",
+        ),
         ("{builtin: {name: words}}", "{command: {shell: 'cut -f 1', env: [{name: A, value: b}]}}"),
+        (
+            "{builtin: {name: words}}",
+            "{command: {shell: cat, env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}",
+        ),
         (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),
     ]
     .map(|(original, replacement)| with(original, replacement))
@@ -230,6 +238,11 @@ fn against_a_rule() -> Vec<(String, String)> {
             "{builtin: {name: words}}",
             "{script: {language: python}}",
             "spec.map.function.script: a script has exactly one of: source, sourceFrom",
+        ),
+        (
+            "{builtin: {name: words}}",
+            "{script: {language: python, sourceFrom: {}}}",
+            "spec.map.function.script.sourceFrom: sourceFrom is exactly one of: url, configMapKeyRef",
         ),
         (REDUCE, "", "spec: combine goes with a reduce function"),
         (

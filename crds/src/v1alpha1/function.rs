@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::variable::{Variable, VariableValue};
+
 /// What is done: exactly one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
@@ -64,8 +66,8 @@ pub struct Command {
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 65_536)))]
     pub shell: Option<String>,
 
-    /// Its environment beside PATH, HOME, LANG, LC_ALL, TMPDIR and TZ: a list of `{name, value}`
-    /// as in a pod, or a map of names to values.
+    /// Its environment beside PATH, HOME, LANG, LC_ALL, TMPDIR and TZ: a list of `{name, value}` or
+    /// `{name, valueFrom}` as in a pod, or a map of names to values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::resource::anything"))]
     pub env: Option<Value>,
@@ -108,14 +110,42 @@ pub enum ScriptLanguage {
     Python,
 }
 
-/// Where a script is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+/// Where a script is: exactly one of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[cfg_attr(feature = "crd", x_kube(
+    validation = ("has(self.url) != has(self.configMapKeyRef)", "sourceFrom is exactly one of: url, configMapKeyRef"),
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceFrom {
     /// An object, as those of the input. `file:` may be relative to the manifest in `mapreduce run`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2048)))]
-    pub url: String,
+    pub url: Option<String>,
+
+    /// A key of a ConfigMap in the job's namespace; on a cluster only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<ConfigMapKeyRef>,
+}
+
+/// A key of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigMapKeyRef {
+    /// The ConfigMap's name.
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))
+    )]
+    pub name: String,
+
+    /// The key.
+    #[cfg_attr(
+        feature = "crd",
+        schemars(length(min = 1, max = 253), regex(pattern = r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"))
+    )]
+    pub key: String,
 }
 
 impl Function {
@@ -126,75 +156,19 @@ impl Function {
     }
 }
 
-impl Command {
-    /// The variables of `env`, in the order in which they were written.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them, in one line: the schema takes both forms and so checks neither.
-    pub fn variables(&self) -> Result<Vec<(String, String)>, String> {
-        let variables = match &self.env {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Object(map)) => map
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), text(name, value)?)))
-                .collect::<Result<_, String>>()?,
-            Some(Value::Array(list)) => list.iter().map(named).collect::<Result<_, String>>()?,
-            Some(other) => return Err(format!("a list of {{name, value}} or a map, not {other}")),
-        };
-        match variables.iter().find(|(name, _)| name.is_empty() || name.contains(['=', '\0'])) {
-            None => Ok(variables),
-            Some((name, _)) => Err(format!("`{name}` is no variable's name")),
-        }
-    }
-}
-
-fn named(item: &Value) -> Result<(String, String), String> {
-    let fields = item.as_object().ok_or_else(|| format!("an item is {{name, value}}, not {item}"))?;
-    let name = fields.get("name").and_then(Value::as_str).ok_or_else(|| format!("{item} has no name"))?;
-    if let Some(other) = fields.keys().find(|field| !["name", "value"].contains(&field.as_str())) {
-        return Err(format!("unknown field `{other}` of `{name}`: there are name, value"));
-    }
-    let value = fields.get("value").map_or(Ok(String::new()), |value| text(name, value))?;
-    Ok((name.to_owned(), value))
-}
-
-fn text(name: &str, value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        other => Err(format!("the value of `{name}` is a text, not {other}: put it in quotes")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::Command;
-
-    fn variables(env: Value) -> Result<Vec<(String, String)>, String> {
-        Command { env: Some(env), ..Command::default() }.variables()
+impl Function {
+    /// The ConfigMap's key that it is read from.
+    pub fn config_map_key(&self) -> Option<&ConfigMapKeyRef> {
+        self.script.as_ref()?.source_from.as_ref()?.config_map_key_ref.as_ref()
     }
 
-    #[test]
-    fn variables_are_a_list_as_in_a_pod_or_a_map() {
-        let both = [("A".to_owned(), "1".to_owned()), ("B".to_owned(), String::new())];
-        assert_eq!(variables(json!([{"name": "A", "value": "1"}, {"name": "B"}])).unwrap(), both);
-        assert_eq!(variables(json!({"A": "1", "B": ""})).unwrap(), both);
-        assert_eq!(Command::default().variables().unwrap(), []);
-    }
-
-    #[test]
-    fn what_is_no_variable_is_refused_by_name() {
-        for (env, named) in [
-            (json!("A=1"), "A=1"),
-            (json!([{"value": "1"}]), "has no name"),
-            (json!([{"name": "A", "valu": "1"}]), "`valu`"),
-            (json!({"A": 1}), "in quotes"),
-            (json!({"A=B": "1"}), "`A=B`"),
-        ] {
-            let message = variables(env).unwrap_err();
-            assert!(message.contains(named), "{message}");
+    /// What it takes from the cluster and can't have elsewhere, as the field that says so.
+    pub fn only_on_a_cluster(&self) -> Option<&'static str> {
+        let variables = self.command.as_ref().and_then(|command| command.variables().ok());
+        let from = |variable: &Variable| matches!(variable.value, VariableValue::From(_));
+        match variables {
+            Some(variables) if variables.iter().any(from) => Some("command.env: valueFrom"),
+            _ => self.config_map_key().map(|_| "script.sourceFrom.configMapKeyRef"),
         }
     }
 }

@@ -21,8 +21,9 @@ mod phase;
 mod resource;
 mod step;
 mod storage;
+mod variable;
 
-pub use function::{Builtin, Command, Function, Script, ScriptLanguage, SourceFrom};
+pub use function::{Builtin, Command, ConfigMapKeyRef, Function, Script, ScriptLanguage, SourceFrom};
 pub use input::{
     Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType, JsonLinesFormat,
     KeyValueFormat, LinesFormat, ParquetFormat,
@@ -41,6 +42,7 @@ pub(crate) use resource::any_object;
 pub use resource::{Condition, JobInput, JobOutput, JobPhase, JobStep, MapReduceJobStatus, PhaseCounts, crd};
 pub use step::{Phases, Step};
 pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};
+pub use variable::{Variable, VariableValue};
 
 /// The API group of the resource.
 pub const GROUP: &str = "mapreduce.dev";

@@ -36,6 +36,8 @@ pub mod env {
     pub const INDEX: &str = "JOB_COMPLETION_INDEX";
     /// `limits.memory` of the container in bytes; set only where the container has such a limit.
     pub const MEMORY_LIMIT: &str = "MAPREDUCE_MEMORY_LIMIT";
+    /// The folder with the ConfigMaps' keys that functions are read from, as `NAME/KEY`.
+    pub const CONFIG_MAPS: &str = "MAPREDUCE_CONFIG_MAPS";
     /// Where spills go: an emptyDir.
     pub const SCRATCH: &str = "MAPREDUCE_SCRATCH";
 }

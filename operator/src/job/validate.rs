@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
-use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobSpec, Phases};
+use mapreduce_api::v1alpha1::{Function, MapReduceJob, MapReduceJobSpec, Phases};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::build::from_cluster::FromCluster;
 use super::build::labels;
 use super::build::names::Child;
 use super::steps::{self, At};
@@ -54,6 +55,8 @@ pub struct PhasePods {
     pub service_account: Option<String>,
     /// Most at once.
     pub parallelism: Option<i32>,
+    /// What its functions take from the cluster.
+    pub from_cluster: FromCluster,
 }
 
 /// What is wrong with a job that the CRD's schema let in.
@@ -108,12 +111,19 @@ impl ValidatedJob {
 
 /// The map pods of a step, and its reduce pods.
 fn pods_of(step: At<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
-    let (Phases { map, reduce, .. }, path) = (step.phases(), step.path());
+    let (Phases { map, combine, reduce, .. }, path) = (step.phases(), step.path());
     let template = |phase: &str, value: &Option<Value>| {
         parse(&format!("{path}.{phase}.template"), "PodTemplateSpec", value.as_ref())
     };
     let resources = |phase: &str, value: &Option<Value>| {
         parse(&format!("{path}.{phase}.resources"), "ResourceRequirements", value.as_ref())
+    };
+    // A phase's function, and the combine function, which runs in both phases.
+    let taken = |phase: &str, function: Option<&Function>| {
+        let mut taken = FromCluster::default();
+        taken.add(&format!("{path}.{phase}.function"), function)?;
+        taken.add(&format!("{path}.combine.function"), combine.map(|combine| &combine.function))?;
+        Ok(taken)
     };
     let map = PhasePods {
         template: template("map", &map.template)?,
@@ -121,6 +131,7 @@ fn pods_of(step: At<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
         image: map.image.clone(),
         service_account: map.service_account_name.clone(),
         parallelism: map.parallelism,
+        from_cluster: taken("map", map.function.as_ref())?,
     };
     let reduce = match reduce {
         None => PhasePods::default(),
@@ -130,6 +141,7 @@ fn pods_of(step: At<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
             image: reduce.image.clone(),
             service_account: reduce.service_account_name.clone(),
             parallelism: reduce.parallelism,
+            from_cluster: taken("reduce", reduce.function.as_ref())?,
         },
     };
     Ok((map, reduce))
@@ -149,7 +161,8 @@ fn owner(job: &MapReduceJob) -> OwnerReference {
     }
 }
 
-fn parse<T>(field: &str, kind: &'static str, value: Option<&Value>) -> Result<Option<T>, Invalid>
+/// Reads an open part as what it has to be.
+pub(super) fn parse<T>(field: &str, kind: &'static str, value: Option<&Value>) -> Result<Option<T>, Invalid>
 where
     T: DeserializeOwned + Serialize,
 {
@@ -221,6 +234,21 @@ mod tests {
         job.spec.steps = serde_json::from_value(steps).unwrap();
         let error = validate(&job).unwrap_err().to_string();
         assert!(error.starts_with("spec.steps[1].map.template is no PodTemplateSpec: "), "{error}");
+    }
+
+    #[test]
+    fn a_value_from_nowhere_is_refused_by_its_field() {
+        for (from, says) in [
+            (json!({"secretKeyRef": {"name": "s", "kee": "k"}}), "unknown field secretKeyRef.kee"),
+            (json!({"secretRef": {"name": "s"}}), "unknown field secretRef"),
+            (json!({}), "one source"),
+        ] {
+            let env = json!([{"name": "A", "valueFrom": from}]);
+            let job = job(&json!({"function": {"command": {"shell": "cat", "env": env}}}));
+            let error = validate(&job).unwrap_err().to_string();
+            assert!(error.starts_with("spec.map.function is no list of variables: "), "{error}");
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

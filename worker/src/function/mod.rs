@@ -11,6 +11,7 @@ pub mod kind;
 pub mod number;
 mod process;
 pub mod script;
+mod stored;
 
 use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec};
 

@@ -1,6 +1,7 @@
 //! Children made from a validated job. Pure; what could be wrong with a job was found by `validate`.
 
 pub mod config_map;
+pub mod from_cluster;
 pub mod jobs;
 pub mod labels;
 pub mod names;

@@ -12,6 +12,7 @@ use kube::api::ObjectMeta;
 use mapreduce_api::wire::env;
 
 use super::config_map::KEY;
+use super::from_cluster::FromCluster;
 use super::names::Child;
 use super::{labels, names};
 use crate::context::PodDefaults;
@@ -52,6 +53,9 @@ pub fn pod_template(job: &ValidatedJob, child: Child, defaults: &PodDefaults) ->
     let mut template = PodTemplateSpec { metadata: None, spec: Some(base(phase, defaults)) };
     template.merge_from(users);
     template.merge_from(required(job, child, phase, &parts, defaults));
+    if let Some(pod) = &mut template.spec {
+        FromCluster::all(phases(job, child).map(|phase| &phase.from_cluster)).put_into(pod, WORKER);
+    }
     if let Some(labels) = template.metadata.as_mut().and_then(|m| m.labels.as_mut()) {
         labels.remove(labels::QUEUE);
         labels.remove(labels::QUEUE_PRIORITY);
@@ -60,6 +64,17 @@ pub fn pod_template(job: &ValidatedJob, child: Child, defaults: &PodDefaults) ->
     let containers = template.spec.iter_mut().flat_map(|s| s.containers.iter_mut());
     containers.filter(|c| c.name == WORKER).for_each(|c| c.resources = Some(parts.resources.clone()));
     template
+}
+
+/// The phases whose functions a pod runs. A plan without input runs those of reduce too.
+fn phases(job: &ValidatedJob, child: Child) -> impl Iterator<Item = &PhasePods> {
+    let (map, reduce) = match child {
+        Child::Plan => (true, true),
+        Child::Map => (true, false),
+        Child::Reduce => (false, true),
+        Child::Cleanup => (false, false),
+    };
+    map.then_some(&job.map).into_iter().chain(reduce.then_some(&job.reduce))
 }
 
 /// What the user's template may have instead.

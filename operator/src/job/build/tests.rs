@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mapreduce_api::v1alpha1::MapReduceJob;
+use mapreduce_api::v1alpha1::{MapReduceJob, Variable};
 use serde_json::{Value, json};
 
 use super::config_map::config_map;
@@ -214,6 +214,43 @@ fn plan_and_cleanup_have_the_settings_of_map_and_reduce_its_own() {
             (&pods["serviceAccountName"], &worker["args"][0]),
             (&json!(account), &json!(child.word()))
         );
+    }
+}
+
+#[test]
+fn a_pod_has_what_its_functions_take_from_the_cluster_and_no_more() {
+    let from = |key: &str| json!({"secretKeyRef": {"name": "s", "key": key}});
+    let command = |key: &str| json!({"command": {"shell": "cat", "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": from(key)}]}});
+    let reference = json!({"configMapKeyRef": {"name": "scripts", "key": "sum.py"}});
+    let spec = json!({
+        "map": {"function": command("map")},
+        "combine": {"function": {"script": {"language": "python", "sourceFrom": reference}}},
+        "reduce": {"function": command("reduce")},
+    });
+    for (child, keys, mounted) in [
+        (Child::Plan, vec!["map", "reduce"], true),
+        (Child::Map, vec!["map"], true),
+        (Child::Reduce, vec!["reduce"], true),
+        (Child::Cleanup, vec![], false),
+    ] {
+        let (pods, worker) = pods(&spec, child);
+        let variables = worker["env"].as_array().unwrap();
+        for key in ["map", "reduce"] {
+            let name = Variable::pod_name(&from(key));
+            let found = variables.iter().find(|v| v["name"] == name.as_str()).map(|v| &v["valueFrom"]);
+            assert_eq!(found, keys.contains(&key).then_some(&from(key)), "{key} in {child:?}");
+        }
+        assert!(variables.iter().all(|v| v["name"] != "A" && v["name"] != "B"), "they are the command's");
+        let volume =
+            pods["volumes"].as_array().unwrap().iter().find(|v| v["name"] == "mapreduce-scripts").cloned();
+        let expected = json!({"name": "mapreduce-scripts", "projected": {"sources": [{"configMap": {
+            "name": "scripts", "items": [{"key": "sum.py", "path": "scripts/sum.py"}], "optional": true,
+        }}]}});
+        assert_eq!(volume, mounted.then_some(expected), "{child:?}");
+        let folder = variables.iter().find(|v| v["name"] == "MAPREDUCE_CONFIG_MAPS").map(|v| &v["value"]);
+        let mounts = worker["volumeMounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|m| m["name"] == "mapreduce-scripts").map(|m| &m["mountPath"]);
+        assert_eq!((folder.is_some(), folder), (mounted, mount));
     }
 }
 

@@ -16,9 +16,10 @@ mod map;
 mod reduce;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 
-use mapreduce_api::v1alpha1::Command;
+use mapreduce_api::v1alpha1::{Command, Variable, VariableValue};
 
 use self::map::CommandMapper;
 use self::reduce::CommandReducer;
@@ -39,7 +40,7 @@ struct Checked {
     argv: Vec<String>,
     /// What messages show of it.
     shown: String,
-    env: Vec<(String, String)>,
+    env: Vec<Variable>,
     files: BTreeMap<String, String>,
 }
 
@@ -62,7 +63,11 @@ impl CommandFunction {
             _ => return Err(Error::usage("a command is exactly one of: argv, shell")),
         };
         let env = command.variables().map_err(|why| Error::usage(format!("command.env: {why}")))?;
-        let texts = argv.iter().chain(env.iter().map(|(_, value)| value));
+        let values = env.iter().filter_map(|variable| match &variable.value {
+            VariableValue::Text(text) => Some(text),
+            VariableValue::From(_) => None,
+        });
+        let texts = argv.iter().chain(values);
         if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
             return Err(Error::usage(format!("command: `{}` holds a NUL", text.escape_debug())));
         }
@@ -86,10 +91,20 @@ impl CommandFunction {
 
     fn start(&self, context: &TaskContext, input: Option<&Split>) -> Result<Process> {
         let Checked { role, argv, shown, env, files } = &*self.0;
+        let env: Vec<_> =
+            env.iter().filter_map(|variable| Some((variable.name.clone(), value(variable)?))).collect();
         Process::start(
-            &Program { name: format!("the {role} command `{shown}`"), argv, env, files },
+            &Program { name: format!("the {role} command `{shown}`"), argv, env: &env, files },
             context,
             input,
         )
+    }
+}
+
+/// The value of a variable; none where an optional source has none.
+fn value(variable: &Variable) -> Option<OsString> {
+    match &variable.value {
+        VariableValue::Text(text) => Some(text.into()),
+        VariableValue::From(from) => std::env::var_os(Variable::pod_name(from)),
     }
 }

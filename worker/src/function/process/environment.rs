@@ -19,7 +19,7 @@ pub(super) fn environment(
     context: &TaskContext,
     input: Option<&Split>,
     folder: &Path,
-    manifest: &[(String, String)],
+    manifest: &[(String, OsString)],
 ) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(OsString, OsString)> = vec![("PATH".into(), PATH.into())];
     variables.extend(PASSED.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))));
@@ -37,6 +37,6 @@ pub(super) fn environment(
         set("mapreduce_map_input_start", split.start.to_string());
         set("mapreduce_map_input_length", split.bytes().to_string());
     }
-    variables.extend(manifest.iter().map(|(name, value)| (name.into(), value.into())));
+    variables.extend(manifest.iter().map(|(name, value)| (name.into(), value.clone())));
     variables
 }

@@ -19,6 +19,7 @@ mod folder;
 mod stderr;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -55,7 +56,7 @@ pub(super) struct Program<'a> {
     /// The program and its arguments.
     pub(super) argv: &'a [String],
     /// Variables of the manifest.
-    pub(super) env: &'a [(String, String)],
+    pub(super) env: &'a [(String, OsString)],
     /// Files of its working folder.
     pub(super) files: &'a BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! `script`: a function in the manifest itself, or at a URL.
+//! `script`: a function in the manifest itself, at a URL, or in a ConfigMap.
 //!
 //! JavaScript runs in the task's own thread, in an engine that is part of the worker. Python runs in
 //! a process beside it, which the image brings.
@@ -14,9 +14,9 @@ use self::javascript::{JavaScriptMapper, JavaScriptReducer};
 use self::python::{PythonMapper, PythonReducer};
 use super::context::TaskContext;
 use super::kind::Role;
+use super::stored::Stored;
 use super::{Mapper, Reducer};
 use crate::error::{Error, Result};
-use crate::storage::Stores;
 
 /// A checked script.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ struct Checked {
 enum Source {
     Text(String),
     /// Read once, when the first task needs it.
-    Url(String, OnceLock<String>),
+    Stored(Stored, OnceLock<String>),
 }
 
 impl ScriptFunction {
@@ -44,8 +44,8 @@ impl ScriptFunction {
         let (name, source) = match (&script.source, &script.source_from) {
             (Some(text), None) => (format!("<{role} script>"), Source::Text(text.clone())),
             (None, Some(from)) => {
-                Stores::parse(&from.url).map_err(|error| error.context_usage("script.sourceFrom.url"))?;
-                (from.url.clone(), Source::Url(from.url.clone(), OnceLock::new()))
+                let stored = Stored::new(from).map_err(|error| error.context_usage("script.sourceFrom"))?;
+                (stored.name(), Source::Stored(stored, OnceLock::new()))
             }
             _ => return Err(Error::usage("a script has exactly one of: source, sourceFrom")),
         };
@@ -74,13 +74,11 @@ impl ScriptFunction {
     fn source(&self, context: &TaskContext) -> Result<&str> {
         match &self.0.source {
             Source::Text(text) => Ok(text),
-            Source::Url(url, text) => {
+            Source::Stored(stored, text) => {
                 if text.get().is_none() {
-                    let place = context.stores.locate(url)?;
-                    let found = place.store.get(&place.key)?;
-                    let bytes = found.ok_or_else(|| Error::permanent(format!("there is no script {url}")))?;
+                    let bytes = stored.read("script", context)?;
                     let read = String::from_utf8(bytes)
-                        .map_err(|_| Error::permanent(format!("the script {url} is no UTF-8")))?;
+                        .map_err(|_| Error::permanent(format!("the script {} is no UTF-8", self.0.name)))?;
                     // Another task may have been faster, with the same text.
                     let _ = text.set(read);
                 }

@@ -59,7 +59,7 @@ impl Python {
         let source = function.source(context)?;
         let argv = ["python3", "-B", "-c", DRIVER].map(str::to_owned);
         // Sets are walked in the same order by every attempt, and texts are UTF-8 whatever the locale.
-        let env = [("PYTHONHASHSEED", "0"), ("PYTHONUTF8", "1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let env = [("PYTHONHASHSEED", "0"), ("PYTHONUTF8", "1")].map(|(k, v)| (k.to_owned(), v.into()));
         let program = Program { name: name.clone(), argv: &argv, env: &env, files: &BTreeMap::new() };
         let process = Process::start(&program, context, None)?;
         let counters = context.counters.clone();
