@@ -91,7 +91,11 @@ pub(crate) fn summary(done: &Success, job: &Job, took: Duration) -> String {
         line("step", format!("{}: {}", step.name, work.join("; ")));
     }
     if c.skipped_records > 0 {
-        line("skipped", many(c.skipped_records, "bad record"));
+        let place = job.output.join("_skipped/");
+        line(
+            "skipped",
+            format!("{} in {}", many(c.skipped_records, "bad record"), job.output.url(&place.key)),
+        );
     }
     if c.failed_tasks > 0 {
         line("failed", many(c.failed_tasks, "attempt"));

@@ -99,6 +99,8 @@ fn good() -> Vec<String> {
         ("  reduce:\n", "  reduce:\n    partitioner: {type: Range}\n"),
         ("  reduce:\n", "  reduce:\n    partitioner: {type: KeyFields, keyFields: {fields: '1,2'}}\n"),
         ("  output:", "  taskTimeoutSeconds: 1\n  output:"),
+        ("  output:", "  skipBadRecords: {}\n  output:"),
+        ("  output:", "  skipBadRecords: {max: 1000}\n  output:"),
         ("{builtin: {name: words}}", "{command: {argv: [cat, -n], env: {A: b}, files: {a: b}}}"),
         ("{builtin: {name: words}}", "{script: {language: python, source: 'x = 1'}}"),
         ("{builtin: {name: words}}", "{script: {language: javascript, source: 'let a = 1'}}"),

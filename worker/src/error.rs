@@ -15,6 +15,8 @@ pub struct Error {
     record: Option<RecordRef>,
     task: Option<String>,
     kind: Kind,
+    /// Whether a record is at fault, so that the job can go on without it.
+    bad_record: bool,
 }
 
 /// What an error means for the attempts to come.
@@ -67,6 +69,7 @@ impl Error {
         let reason = reason.into();
         Self {
             record: Some(RecordRef { url: url.to_owned(), offset }),
+            bad_record: true,
             ..Self::permanent(format!("bad record in {url} at byte {offset}: {reason}"))
         }
     }
@@ -97,8 +100,7 @@ impl Error {
     #[must_use]
     pub fn at(mut self, url: &str, offset: u64) -> Self {
         self.message = format!("bad record in {url} at byte {offset}: {}", self.message);
-        self.record = Some(RecordRef { url: url.to_owned(), offset });
-        self
+        self.about(url, offset).of_record()
     }
 
     /// Corrects where a record of an object is, whose offset was counted from `base`.
@@ -122,6 +124,18 @@ impl Error {
     pub fn about(mut self, url: &str, offset: u64) -> Self {
         self.record = Some(RecordRef { url: url.to_owned(), offset });
         self
+    }
+
+    /// Says that a record is at fault: a job may go on without it.
+    #[must_use]
+    pub fn of_record(mut self) -> Self {
+        self.bad_record = true;
+        self
+    }
+
+    /// Whether a record is at fault.
+    pub fn is_bad_record(&self) -> bool {
+        self.bad_record
     }
 
     /// Says which task failed, where that isn't said yet.

@@ -133,7 +133,10 @@ fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: Cancellation
         Error::permanent(format!("can't read {}: operator and worker must be of one release", file.display()))
             .because(e)
     })?;
-    Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)
+    let mut job = Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?;
+    let failed_before = std::env::var(env::FAILED_BEFORE).ok();
+    job.failed_before = failed_before.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(job)
 }
 
 /// A pod that is drained gets SIGTERM: what it has written is removed before it ends.

@@ -10,7 +10,7 @@
 use std::process::Command;
 
 use mapreduce_api::v1alpha1::Variable;
-use mapreduce_api::wire::Termination;
+use mapreduce_api::wire::{JobSummary, Termination};
 use serde_json::{Value, json};
 
 mod common;
@@ -42,6 +42,18 @@ fn place(map: &Value, reduce: &Value) -> Place {
     place
 }
 
+/// Runs plan, map and reduce; what the last of them says.
+fn finished(place: &Place, variables: &[(&str, &str)]) -> JobSummary {
+    for phase in ["plan", "map", "reduce"] {
+        let (code, said) = pod(place, &[phase], variables);
+        assert_eq!(code, 0, "{phase}: {said:?}");
+        if let Termination::Finished(summary) = said {
+            return *summary;
+        }
+    }
+    panic!("nobody has finished the job");
+}
+
 fn script(key: &str) -> Value {
     json!({"script": {"language": "javascript", "sourceFrom": {"configMapKeyRef": {"name": "scripts", "key": key}}}})
 }
@@ -60,10 +72,7 @@ fn functions_have_what_the_operator_has_brought_for_them() {
     let folder = place.path("maps").display().to_string();
     let name = Variable::pod_name(&from);
     let variables = [("MAPREDUCE_CONFIG_MAPS", folder.as_str()), (name.as_str(), "s3cret")];
-    for phase in ["plan", "map", "reduce"] {
-        let (code, said) = pod(&place, &[phase], &variables);
-        assert_eq!(code, 0, "{phase}: {said:?}");
-    }
+    finished(&place, &variables);
     assert_eq!(place.output_text(), "x\t1 s3cret unset\nx\t1 s3cret unset\ny\t1 s3cret unset\n");
 }
 
@@ -78,4 +87,13 @@ fn a_script_that_no_config_map_has_fails_the_job_at_once() {
     let Termination::Failed(report) = said else { panic!("{said:?}") };
     assert_eq!((code, report.permanent), (3, true));
     assert!(report.message.contains("no ConfigMap scripts with the key gone.js"), "{report:?}");
+}
+
+#[test]
+fn attempts_that_failed_before_are_counted() {
+    let place = place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}));
+    let summary = finished(&place, &[("MAPREDUCE_FAILED_BEFORE", "2")]);
+    assert_eq!(summary.counters.failed_tasks, 4, "two of the map task, two of the reduce task");
+    let success: Value = serde_json::from_slice(&place.read("out/_SUCCESS")).unwrap();
+    assert_eq!(success["counters"]["failedTasks"], 4);
 }

@@ -88,6 +88,10 @@ pub struct MapReduceJobSpec {
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 100)))]
     pub retries: i32,
 
+    /// Bad records that are left out.
+    #[serde(default, skip_serializing_if = "SkipBadRecords::is_default")]
+    pub skip_bad_records: SkipBadRecords,
+
     /// An attempt at a task fails when its command or script neither reads nor writes for this long.
     #[serde(default = "default_task_timeout_seconds")]
     #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
@@ -131,10 +135,33 @@ fn default_task_timeout_seconds() -> i64 {
 }
 
 impl MapReduceJobSpec {
+    /// Whether bad records are left out.
+    pub fn skips(&self) -> bool {
+        self.skip_bad_records.max > 0
+    }
+
     /// Whether the job, or its last step, has no reduce phase: a part per map task, in the order the map
     /// emitted.
     pub fn is_map_only(&self) -> bool {
         self.phases(usize::MAX).is_map_only()
+    }
+}
+
+/// Bad records that are left out, and written to `_skipped/` under the output with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SkipBadRecords {
+    /// How many may be left out of the whole job; with one more the job fails. With 0 the first fails it.
+    #[serde(default)]
+    #[cfg_attr(feature = "crd", schemars(with = "i64", range(min = 0)))]
+    pub max: u64,
+}
+
+impl SkipBadRecords {
+    /// Whether nothing is said of it.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

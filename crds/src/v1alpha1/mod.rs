@@ -30,7 +30,7 @@ pub use input::{
 };
 #[cfg(feature = "crd")]
 pub use job::MapReduceJob;
-pub use job::{Cleanup, MapReduceJobSpec};
+pub use job::{Cleanup, MapReduceJobSpec, SkipBadRecords};
 pub use output::{IfExists, Output, OutputCompression, OutputFormat, OutputFormatType};
 pub use phase::{
     Combine, KeyFieldsPartitioner, KeySort, LocalObject, Map, Partitioner, PartitionerType, Reduce, SortBy,

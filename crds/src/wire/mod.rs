@@ -32,6 +32,8 @@ pub struct JobFile {
 pub mod env {
     /// The pod's UID: the attempt's id.
     pub const ATTEMPT: &str = "MAPREDUCE_ATTEMPT";
+    /// Attempts at the pod's task that have failed before, which Kubernetes counts.
+    pub const FAILED_BEFORE: &str = "MAPREDUCE_FAILED_BEFORE";
     /// The number of the task, which Kubernetes sets in pods of an Indexed Job.
     pub const INDEX: &str = "JOB_COMPLETION_INDEX";
     /// `limits.memory` of the container in bytes; set only where the container has such a limit.

@@ -8,10 +8,12 @@ use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::wire::Counters;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::shuffle::gain::Gain;
 use crate::shuffle::space::Space;
 use crate::storage::Stores;
+use crate::task::skipped::Skipping;
 
 /// An attempt at a task, as its functions see it.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct TaskContext {
     pub scratch: PathBuf,
     /// The stores that the job reaches.
     pub stores: Arc<Stores>,
+    /// Takes bad records, where they are left out.
+    pub skipping: Option<Skipping>,
     /// The user's counters.
     pub counters: UserCounters,
     /// Whether adding up has paid so far.
@@ -45,15 +49,25 @@ pub struct TaskContext {
 impl TaskContext {
     /// The context of an attempt at a task of a job.
     pub fn new(job: &Job, task: TaskId, partition: u32, attempt: &AttemptId, space: &Space) -> Self {
-        Self::of(job, task, partition, attempt.clone(), space.folder())
+        let skipping = job.skipping(task, attempt);
+        Self::of(job, task, partition, attempt.clone(), space.folder(), skipping)
     }
 
     /// The context of a look at what the map function emits.
     pub fn for_sample(job: &Job) -> Self {
-        Self::of(job, TaskId::map(0), 0, AttemptId::new("sample"), std::env::temp_dir())
+        // A sample need not be complete: whatever is bad is the map task's to tell.
+        let skipping = job.file.spec.skips().then(Skipping::in_silence);
+        Self::of(job, TaskId::map(0), 0, AttemptId::new("sample"), std::env::temp_dir(), skipping)
     }
 
-    fn of(job: &Job, task: TaskId, partition: u32, attempt: AttemptId, scratch: PathBuf) -> Self {
+    fn of(
+        job: &Job,
+        task: TaskId,
+        partition: u32,
+        attempt: AttemptId,
+        scratch: PathBuf,
+        skipping: Option<Skipping>,
+    ) -> Self {
         Self {
             job_id: job.file.id.to_string(),
             job_name: job.file.name.clone(),
@@ -65,6 +79,7 @@ impl TaskContext {
             timeout: Duration::from_secs(job.file.spec.task_timeout_seconds.max(1).unsigned_abs()),
             scratch,
             stores: Arc::clone(&job.stores),
+            skipping,
             counters: UserCounters::default(),
             gain: Arc::clone(&job.gain),
         }
@@ -95,8 +110,38 @@ impl TaskContext {
             timeout: Duration::from_mins(1),
             scratch: folder,
             stores: Arc::new(stores),
+            skipping: None,
             counters: UserCounters::default(),
             gain: Arc::default(),
+        }
+    }
+}
+
+/// The user's counters that a job may have, as with Hadoop: what is counted by key is data.
+const MOST_USER_COUNTERS: usize = 120;
+/// Bytes of a group's and a counter's name together.
+const MOST_NAME_BYTES: usize = 256;
+
+fn number_of_user_counters(counters: &Counters) -> usize {
+    counters.user.values().map(std::collections::BTreeMap::len).sum()
+}
+
+/// An error when there are too many of the user's counters, or a name of one is too long.
+pub(crate) fn check_user_counters(counters: &Counters) -> Result<()> {
+    if number_of_user_counters(counters) > MOST_USER_COUNTERS {
+        return Err(Error::permanent(format!(
+            "there are more than {MOST_USER_COUNTERS} counters of the functions' own"
+        ))
+        .because("what is counted by key is data: emit it, and sum it in reduce"));
+    }
+    let names = counters.user.iter().flat_map(|(group, names)| names.keys().map(move |name| (group, name)));
+    match names.into_iter().find(|(group, name)| group.len() + name.len() > MOST_NAME_BYTES) {
+        None => Ok(()),
+        Some((group, name)) => {
+            let shown: String = format!("{group},{name}").chars().take(64).collect();
+            Err(Error::permanent(format!(
+                "the name of the counter `{shown}…` is longer than {MOST_NAME_BYTES} bytes"
+            )))
         }
     }
 }
@@ -106,13 +151,19 @@ impl TaskContext {
 pub struct UserCounters(Arc<Mutex<Counters>>);
 
 impl UserCounters {
-    /// Adds to a counter.
+    /// Adds to a counter, unless it is one too many: [`Self::move_to`] says so.
     pub fn count(&self, group: &str, name: &str, n: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).count(group, name, n);
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One more than there may be is an error, and more need not be kept.
+        let known = counters.user.get(group).is_some_and(|names| names.contains_key(name));
+        if known || number_of_user_counters(&counters) <= MOST_USER_COUNTERS {
+            counters.count(group, name, n);
+        }
     }
 
     /// Moves what was counted to the attempt's counters.
-    pub fn move_to(&self, counters: &mut Counters) {
+    pub fn move_to(&self, counters: &mut Counters) -> Result<()> {
         counters.add(&std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)));
+        check_user_counters(counters)
     }
 }

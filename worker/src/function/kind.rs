@@ -4,6 +4,7 @@ use std::fmt;
 
 use mapreduce_api::v1alpha1::Function;
 
+use super::careful::Careful;
 use super::command::CommandFunction;
 use super::context::TaskContext;
 use super::script::ScriptFunction;
@@ -63,6 +64,11 @@ impl MapFunction {
         }
     }
 
+    /// Whether it is one of ours.
+    pub fn is_builtin(&self) -> bool {
+        matches!(self, Self::Builtin(_))
+    }
+
     /// One for an attempt at a task.
     pub fn make(&self, context: &TaskContext) -> Box<dyn Mapper> {
         match self {
@@ -113,20 +119,22 @@ impl ReduceFunction {
 
     /// One for an attempt at a task.
     pub fn make(&self, context: &TaskContext) -> Box<dyn Reducer> {
-        match self {
+        let made = match self {
             Self::Builtin(function) => function.make(),
             Self::Command(function) => function.reducer(context),
             Self::Script(function) => function.reducer(context),
-        }
+        };
+        Careful::wrap(made, context.skipping.as_ref())
     }
 
     /// One for a combiner: its results are values again.
     pub fn combiner(&self, context: &TaskContext) -> Box<dyn Reducer> {
-        match self {
+        let made = match self {
             Self::Builtin(function) => function.combiner(),
             Self::Command(function) => function.reducer(context),
             Self::Script(function) => function.reducer(context),
-        }
+        };
+        Careful::wrap(made, context.skipping.as_ref())
     }
 }
 

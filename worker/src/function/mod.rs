@@ -5,6 +5,7 @@
 //! applied any number of times to parts of a group.
 
 pub mod builtin;
+mod careful;
 pub mod command;
 pub mod context;
 pub mod kind;
@@ -15,6 +16,7 @@ mod stored;
 
 use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec};
 
+pub use self::careful::map_careful;
 pub use self::context::TaskContext;
 pub use self::kind::{MapFunction, ReduceFunction, Role};
 use crate::error::{Error, Result};
@@ -54,6 +56,11 @@ pub trait Mapper: Send {
     /// may look at the chunk's bytes instead.
     fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
         chunk.each(|record| self.map(&record, out).map_err(|error| at_record(error, chunk, record.offset)))
+    }
+
+    /// Whether what it complains of is always the record at hand.
+    fn complains_at_once(&self) -> bool {
+        true
     }
 
     /// Ends the task: what is still to be emitted.

@@ -213,6 +213,12 @@ impl CsvReader {
             Ok(key) => (key, None),
             Err(reason) => {
                 self.rows.text.truncate(start);
+                // The fields one behind the other: the row's own text is not kept.
+                for i in 0..count {
+                    let from = if i == 0 { 0 } else { self.ends[i - 1] };
+                    self.rows.text.extend_from_slice(if i == 0 { b"" } else { b"," });
+                    self.rows.text.extend_from_slice(&self.fields[from..self.ends[i]]);
+                }
                 (None, Some(reason.into()))
             }
         };

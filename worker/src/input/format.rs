@@ -1,5 +1,6 @@
 //! What a record of the input is, and the records of a chunk.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::{Input, InputFormatType};
@@ -197,10 +198,31 @@ impl Format {
         }
     }
 
+    /// A record's bytes as they are in the input: what key and value were made of.
+    pub fn whole<'r>(&self, key: Key<'_>, value: &'r [u8]) -> Cow<'r, [u8]> {
+        match (&self.record, key) {
+            (RecordKind::KeyValue { separator }, Key::Bytes(key)) => {
+                Cow::Owned([key, separator, value].concat())
+            }
+            (RecordKind::Pair(_), Key::Bytes(key)) => Cow::Owned([key, b"\t", value].concat()),
+            (RecordKind::FixedLength { .. }, Key::Bytes(key)) => Cow::Owned([key, value].concat()),
+            _ => Cow::Borrowed(value),
+        }
+    }
+
     /// Whether a record is its line whole, ended by a newline.
     pub fn is_plain_lines(&self) -> bool {
         matches!(self.record, RecordKind::Line { crlf: true })
     }
+}
+
+/// A record that can't be given to a function.
+#[derive(Debug)]
+pub struct BadRecord<'a> {
+    /// Why not.
+    pub error: Box<Error>,
+    /// Its bytes.
+    pub text: &'a [u8],
 }
 
 impl<'a> Chunk<'a> {
@@ -209,17 +231,33 @@ impl<'a> Chunk<'a> {
         Self { lines, rows: &[], format, url }
     }
 
-    /// Calls `f` with each record; says how many there were.
+    /// Calls `f` with each record; says how many there were. A bad record is an error.
     #[inline]
     pub fn each(&self, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
+        self.each_or_bad(|found| match found {
+            Ok(record) => f(record),
+            Err(bad) => Err(*bad.error),
+        })
+    }
+
+    /// Calls `f` with each record, be it good or bad; says how many there were.
+    #[inline]
+    pub fn each_or_bad(
+        &self,
+        mut f: impl FnMut(Result<Record<'_>, BadRecord<'_>>) -> Result<()>,
+    ) -> Result<u64> {
         match &self.format.record {
             RecordKind::Line { crlf } => {
                 let crlf = *crlf;
-                self.each_line(crlf, |offset, line| {
-                    f(Record { key: Key::Number(offset), value: line, offset })
+                self.each_line(crlf, |line| {
+                    f(line.map(|(offset, line)| Record { key: Key::Number(offset), value: line, offset }))
                 })
             }
-            RecordKind::KeyValue { separator } => self.each_line(true, |offset, line| {
+            RecordKind::KeyValue { separator } => self.each_line(true, |line| {
+                let (offset, line) = match line {
+                    Ok(line) => line,
+                    Err(bad) => return f(Err(bad)),
+                };
                 let at = match separator[..] {
                     [byte] => memchr::memchr(byte, line),
                     _ => memchr::memmem::find(line, separator),
@@ -228,14 +266,14 @@ impl<'a> Chunk<'a> {
                     Some(at) => (&line[..at], &line[at + separator.len()..]),
                     None => (line, &b""[..]),
                 };
-                f(Record { key: Key::Bytes(key), value, offset })
+                f(Ok(Record { key: Key::Bytes(key), value, offset }))
             }),
             RecordKind::FixedLength { record, key } => {
                 let records = self.lines.bytes.chunks_exact(*record);
                 let count = records.len() as u64;
                 for (offset, record) in (self.lines.offset..).step_by(*record).zip(records) {
                     let (key, value) = record.split_at(*key);
-                    f(Record { key: Key::Bytes(key), value, offset })?;
+                    f(Ok(Record { key: Key::Bytes(key), value, offset }))?;
                 }
                 Ok(count)
             }
@@ -243,7 +281,7 @@ impl<'a> Chunk<'a> {
             RecordKind::Csv { .. } | RecordKind::Parquet { .. } => self.each_row(f),
             RecordKind::WholeFile => {
                 let key = Key::Bytes(self.url.as_bytes());
-                f(Record { key, value: self.lines.bytes, offset: 0 })?;
+                f(Ok(Record { key, value: self.lines.bytes, offset: 0 }))?;
                 Ok(1)
             }
             RecordKind::Pair(_) => self.each_pair(f),
@@ -251,50 +289,70 @@ impl<'a> Chunk<'a> {
     }
 
     /// The lines that are no white space, as JSON texts.
-    fn each_json(&self, pointer: Option<&Path>, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
+    fn each_json(
+        &self,
+        pointer: Option<&Path>,
+        mut f: impl FnMut(Result<Record<'_>, BadRecord<'_>>) -> Result<()>,
+    ) -> Result<u64> {
         let mut count = 0;
-        self.each_line(true, |offset, line| {
+        self.each_line(true, |line| {
+            let (offset, line) = match line {
+                Ok(line) => line,
+                Err(bad) => return f(Err(bad)),
+            };
             if line.trim_ascii().is_empty() {
                 return Ok(());
             }
             count += 1;
-            let bad = |reason: String| Error::bad_record(reason, self.url, offset);
-            let text = std::str::from_utf8(line).map_err(|error| bad(error.to_string()))?;
+            let bad = |reason: String| BadRecord {
+                error: Error::bad_record(reason, self.url, offset).into(),
+                text: line,
+            };
+            let no_json = |error: serde_json::Error| bad(format!("no JSON: {error}"));
+            let text = match std::str::from_utf8(line) {
+                Ok(text) => text,
+                Err(error) => return f(Err(bad(error.to_string()))),
+            };
             let Some(pointer) = pointer else {
-                json::check(text).map_err(|error| bad(format!("no JSON: {error}")))?;
-                return f(Record { key: Key::Number(offset), value: line, offset });
+                let checked = json::check(text).map_err(no_json);
+                return f(checked.map(|()| Record { key: Key::Number(offset), value: line, offset }));
             };
             let key = json::find(text, [pointer])
                 .and_then(|[member]| member.map(json::plain).transpose())
-                .map_err(|error| bad(format!("no JSON: {error}")))?
-                .ok_or_else(|| bad(format!("the record has no `{pointer}`")))?;
-            f(Record { key: Key::Bytes(key.as_bytes()), value: line, offset })
+                .map_err(no_json)
+                .and_then(|key| key.ok_or_else(|| bad(format!("the record has no `{pointer}`"))));
+            match key {
+                Ok(key) => f(Ok(Record { key: Key::Bytes(key.as_bytes()), value: line, offset })),
+                Err(bad) => f(Err(bad)),
+            }
         })?;
         Ok(count)
     }
 
     #[inline]
-    fn each_pair(&self, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
+    fn each_pair(&self, mut f: impl FnMut(Result<Record<'_>, BadRecord<'_>>) -> Result<()>) -> Result<u64> {
         let Lines { bytes: block, offset, .. } = self.lines;
         let (mut at, mut count) = (0, 0);
         while at < block.len() {
             let span = record_at(block, at)?;
             let key = Key::Bytes(&block[span.key..span.value]);
-            f(Record { key, value: &block[span.value..span.end], offset })?;
+            f(Ok(Record { key, value: &block[span.value..span.end], offset }))?;
             at = span.end;
             count += 1;
         }
         Ok(count)
     }
 
-    fn each_row(&self, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
+    fn each_row(&self, mut f: impl FnMut(Result<Record<'_>, BadRecord<'_>>) -> Result<()>) -> Result<u64> {
         for row in self.rows {
-            if let Some(reason) = &row.bad {
-                return Err(Error::bad_record(&**reason, self.url, row.offset));
-            }
             let text = |(from, to): (usize, usize)| &self.lines.bytes[from..to];
+            if let Some(reason) = &row.bad {
+                let error = Error::bad_record(&**reason, self.url, row.offset);
+                f(Err(BadRecord { error: error.into(), text: text(row.value) }))?;
+                continue;
+            }
             let key = row.key.map_or(Key::Number(row.number), |key| Key::Bytes(text(key)));
-            f(Record { key, value: text(row.value), offset: row.offset })?;
+            f(Ok(Record { key, value: text(row.value), offset: row.offset }))?;
         }
         Ok(self.rows.len() as u64)
     }
@@ -302,17 +360,22 @@ impl<'a> Chunk<'a> {
     /// The lines with their offsets, without their delimiters and, with `crlf`, without a `\r`
     /// before one.
     #[inline]
-    fn each_line(&self, crlf: bool, mut f: impl FnMut(u64, &'a [u8]) -> Result<()>) -> Result<u64> {
+    fn each_line(
+        &self,
+        crlf: bool,
+        mut f: impl FnMut(Result<(u64, &'a [u8]), BadRecord<'a>>) -> Result<()>,
+    ) -> Result<u64> {
         let Lines { bytes, offset, .. } = self.lines;
         let delimiter = self.format.delimiter.bytes();
         let most = self.format.max_record_bytes;
         let (mut from, mut count) = (0, 0);
         let mut line = |from: usize, to: usize| {
-            if (to - from) as u64 > most {
-                return Err(too_long(self.url, offset + from as u64, most));
+            let (begin, text) = (offset + from as u64, &bytes[from..to]);
+            if text.len() as u64 > most {
+                return f(Err(BadRecord { error: too_long(self.url, begin, most).into(), text }));
             }
             count += 1;
-            f(offset + from as u64, &bytes[from..to])
+            f(Ok((begin, text)))
         };
         if let [byte] = *delimiter {
             for at in memchr::memchr_iter(byte, bytes) {

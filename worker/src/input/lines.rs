@@ -108,6 +108,13 @@ impl LineReader {
         Ok(reader)
     }
 
+    /// Goes behind a record that is too long, and gives what was read of it.
+    pub fn skip_long(&mut self) -> Result<Vec<u8>> {
+        let text = self.buffer[self.used..self.filled].to_vec();
+        self.skip_first()?;
+        Ok(text)
+    }
+
     /// The buffer, for the next split's reader.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buffer

@@ -101,6 +101,16 @@ impl<'f> Reader<'f> {
         Ok(lines.map(|lines| Chunk::new(lines, format, url)))
     }
 
+    /// Goes behind the record that [`Self::next_chunk`] could not give, and gives what was read of it. None
+    /// where it can't be known where the next one begins.
+    pub fn skip_long(&mut self) -> Result<Option<Vec<u8>>> {
+        match &mut self.framing {
+            Framing::Lines(reader) => reader.skip_long().map(Some),
+            Framing::Whole(reader) => Ok(Some(reader.skip_long())),
+            Framing::Fixed(_) | Framing::Csv(_) | Framing::Parquet(..) | Framing::Pairs(_) => Ok(None),
+        }
+    }
+
     /// The buffer, for the next split's reader.
     pub fn into_buffer(self) -> Vec<u8> {
         match self.framing {

@@ -24,6 +24,11 @@ impl WholeReader {
         self.buffer
     }
 
+    /// What was read of an object that is too long.
+    pub(super) fn skip_long(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// The content, once; none when it is empty.
     pub(super) fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
         let Some(content) = self.content.take() else { return Ok(None) };

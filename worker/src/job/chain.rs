@@ -25,6 +25,7 @@ use crate::input::format::Format;
 use crate::pairs::{PairsObject, PairsPlace};
 use crate::plan;
 use crate::task::commit;
+use crate::task::skipped::{self, SkippedRecords};
 
 /// What the steps that are complete have done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,12 @@ pub struct Done {
     /// Each of them, in a job with `spec.steps`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepCounters>,
+    /// The bad records that they have left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedRecords>,
+    /// The tasks that they had.
+    #[serde(default)]
+    pub tasks: u32,
 }
 
 impl Done {
@@ -87,6 +94,8 @@ impl Job {
             pairs: self.pairs.clone(),
             staging: self.staging.clone(),
             requests: Arc::clone(&self.requests),
+            skipped: Arc::clone(&self.skipped),
+            failed_before: self.failed_before,
             cancel: self.cancel.clone(),
             // What pays in one step need not in another.
             gain: Arc::default(),
@@ -179,11 +188,14 @@ pub fn ended(job: &Job, attempt: &AttemptId) -> Result<Ended> {
     let reduces = all(TaskKind::Reduce, summary.reduce_tasks)?;
     let mut counters = input_counters(job, summary);
     let mut objects = Vec::new();
+    let mut done = plan.before.clone();
     for commit in maps.into_iter().chain(reduces) {
         counters.add(&commit.counters);
         objects.extend(commit.pairs);
+        done.skipped.extend(commit.skipped);
     }
-    let mut done = plan.before;
     done.add(job, counters);
+    done.tasks += summary.map_tasks + summary.reduce_tasks;
+    skipped::check_budget(job.file.spec.skip_bad_records.max, &done.skipped)?;
     Ok(Ended { objects, done })
 }

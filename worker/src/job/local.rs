@@ -67,7 +67,10 @@ pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Succ
     let new = NewFolders::of(&[&job.output, &job.folder]);
     // A run's own error says more than one of cleaning up after it.
     let ran = if job.file.spec.shuffle.url.is_some() {
-        as_pods::run(job, resources, progress).inspect_err(|_| drop(pod::cleanup(job)))
+        as_pods::run(job, resources, progress).inspect_err(|_| {
+            job.skipped.clear();
+            drop(pod::cleanup(job));
+        })
     } else {
         here::run(job, resources, progress)
     };

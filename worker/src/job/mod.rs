@@ -11,6 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::v1alpha1::{MapReduceJobSpec, Phases};
 use mapreduce_api::wire::{Counters, JobFile};
 use tokio::runtime::Handle;
@@ -24,6 +25,7 @@ use crate::pairs::PairsPlace;
 use crate::shuffle::arrange::Arrangement;
 use crate::shuffle::gain::Gain;
 use crate::storage::{Location, Made, Requests, Stores};
+use crate::task::skipped::{self, Skipping};
 
 pub mod chain;
 mod folders;
@@ -67,6 +69,10 @@ pub struct Job {
     pub staging: Location,
     /// Requests to the store of intermediate data.
     pub requests: Arc<Requests>,
+    /// What its attempts have left out.
+    pub skipped: Arc<skipped::Attempts>,
+    /// Attempts at this pod's task that have failed before.
+    pub failed_before: u64,
     /// Asks all work to stop.
     pub cancel: CancellationToken,
     /// Whether adding up before the shuffle has paid so far.
@@ -123,6 +129,8 @@ impl Job {
             pairs,
             staging,
             requests,
+            skipped: Arc::default(),
+            failed_before: 0,
             cancel,
             gain: Arc::default(),
             steps,
@@ -136,6 +144,13 @@ impl Job {
         let Made { reads, writes } = self.requests.take();
         counters.shuffle_reads += reads;
         counters.shuffle_writes += writes;
+    }
+
+    /// Takes the bad records of an attempt, where they are left out.
+    pub fn skipping(&self, task: TaskId, attempt: &AttemptId) -> Option<Skipping> {
+        let places = skipped::Places { output: &self.output, staging: &self.staging, format: &self.format };
+        let most = self.file.spec.skip_bad_records.max;
+        self.file.spec.skips().then(|| self.skipped.of(task, attempt, most, &places))
     }
 
     /// An error once somebody has asked to stop.

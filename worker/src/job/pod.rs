@@ -27,7 +27,7 @@ use crate::shuffle::space::Space;
 use crate::storage::Created;
 use crate::task::commit::{self, Commit};
 use crate::task::finish::{self, Success};
-use crate::task::{map, reduce};
+use crate::task::{map, reduce, skipped};
 
 /// What the plan pod has to say.
 #[derive(Debug)]
@@ -87,6 +87,7 @@ fn nothing_to_read(
         let (written, counters) = reduce::run(job, task, attempt, partition, Vec::new(), fan_in, &space)?;
         let mut record = Commit::new(attempt);
         record.add(written, &counters);
+        let record = completed(job, task, record)?;
         if !job.is_last_step() {
             let created = commit::commit(job, task, &record)?;
             give_up_if_late(job, created, &record)?;
@@ -112,7 +113,8 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     }
     let plan = plan::load(job)?;
     if commit::look(job, task)?.is_none() {
-        let ran = run_map(job, &plan, task, attempt, resources);
+        let ran =
+            run_map(job, &plan, task, attempt, resources).and_then(|record| completed(job, task, record));
         commit_first(job, task, ran)?;
     }
     let summary = &plan.summary;
@@ -125,6 +127,8 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     if map_only {
         return finish_job(job, &plan, &[], commits).map(Some);
     }
+    let skipped = commits.iter().filter_map(|commit| commit.skipped.as_ref());
+    skipped::check_budget(job.file.spec.skip_bad_records.max, plan.before.skipped.iter().chain(skipped))?;
     let objects: Vec<ShuffleObject> =
         commits.into_iter().map(|commit| commit.shuffle.unwrap_or_default()).collect();
     let bytes = index::encode(&objects, summary.partitions)?;
@@ -140,6 +144,7 @@ fn run_map(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Commit> {
+    job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let splits = plan::load_task(job, plan, task.index)?;
     let space = space(resources);
     if job.file.spec.is_map_only() {
@@ -158,11 +163,19 @@ fn run_map(
     let name = format!("shuffle/{task}-{attempt}");
     let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement };
     let (object, combined) = object::write(&job.work, name, runs, &means, combiner)?;
-    context.counters.move_to(&mut counters);
+    context.counters.move_to(&mut counters)?;
     counters.combine_input_records += combined.input;
     counters.combine_output_records += combined.output;
     counters.shuffle_bytes = object.bytes();
     Ok(Commit { counters, shuffle: Some(object), ..Commit::new(attempt) })
+}
+
+/// The record of an attempt that has succeeded, with what is known now.
+fn completed(job: &Job, task: TaskId, mut record: Commit) -> Result<Commit> {
+    record.skipped = job.skipped.finish(task, &record.attempt)?;
+    record.counters.skipped_records = record.skipped.as_ref().map_or(0, |skipped| skipped.part.records);
+    record.counters.failed_tasks = job.failed_before;
+    Ok(record)
 }
 
 /// Commits what an attempt has done. That it has failed is no matter where another one has done it: the
@@ -188,8 +201,7 @@ fn give_up_if_late(job: &Job, created: Created, record: &Commit) -> Result<()> {
     }
     record.pairs.iter().try_for_each(|pairs| job.pairs.delete(&pairs.name))?;
     record
-        .parts
-        .iter()
+        .staged()
         .try_for_each(|part| job.output.store.abort(&job.output.join(&part.name).key, &part.staged))
 }
 
@@ -211,7 +223,8 @@ fn reduce_task(
     let plan = plan::load(job)?;
     let summary = &plan.summary;
     if commit::look(job, task)?.is_none() {
-        let ran = run_reduce(job, summary, task, attempt, resources);
+        let ran =
+            run_reduce(job, &plan, task, attempt, resources).and_then(|record| completed(job, task, record));
         commit_first(job, task, ran)?;
     }
     if !job.is_last_step() {
@@ -227,12 +240,13 @@ fn reduce_task(
 
 fn run_reduce(
     job: &Job,
-    summary: &PlanSummary,
+    plan: &Plan,
     task: TaskId,
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Commit> {
-    let shuffle = index::read(&job.work, task.index, summary.reduce_tasks)?;
+    job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
+    let shuffle = index::read(&job.work, task.index, plan.summary.reduce_tasks)?;
     let space = space(resources);
     let fan_in = FanIn::of(resources.memory / 2);
     let mut record = Commit::new(attempt);
@@ -277,9 +291,11 @@ fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Res
     let mut counters = chain::input_counters(job, &plan.summary);
     maps.iter().chain(&last).for_each(|commit| counters.add(&commit.counters));
     job.count_requests(&mut counters);
+    let skipped: Vec<_> = maps.iter().chain(&last).filter_map(|commit| commit.skipped.clone()).collect();
     let mut parts: Vec<_> = last.into_iter().flat_map(|commit| commit.parts).collect();
     parts.sort_by(|a, b| a.name.cmp(&b.name));
     let mut done: Done = plan.before.clone();
+    done.skipped.extend(skipped);
     done.add(job, counters);
     finish::finish(job, &done, &parts)
 }

@@ -136,6 +136,7 @@ fn is_embedded(value: &str) -> bool {
 fn unwritable(why: &str, key: &[u8], value: &[u8]) -> Error {
     let show = |text: &[u8]| text[..text.len().min(64)].escape_ascii().to_string();
     Error::permanent(format!("bad record: the pair `{}` → `{}` {why}", show(key), show(value)))
+        .of_record()
         .because("choose another output.format, as JsonLines, or another separator")
 }
 

@@ -15,6 +15,7 @@ use self::parquet::ParquetWriter;
 use crate::error::Result;
 use crate::function::Emit;
 use crate::storage::{Location, Staged, StagedWriter};
+use crate::task::skipped::Skipping;
 
 /// A part that is written but not visible: what a task's commit record says of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,8 @@ pub struct PartWriter {
     body: Body,
     name: String,
     records: u64,
+    /// Takes pairs that can't be written, where they are left out.
+    skipping: Option<Skipping>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "one for each part, and no way round for each pair")]
@@ -89,7 +92,14 @@ impl PartWriter {
             buffer.extend_from_slice(format.header());
             Body::Pairs { format, buffer, out }
         };
-        Ok(Self { body, name, records: 0 })
+        Ok(Self { body, name, records: 0, skipping: None })
+    }
+
+    /// Pairs that can't be written in the output's format are left out.
+    #[must_use]
+    pub fn leaving_out(mut self, skipping: Option<Skipping>) -> Self {
+        self.skipping = skipping;
+        self
     }
 
     /// Ends the part.
@@ -109,17 +119,24 @@ impl PartWriter {
 impl Emit for PartWriter {
     #[inline]
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.records += 1;
-        match &mut self.body {
+        let written = match &mut self.body {
             Body::Pairs { format, buffer, out } => {
-                format.write(key, value, buffer)?;
+                let written = format.write(key, value, buffer);
                 if buffer.len() >= BUFFER_BYTES {
                     out.write_all(buffer)?;
                     buffer.clear();
                 }
-                Ok(())
+                written
             }
             Body::Parquet(rows) => rows.write(key, value),
+        };
+        match (written, &self.skipping) {
+            (Ok(()), _) => {
+                self.records += 1;
+                Ok(())
+            }
+            (Err(error), Some(skipping)) if error.is_bad_record() => skipping.leave_out(&error, value),
+            (Err(error), _) => Err(error),
         }
     }
 }

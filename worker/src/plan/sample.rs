@@ -6,7 +6,7 @@
 use super::MapTask;
 use super::splits::{Cuts, cuts as cuts_of};
 use crate::error::Result;
-use crate::function::TaskContext;
+use crate::function::{TaskContext, map_careful};
 use crate::input::reader::Reader;
 use crate::input::source::Split;
 use crate::job::Job;
@@ -66,11 +66,19 @@ fn keys(job: &Job, piece: &Split) -> Result<Vec<Vec<u8>>> {
     let mut reader =
         Reader::open(piece, &job.format, job.file.spec.input.compression, &job.stores, Vec::new())?;
     let mut out = Collector::for_sample(&job.arrangement);
-    if let Some(chunk) = reader.next_chunk()? {
+    let chunk = match reader.next_chunk() {
+        // The map task's to tell.
+        Err(error) if error.is_bad_record() && job.file.spec.skips() => None,
+        read => read?,
+    };
+    if let Some(chunk) = chunk {
         let context = TaskContext::for_sample(job);
         let mut function = job.functions.map.make(&context);
         function.begin(piece, &mut out)?;
-        function.map_chunk(&chunk, &mut out)?;
+        match &context.skipping {
+            None => function.map_chunk(&chunk, &mut out)?,
+            Some(skipping) => map_careful(&mut *function, &chunk, skipping, &mut out)?,
+        };
         function.finish(&mut out)?;
     }
     out.into_sample(KEYS)

@@ -148,6 +148,9 @@ pub(super) fn cuts(job: &Job, place: &Location, entry: &Entry) -> Result<Cuts> {
         Some(_) if job.format.is_keyed_by_offset() && job.functions.map.takes_keys() => {
             nowhere(&why(" and the map function takes its offsets, which show only from its beginning"))
         }
+        Some(_) if job.file.spec.skips() => {
+            nowhere(&why(" and skipped records are told with offsets, which show only from its beginning"))
+        }
         Some(frames) => Ok(Cuts::AtFrames(codec, frames)),
     }
 }

@@ -68,7 +68,10 @@ impl Collector {
         name: Arc<str>,
     ) -> Self {
         let gain = combine.and_then(|(function, context)| match function.builtin() {
-            Some(builtin::ReduceFunction::Sum) => Some(Arc::clone(&context.gain)),
+            // A sum that leaves out bad values has to see them one by one.
+            Some(builtin::ReduceFunction::Sum) if context.skipping.is_none() => {
+                Some(Arc::clone(&context.gain))
+            }
             _ => None,
         });
         let sink = match &gain {

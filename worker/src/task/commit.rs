@@ -26,6 +26,7 @@ use crate::pairs::PairsObject;
 use crate::shuffle::object::ShuffleObject;
 use crate::storage::{Created, Location};
 use crate::task::result::Written;
+use crate::task::skipped::SkippedRecords;
 
 /// The commit record of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Commit {
     /// In the place of parts, where another step follows: pairs for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<PairsObject>,
+    /// The bad records that were left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkippedRecords>,
 }
 
 impl Commit {
@@ -55,7 +59,13 @@ impl Commit {
             shuffle: None,
             parts: Vec::new(),
             pairs: Vec::new(),
+            skipped: None,
         }
+    }
+
+    /// All that is staged and not visible.
+    pub fn staged(&self) -> impl Iterator<Item = &StagedPart> {
+        self.parts.iter().chain(self.skipped.iter().map(|skipped| &skipped.part))
     }
 
     /// Adds a result and what was done for it.

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::commit::Commit;
 use crate::error::{Error, Result};
+use crate::function::context::check_user_counters;
 use crate::job::Job;
 use crate::job::chain::Done;
 use crate::output::StagedPart;
-use crate::task::attempts;
+use crate::task::{attempts, skipped};
 
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +81,7 @@ pub fn succeeded(job: &Job) -> Result<Option<Success>> {
     Ok(success.filter(|success| success.id == job.file.id))
 }
 
-/// Makes the parts visible, writes `_SUCCESS` and removes the intermediate data. A failure halfway is
+/// Makes the parts visible, with them what was left out, writes `_SUCCESS` and removes the intermediate data. A failure halfway is
 /// tried again: every attempt goes on where the one before was.
 pub fn finish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
     let (success, _) = attempts(job.file.spec.retries, |_| publish(job, done, parts))?;
@@ -98,8 +99,12 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
     if let Some(success) = succeeded(job)? {
         return Ok(success);
     }
+    skipped::check_budget(job.file.spec.skip_bad_records.max, &done.skipped)?;
+    check_user_counters(&done.total)?;
+    let all: Vec<StagedPart> =
+        parts.iter().chain(done.skipped.iter().map(|skipped| &skipped.part)).cloned().collect();
     if job.file.spec.output.if_exists == IfExists::Replace {
-        let ours: HashSet<String> = parts.iter().map(|part| job.output.join(&part.name).key).collect();
+        let ours: HashSet<String> = all.iter().map(|part| job.output.join(&part.name).key).collect();
         let mut old = old_objects(job)?;
         // Those of the same name are replaced in one step when the new ones appear.
         old.retain(|key| !ours.contains(key));
@@ -109,7 +114,7 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
     }
     let marker = job.staging.join(COMMITTING);
     marker.store.put(&marker.key, Vec::new())?;
-    in_parallel(parts, |part| {
+    in_parallel(&all, |part| {
         let key = job.output.join(&part.name).key;
         job.output.store.complete(&key, &part.staged)?;
         if job.file.spec.output.if_exists == IfExists::Replace { check_size(job, &key, part) } else { Ok(()) }
@@ -122,7 +127,7 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
             records: part.records,
         })
         .collect();
-    let Done { total: counters, steps } = done.clone();
+    let Done { total: counters, steps, .. } = done.clone();
     let (name, id) = (job.file.name.clone(), job.file.id.clone());
     let success = Success { name, id, counters, steps, outputs };
     let json = serde_json::to_vec_pretty(&success)
@@ -170,14 +175,16 @@ fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<()> {
     remove_work(job)
 }
 
-/// The staged parts that the commit records of the last step name.
+/// What the commit records of the steps name that is staged: parts of the last one, and what any left out.
 pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
-    let job = job.at_last_step();
+    let first = if job.file.spec.skips() { 0 } else { job.step_count() - 1 };
     let mut parts = Vec::new();
-    for entry in job.work.store.list(&job.work.join("commit/").key, true)? {
-        let record = job.work.store.get(&entry.key)?;
-        if let Some(commit) = record.and_then(|bytes| serde_json::from_slice::<Commit>(&bytes).ok()) {
-            parts.extend(commit.parts);
+    for job in (first..job.step_count()).map(|step| job.at_step(step)) {
+        for entry in job.work.store.list(&job.work.join("commit/").key, true)? {
+            let record = job.work.store.get(&entry.key)?;
+            if let Some(commit) = record.and_then(|bytes| serde_json::from_slice::<Commit>(&bytes).ok()) {
+                parts.extend(commit.staged().cloned());
+            }
         }
     }
     Ok(parts)

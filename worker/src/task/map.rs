@@ -6,7 +6,7 @@ use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::wire::Counters;
 
 use crate::error::{Error, Result};
-use crate::function::TaskContext;
+use crate::function::{Mapper, TaskContext, map_careful};
 use crate::input::reader::Reader;
 use crate::input::source::{Split, content_before};
 use crate::job::{Job, Resources};
@@ -16,6 +16,7 @@ use crate::shuffle::partition::Partitioner;
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
 use crate::task::result::{ResultWriter, Written};
+use crate::task::skipped::Skipping;
 
 /// What a task of a job with reducers leaves: runs per partition.
 pub type Runs = Vec<Vec<Run>>;
@@ -49,7 +50,7 @@ pub fn run(
     );
     let done = map_splits(job, &context, splits, &mut out).and_then(|()| out.into_runs());
     let (runs, mut counters) = done.map_err(|error| error.in_task(task))?;
-    context.counters.move_to(&mut counters);
+    context.counters.move_to(&mut counters)?;
     Ok((runs, counters))
 }
 
@@ -96,12 +97,15 @@ pub fn run_map_only(
 ) -> Result<(Written, Counters)> {
     let context = TaskContext::new(job, task, task.index, attempt, space);
     let run = || {
-        let mut out = Collector::for_result(ResultWriter::new(job, task.index, attempt)?, space);
+        // A built-in function emits while it has the record, which is told more of than the pair.
+        let skipping = context.skipping.clone().filter(|_| !job.functions.map.is_builtin());
+        let result = ResultWriter::new(job, task.index, attempt)?.leaving_out(skipping);
+        let mut out = Collector::for_result(result, space);
         map_splits(job, &context, splits, &mut out)?;
         let (result, mut counters) = out.into_result()?;
+        context.counters.move_to(&mut counters)?;
         let written = result.finish()?;
         written.count(&mut counters);
-        context.counters.move_to(&mut counters);
         Ok((written, counters))
     };
     run().map_err(|error: Error| error.in_task(task))
@@ -115,6 +119,9 @@ fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collec
         let mut map_split = |buffer| {
             function.begin(split, out)?;
             let mut reader = Reader::open(split, &job.format, compression, &job.stores, buffer)?;
+            if let Some(skipping) = &context.skipping {
+                map_carefully(job, &mut *function, &mut reader, skipping, out)?;
+            }
             while let Some(chunk) = reader.next_chunk()? {
                 job.check_cancelled()?;
                 out.counters.map_input_records += function.map_chunk(&chunk, out)?;
@@ -131,4 +138,30 @@ fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collec
         })?;
     }
     function.finish(out)
+}
+
+/// Maps the records of a split, and leaves out those that are bad.
+fn map_carefully(
+    job: &Job,
+    function: &mut dyn Mapper,
+    reader: &mut Reader<'_>,
+    skipping: &Skipping,
+    out: &mut Collector,
+) -> Result<()> {
+    loop {
+        let too_long = match reader.next_chunk() {
+            Ok(None) => return Ok(()),
+            Ok(Some(chunk)) => {
+                job.check_cancelled()?;
+                out.counters.map_input_records += map_careful(function, &chunk, skipping, out)?;
+                continue;
+            }
+            Err(error) if error.is_bad_record() => error,
+            Err(error) => return Err(error),
+        };
+        match reader.skip_long()? {
+            Some(text) => skipping.leave_out(&too_long, &text)?,
+            None => return Err(too_long),
+        }
+    }
 }

@@ -5,6 +5,7 @@ pub mod finish;
 pub mod map;
 pub mod reduce;
 pub mod result;
+pub mod skipped;
 
 use crate::error::Result;
 

@@ -39,7 +39,8 @@ fn reduce(
         return Err(Error::permanent("the job has no reduce function"));
     };
     let mut function = function.make(context);
-    let mut out = ResultWriter::new(job, context.partition, &context.attempt)?;
+    let out = ResultWriter::new(job, context.partition, &context.attempt)?;
+    let mut out = out.leaving_out(context.skipping.clone());
     // Combining on the way down would not change the result, only how much there is to merge.
     let mut combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(context));
     let runs = match &mut combiner {
@@ -57,15 +58,16 @@ fn reduce(
         function.reduce(job.arrangement.order.key(&stored), &mut groups, &mut out)?;
     }
     function.finish(&mut out as &mut dyn Emit)?;
+    let mut counters = Counters::default();
+    context.counters.move_to(&mut counters)?;
     let written = out.finish()?;
-    let mut counters = Counters {
+    counters.add(&Counters {
         reduce_input_groups: groups.groups,
         reduce_input_records: groups.records,
         reduce_output_records: written.records(),
         ..Counters::default()
-    };
+    });
     written.count(&mut counters);
-    context.counters.move_to(&mut counters);
     Ok((written, counters))
 }
 

@@ -8,6 +8,7 @@ use crate::function::Emit;
 use crate::job::Job;
 use crate::output::{PartWriter, StagedPart};
 use crate::pairs::{PairsObject, PairsWriter};
+use crate::task::skipped::Skipping;
 
 /// Writes the result of a task.
 #[derive(Debug)]
@@ -36,6 +37,15 @@ impl ResultWriter {
         }
         let name = format!("{}{partition:05}-{attempt}", job.pairs_prefix());
         Ok(Self::Pairs(Box::new(job.pairs.create(name, job.file.spec.shuffle.compression)?)))
+    }
+
+    /// Pairs that can't be written in the output's format are left out.
+    #[must_use]
+    pub fn leaving_out(self, skipping: Option<Skipping>) -> Self {
+        match self {
+            Self::Part(part) => Self::Part(Box::new(part.leaving_out(skipping))),
+            Self::Pairs(pairs) => Self::Pairs(pairs),
+        }
     }
 
     /// Ends the result.

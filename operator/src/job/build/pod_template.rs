@@ -208,18 +208,18 @@ fn variable(name: &str, value: &str) -> EnvVar {
 }
 
 fn variables(resources: &ResourceRequirements) -> Vec<EnvVar> {
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            ..EnvVarSource::default()
+        }),
+        value: None,
+    };
     let mut variables = vec![
-        EnvVar {
-            name: env::ATTEMPT.to_owned(),
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    field_path: "metadata.uid".to_owned(),
-                    api_version: None,
-                }),
-                ..EnvVarSource::default()
-            }),
-            value: None,
-        },
+        field(env::ATTEMPT, "metadata.uid"),
+        // The Job controller's annotation, on each pod of a Job with a limit per index.
+        field(env::FAILED_BEFORE, "metadata.annotations['batch.kubernetes.io/job-index-failure-count']"),
         variable(env::SCRATCH, SCRATCH_DIR),
     ];
     // Without a limit this would be the node's memory, which isn't ours.

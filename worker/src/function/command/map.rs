@@ -87,6 +87,10 @@ impl Mapper for CommandMapper {
         Ok(chunk.count_lines())
     }
 
+    fn complains_at_once(&self) -> bool {
+        false
+    }
+
     fn finish(&mut self, out: &mut Collector) -> Result<()> {
         self.write(out)?;
         match self.process.take() {

@@ -41,11 +41,16 @@ impl Reducer for CommandReducer {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         self.ensure_started()?;
         if memchr::memchr2(b'\t', b'\n', key).is_some() {
-            return Err(bad("a key", key, "a TAB or a newline"));
+            while values.next()?.is_some() {
+                values.bad(bad("a key", key, "a TAB or a newline"))?;
+            }
+            return Ok(());
         }
         while let Some(value) = values.next()? {
             if memchr::memchr(b'\n', value).is_some() {
-                return Err(bad("a value", value, "a newline"));
+                let error = bad("a value", value, "a newline");
+                values.bad(error)?;
+                continue;
             }
             self.lines.extend_from_slice(key);
             self.lines.push(b'\t');

@@ -160,7 +160,7 @@ mod tests {
         say(&mut stderr, "reporter:counter:words,short,3");
         stderr.end();
         let mut counted = Counters::default();
-        stderr.counters.move_to(&mut counted);
+        stderr.counters.move_to(&mut counted).unwrap();
         assert_eq!(
             serde_json::to_value(&counted.user).unwrap(),
             serde_json::json!({"words": {"long, ones": 4, "short": 2}})

@@ -19,18 +19,26 @@ use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
 use crate::task::finish::{self, Success};
 use crate::task::result::Written;
+use crate::task::skipped::{self, SkippedRecords};
 use crate::task::{attempts, map, reduce};
 
 pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
     let space = Space::new(resources.memory / 4, resources.scratch.clone());
     let job = job.keeping_pairs_in(PairsPlace::Space(KeptPairs::new(&space)));
     let mut written = Vec::new();
-    let finished = run_steps(&job, resources, progress, &space, &mut written).and_then(|done| {
-        job.check_cancelled()?;
-        finish::finish(&job, &done, &parts(&written))
-    });
+    let skipped = Mutex::default();
+    let finished =
+        run_steps(&job, resources, progress, &space, &mut written, &skipped).and_then(|mut done| {
+            job.check_cancelled()?;
+            done.skipped.clone_from(&skipped.lock().unwrap_or_else(PoisonError::into_inner));
+            finish::finish(&job, &done, &parts(&written))
+        });
     if finished.is_err() {
-        let _ = finish::abandon(&job, &parts(&written));
+        job.skipped.clear();
+        let mut staged = parts(&written);
+        let skipped = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        staged.extend(skipped.into_iter().map(|skipped| skipped.part));
+        let _ = finish::abandon(&job, &staged);
     }
     finished
 }
@@ -42,6 +50,7 @@ fn run_steps(
     progress: &Progress,
     space: &Arc<Space>,
     written: &mut Vec<Written>,
+    skipped: &Mutex<Vec<SkippedRecords>>,
 ) -> Result<Done> {
     let mut before = None;
     for number in 0..job.step_count() {
@@ -50,11 +59,15 @@ fn run_steps(
             let planned = plan(&job, resources, before.take())?;
             progress.begin(&job, &planned.plan.summary);
             let counters = Mutex::new(chain::input_counters(&job, &planned.plan.summary));
-            let step = StepRun { job: &job, planned: &planned, resources, progress, space, counters };
+            let summary = &planned.plan.summary;
+            job.skipped.number_behind(planned.plan.before.tasks, summary.map_tasks);
+            let step =
+                StepRun { job: &job, planned: &planned, resources, progress, space, counters, skipped };
             written.clear();
             step.run(written)?;
             let mut done = planned.plan.before.clone();
             done.add(&job, step.counters.into_inner().unwrap_or_else(PoisonError::into_inner));
+            done.tasks += summary.map_tasks + summary.partitions;
             Ok(done)
         };
         let done = in_step(&job, run)?;
@@ -94,6 +107,8 @@ struct StepRun<'a> {
     progress: &'a Progress,
     space: &'a Arc<Space>,
     counters: Mutex<Counters>,
+    /// What tasks of this step and those before have left out.
+    skipped: &'a Mutex<Vec<SkippedRecords>>,
 }
 
 impl StepRun<'_> {
@@ -111,6 +126,27 @@ impl StepRun<'_> {
         sum.failed_tasks += u64::from(failed);
     }
 
+    /// Ends a task. What it has left out counts as soon as it has succeeded: the budget is the job's.
+    fn end_task(&self, task: TaskId, counters: &Counters, failed: u32) -> Result<()> {
+        self.count(counters, failed);
+        let Some(more) = self.job.skipped.finish(task, &number(failed))? else { return Ok(()) };
+        self.count(&Counters { skipped_records: more.part.records, ..Counters::default() }, 0);
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.push(more);
+        skipped::check_budget(self.job.file.spec.skip_bad_records.max, &*skipped)
+    }
+
+    /// Ends a task with a result, which goes if that can't be: nobody else knows of it.
+    fn end_with(&self, result: Written, task: TaskId, counters: &Counters, failed: u32) -> Result<Written> {
+        self.end_task(task, counters, failed).inspect_err(|_| {
+            if let Written::Part(part) = &result {
+                let output = &self.job.output;
+                let _ = output.store.abort(&output.join(&part.name).key, &part.staged);
+            }
+        })?;
+        Ok(result)
+    }
+
     fn map_threads(&self) -> usize {
         threads(self.resources, self.job.file.spec.map.parallelism, self.planned.tasks.len())
     }
@@ -121,7 +157,7 @@ impl StepRun<'_> {
             let task = TaskId::map(i as u32);
             let attempt = |failed| map::run_map_only(self.job, task, &number(failed), &tasks[i], self.space);
             let ((result, counters), failed) = attempts(self.job.file.spec.retries, attempt)?;
-            self.count(&counters, failed);
+            let result = self.end_with(result, task, &counters, failed)?;
             self.progress.maps_done.fetch_add(1, Ordering::Relaxed);
             Ok(result)
         })
@@ -139,7 +175,7 @@ impl StepRun<'_> {
             let attempt =
                 |failed| map::run(job, task, &number(failed), &tasks[i], &partitioner, collect, self.space);
             let ((runs, counters), failed) = attempts(job.file.spec.retries, attempt)?;
-            self.count(&counters, failed);
+            self.end_task(task, &counters, failed)?;
             self.progress.maps_done.fetch_add(1, Ordering::Relaxed);
             Ok(runs)
         });
@@ -167,7 +203,7 @@ impl StepRun<'_> {
                 reduce::run(job, task, &number(failed), partition, runs, fan_in, space)
             };
             let ((result, counters), failed) = attempts(spec.retries, attempt)?;
-            self.count(&counters, failed);
+            let result = self.end_with(result, TaskId::reduce(partition), &counters, failed)?;
             self.progress.reduces_done.fetch_add(1, Ordering::Relaxed);
             Ok(result)
         })

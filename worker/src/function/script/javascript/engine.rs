@@ -159,12 +159,15 @@ impl Calls<'_, '_> {
             Ok(value) if value.is_object() => match never_runs(&value) {
                 Some(what) => Err(Error::permanent(format!(
                     "{name} returned {what}, which would never run: call emit(key, value) instead"
-                ))),
+                ))
+                .of_record()),
                 None => Ok(()),
             },
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = thrown(&self.ctx, limits, name, &error);
+                // What a script was stopped for is no fault of the record at hand.
+                let error = if limits.is_stopping() { error } else { error.of_record() };
                 Err(if permanent.swap(false, Ordering::Relaxed) { error.permanently() } else { error })
             }
         }

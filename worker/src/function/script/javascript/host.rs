@@ -37,6 +37,8 @@ pub(super) struct Call<'a> {
     pub(super) values: Option<&'a mut dyn Values>,
     pub(super) group: u64,
     pub(super) pairs: Pairs,
+    /// Whether pairs wait for the end of the call: they go nowhere when it fails.
+    pub(super) hold: bool,
     /// Why the script has to stop.
     pub(super) error: Option<Error>,
 }
@@ -86,7 +88,7 @@ impl Host for Call<'_> {
         let middle = text.len();
         text.extend_from_slice(value.as_bytes());
         ends.push((middle, text.len()));
-        if self.pairs.text.len() < MOST_BYTES && self.pairs.ends.len() < MOST_PAIRS {
+        if self.hold || (self.pairs.text.len() < MOST_BYTES && self.pairs.ends.len() < MOST_PAIRS) {
             return true;
         }
         let done = self.flush();

@@ -63,6 +63,13 @@ impl Limits {
         }
     }
 
+    /// Whether the script is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.cancel.is_cancelled()
+            || self.0.timed_out.load(Ordering::Relaxed) > 0
+            || self.0.stopped.load(Ordering::Relaxed) > 0
+    }
+
     /// An error when the script was ended.
     pub(super) fn check(&self, name: &str) -> Result<()> {
         if self.0.cancel.is_cancelled() {

@@ -32,7 +32,8 @@ impl JavaScriptMapper {
     ) -> Result<Option<R>> {
         let Some(engine) = &self.engine else { return Ok(None) };
         let pairs = std::mem::take(&mut self.pairs);
-        let mut call = Call { out, values: None, group: 0, pairs, error: None };
+        let hold = self.context.skipping.is_some();
+        let mut call = Call { out, values: None, group: 0, pairs, hold, error: None };
         let done = engine.with(&mut call, work)?;
         call.flush()?;
         self.pairs = call.pairs;
@@ -71,6 +72,10 @@ impl Mapper for JavaScriptMapper {
         let mapped =
             self.call(out, |calls| chunk.each(|record| map(calls, &record, chunk.url, &mut number)))?;
         Ok(mapped.unwrap_or_default())
+    }
+
+    fn complains_at_once(&self) -> bool {
+        false
     }
 
     fn finish(&mut self, out: &mut Collector) -> Result<()> {

@@ -31,7 +31,7 @@ impl JavaScriptReducer {
     ) -> Result<()> {
         let Some(engine) = &self.engine else { return Ok(()) };
         let pairs = std::mem::take(&mut self.pairs);
-        let mut call = Call { out, values, group: self.groups, pairs, error: None };
+        let mut call = Call { out, values, group: self.groups, pairs, hold: false, error: None };
         engine.with(&mut call, work)?;
         call.flush()?;
         self.pairs = call.pairs;

@@ -145,6 +145,41 @@ class Script:
                 raise
             self.flush()
 
+    def map_carefully(self):
+        """Maps each record by itself, and goes on without those at which the function fails."""
+        pairs = self.pairs
+        for frame in self.frames():
+            for number, (key, value) in enumerate(zip(frame.keys, frame.values)):
+                before = len(pairs)
+                try:
+                    pairs.extend(self.checked(self.function(key, value)))
+                except Exception as error:
+                    del pairs[before:]
+                    report = {"message": self.message(error), "permanent": False, "key": key}
+                    report.update(batch=self.batch, record=number)
+                    # What was emitted and counted before keeps its place.
+                    self.pipe.send("K", keys=json.dumps(report).encode("utf-8", "replace"), values=value.encode())
+                if len(pairs) >= MOST_PAIRS:
+                    self.flush()
+            self.flush()
+
+    def checked(self, result):
+        """The pairs of one record as texts, so that what is wrong with one is said at once."""
+        if result is None:
+            return
+        try:
+            result = iter(result)
+        except TypeError:
+            raise self.wrong(result) from None
+        for pair in result:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise self.wrong(pair)
+            texts = tuple(item if isinstance(item, str) else self.text(item) for item in pair)
+            for text in texts:
+                if not text.isascii():
+                    text.encode()
+            yield texts
+
     def reduce(self):
         frames = self.frames()
         frame = next(frames, None)
@@ -224,12 +259,17 @@ class Script:
             trace = trace.tb_next
         return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
 
+    def message(self, error):
+        if isinstance(error, Fault):
+            return str(error)
+        return "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
+
     def fail(self, error):
         if isinstance(error, Fault):
-            report = {"message": str(error), "permanent": True}
+            report = {"message": self.message(error), "permanent": True}
         else:
             report = {
-                "message": "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1],
+                "message": self.message(error),
                 "traceback": self.explain(error),
                 "permanent": isinstance(error, SyntaxError),
             }
@@ -264,14 +304,19 @@ class Rest:
 
 def main():
     pipe = Pipe()
-    kind, _, _, _, keys, values = HEADER.unpack(pipe.read(HEADER.size))
+    kind, careful, _, _, keys, values = HEADER.unpack(pipe.read(HEADER.size))
     role, name = pipe.read(keys).decode().split("\n")
     source = pipe.read(values).decode()
     pipe.grouped = role != "map"
     script = Script(pipe)
     try:
         script.load(role, name, source)
-        script.reduce() if pipe.grouped else script.map()
+        if pipe.grouped:
+            script.reduce()
+        elif careful:
+            script.map_carefully()
+        else:
+            script.map()
         script.teardown()
         script.flush()
         sys.stdout.flush()

@@ -4,8 +4,8 @@
 //!  header   kind u8 │ flags u8 │ 0 u16 │ count u32 │ keys u32 │ values u32     little-endian
 //!  payload  sizes of groups: count × u32 (R only) │ `keys` bytes │ `values` bytes
 //!
-//!  to the process    I role⏎name, source    M records    R groups    S answer when done    E the end
-//!  to the worker     P pairs    C counters    X failure    S all is answered    E the end
+//!  to the process    I role⏎name, source (flag: go on without bad records)    M records    R groups    S answer when done    E the end
+//!  to the worker     P pairs    C counters    K a record left out    X failure    S all is answered    E the end
 //! ```
 //!
 //! A block of texts has newlines between them. Where one of them holds a newline itself, the block
@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub(super) const HEADER_BYTES: usize = 16;
 pub(super) const KEYS_SIZED: u8 = 1;
 pub(super) const VALUES_SIZED: u8 = 2;
+/// Records at which the script fails are left out (I only).
+pub(super) const CAREFUL: u8 = 1;
 /// The first group of the message is the last of the message before.
 pub(super) const CONTINUES: u8 = 4;
 /// The last group of the message goes on in the next.

@@ -42,15 +42,29 @@ impl PythonMapper {
         }
     }
 
+    /// Looks at a record by itself: the others of its batch are fine.
+    fn check_utf8(&self, record: &Record<'_>) -> Result<()> {
+        let key = if let Key::Bytes(key) = record.key { key } else { b"" };
+        for (text, what) in [(key, "key"), (record.value, "value")] {
+            if std::str::from_utf8(text).is_err() {
+                return Err(self.not_utf8(text, what, record.offset));
+            }
+        }
+        Ok(())
+    }
+
+    fn not_utf8(&self, text: &[u8], what: &str, offset: u64) -> Error {
+        let shown = text[..text.len().min(64)].escape_ascii();
+        Error::bad_record(format!("its {what} is no UTF-8: `{shown}`"), &self.url, offset)
+    }
+
     fn send(&mut self, out: &mut Collector) -> Result<()> {
         if self.offsets.is_empty() {
             return Ok(());
         }
         for (block, what) in [(&self.keys, "key"), (&self.values, "value")] {
             if let Some((number, text)) = block.not_utf8() {
-                let shown = text[..text.len().min(64)].escape_ascii();
-                let reason = format!("its {what} is no UTF-8: `{shown}`");
-                return Err(Error::bad_record(reason, &self.url, self.offsets[number]));
+                return Err(self.not_utf8(text, what, self.offsets[number]));
             }
         }
         self.message.clear();
@@ -79,6 +93,9 @@ impl Mapper for PythonMapper {
     }
 
     fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+        if self.context.skipping.is_some() {
+            self.check_utf8(record)?;
+        }
         match record.key {
             Key::Number(number) => self.keys.push_number(number),
             Key::Bytes(bytes) => self.keys.push(bytes),
@@ -93,6 +110,10 @@ impl Mapper for PythonMapper {
     fn map_chunk(&mut self, chunk: &crate::input::format::Chunk<'_>, out: &mut Collector) -> Result<u64> {
         // What goes wrong is about a record that was sent before, which the error names itself.
         chunk.each(|record| self.map(&record, out))
+    }
+
+    fn complains_at_once(&self) -> bool {
+        false
     }
 
     fn finish(&mut self, out: &mut Collector) -> Result<()> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use self::frame::{HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
+use self::frame::{CAREFUL, HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
 pub(super) use self::map::PythonMapper;
 pub(super) use self::reduce::PythonReducer;
 use crate::error::{Error, Result};
@@ -20,6 +20,8 @@ use crate::function::Emit;
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::process::{Process, Program, Take};
 use crate::function::script::ScriptFunction;
+use crate::input::format::Key;
+use crate::task::skipped::Skipping;
 
 const DRIVER: &str = include_str!("driver.py");
 /// Batches whose records are remembered: more than pipes can hold.
@@ -38,6 +40,7 @@ struct Answers {
     /// What messages call it, as `the map script`.
     name: String,
     counters: UserCounters,
+    skipping: Option<Skipping>,
     /// Where the records of the last batches are.
     sent: VecDeque<Sent>,
     batches: u64,
@@ -63,12 +66,25 @@ impl Python {
         let program = Program { name: name.clone(), argv: &argv, env: &env, files: &BTreeMap::new() };
         let process = Process::start(&program, context, None)?;
         let counters = context.counters.clone();
-        let answers =
-            Answers { name, counters, sent: VecDeque::new(), batches: 0, synced: false, ended: false };
+        let answers = Answers {
+            name,
+            counters,
+            skipping: context.skipping.clone(),
+            sent: VecDeque::new(),
+            batches: 0,
+            synced: false,
+            ended: false,
+        };
         let mut python = Self { process, answers };
         let about = format!("{}\n{}", function.0.role, function.0.name);
-        let header =
-            Header { kind: b'I', keys: about.len() as u32, values: source.len() as u32, ..Header::default() };
+        let flags = if context.skipping.is_some() { CAREFUL } else { 0 };
+        let header = Header {
+            kind: b'I',
+            flags,
+            keys: about.len() as u32,
+            values: source.len() as u32,
+            ..Header::default()
+        };
         let mut message = Vec::with_capacity(HEADER_BYTES + about.len() + source.len());
         header.write(&mut message);
         message.extend_from_slice(about.as_bytes());
@@ -169,6 +185,7 @@ impl Frames<'_> {
                 counts.iter().for_each(|(group, name, n)| self.answers.counters.count(group, name, *n));
                 Ok(())
             }
+            b'K' => self.answers.leave_out(keys, values),
             b'S' => {
                 self.answers.synced = true;
                 Ok(())
@@ -191,9 +208,22 @@ struct Failure {
     permanent: bool,
     batch: Option<u64>,
     record: Option<usize>,
+    /// Of a record that was left out.
+    key: Option<String>,
 }
 
 impl Answers {
+    /// Leaves out a record at which the script has failed.
+    fn leave_out(&self, report: &[u8], value: &[u8]) -> Result<()> {
+        let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return Err(garbled()) };
+        let error = self.failure(report).of_record();
+        let key = failure.key.unwrap_or_default();
+        match &self.skipping {
+            Some(skipping) => skipping.leave_out_record(&error, Key::Bytes(key.as_bytes()), value),
+            None => Err(error),
+        }
+    }
+
     fn failure(&self, report: &[u8]) -> Error {
         let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return garbled() };
         let message = format!("{} failed: {}", self.name, failure.message);

@@ -46,8 +46,7 @@ impl PythonReducer {
         }
         for (block, what) in [(&self.keys, "key"), (&self.values, "value")] {
             if let Some((_, text)) = block.not_utf8() {
-                let shown = text[..text.len().min(64)].escape_ascii();
-                return Err(Error::permanent(format!("bad record: a {what} is no UTF-8: `{shown}`")));
+                return Err(not_utf8(what, text));
             }
         }
         self.message.clear();
@@ -75,9 +74,21 @@ impl Reducer for PythonReducer {
         if self.python.is_none() {
             self.python = Some(Python::start(&self.function, &self.context)?);
         }
+        let careful = self.context.skipping.is_some();
+        if careful && std::str::from_utf8(key).is_err() {
+            while values.next()?.is_some() {
+                values.bad(not_utf8("key", key))?;
+            }
+            return Ok(());
+        }
         self.keys.push(key);
         let mut size = 0;
         while let Some(value) = values.next()? {
+            if careful && std::str::from_utf8(value).is_err() {
+                let error = not_utf8("value", value);
+                values.bad(error)?;
+                continue;
+            }
             self.values.push(value);
             size += 1;
             if self.values.bytes() >= BATCH_BYTES {
@@ -105,4 +116,9 @@ impl Reducer for PythonReducer {
             None => Ok(()),
         }
     }
+}
+
+fn not_utf8(what: &str, text: &[u8]) -> Error {
+    let shown = text[..text.len().min(64)].escape_ascii();
+    Error::permanent(format!("bad record: a {what} is no UTF-8: `{shown}`"))
 }
