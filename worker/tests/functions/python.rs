@@ -92,10 +92,10 @@ fn what_is_printed_is_no_data() {
 fn setup_and_teardown_are_called_once_around_all_records() {
     let source = "state = []\ndef setup():\n    state.append('set up')\n    counter('calls', 'setup')\n\
                   def map(key, value):\n    yield value, state[0]\n\
-                  def teardown():\n    counter('calls', 'teardown', 5)\n";
+                  def teardown():\n    counter('calls', 'teardown', 5)\n    yield 'end', len(state)\n";
     let place = place("a\nb\n");
     let done = place.run(map_job(source)).unwrap();
-    assert_eq!(place.output_text(), "a\tset up\nb\tset up\n");
+    assert_eq!(place.output_text(), "a\tset up\nb\tset up\nend\t1\n");
     assert_eq!(
         serde_json::to_value(done.counters.user).unwrap(),
         json!({"calls": {"setup": 1, "teardown": 5}})

@@ -317,7 +317,8 @@ def main():
             script.map_carefully()
         else:
             script.map()
-        script.teardown()
+        # What it emits goes where the last function's pairs went.
+        script.take(script.teardown())
         script.flush()
         sys.stdout.flush()
         pipe.send("E")
