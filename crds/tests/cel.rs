@@ -100,6 +100,7 @@ fn good() -> Vec<String> {
         ("  reduce:\n", "  reduce:\n    partitioner: {type: KeyFields, keyFields: {fields: '1,2'}}\n"),
         ("  output:", "  taskTimeoutSeconds: 1\n  output:"),
         ("  output:", "  skipBadRecords: {}\n  output:"),
+        ("  output:", "  maxFailedTasks: 3\n  output:"),
         ("  output:", "  skipBadRecords: {max: 1000}\n  output:"),
         ("{builtin: {name: words}}", "{command: {argv: [cat, -n], env: {A: b}, files: {a: b}}}"),
         ("{builtin: {name: words}}", "{script: {language: python, source: 'x = 1'}}"),
@@ -144,6 +145,7 @@ fn beyond_a_limit() -> Vec<(String, String)> {
         ),
         ("  output:", "  retries: -1\n  output:", "spec.retries: -1 is less than 0"),
         ("  output:", "  taskTimeoutSeconds: 0\n  output:", "spec.taskTimeoutSeconds: 0 is less than 1"),
+        ("  output:", "  maxFailedTasks: -1\n  output:", "spec.maxFailedTasks: -1 is less than 0"),
         (
             "{builtin: {name: words}}",
             "{command: {argv: []}}",

@@ -97,3 +97,16 @@ fn attempts_that_failed_before_are_counted() {
     let success: Value = serde_json::from_slice(&place.read("out/_SUCCESS")).unwrap();
     assert_eq!(success["counters"]["failedTasks"], 4);
 }
+
+#[test]
+fn the_attempt_behind_the_last_says_that_there_is_nothing_of_the_task() {
+    let place = place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}));
+    let job = String::from_utf8(place.read("job.json")).unwrap();
+    let mut job: Value = serde_json::from_str(&job).unwrap();
+    job["spec"]["maxFailedTasks"] = json!(1);
+    job["spec"]["retries"] = json!(2);
+    place.write("job.json", job.to_string());
+    let summary = finished(&place, &[("MAPREDUCE_FAILED_BEFORE", "3")]);
+    assert_eq!((summary.counters.map_input_records, place.output_text().as_str()), (0, ""));
+    assert_eq!(summary.counters.failed_tasks, 3 + 3, "those of the map task, and of the reduce task");
+}

@@ -88,6 +88,11 @@ pub struct MapReduceJobSpec {
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 100)))]
     pub retries: i32,
 
+    /// How many map tasks may fail for good: the job goes on without their data.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 0)))]
+    pub max_failed_tasks: i32,
+
     /// Bad records that are left out.
     #[serde(default, skip_serializing_if = "SkipBadRecords::is_default")]
     pub skip_bad_records: SkipBadRecords,
@@ -124,6 +129,10 @@ pub struct MapReduceJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63)))]
     pub managed_by: Option<String>,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 fn default_retries() -> i32 {

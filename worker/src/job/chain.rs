@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use mapreduce_api::ids::{AttemptId, TaskKind};
 use mapreduce_api::v1alpha1::Cleanup;
-use mapreduce_api::wire::{Counters, PlanSummary, StepCounters};
+use mapreduce_api::wire::{Counters, ErrorReport, PlanSummary, StepCounters};
 use serde::{Deserialize, Serialize};
 
 use super::Job;
@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 use crate::input::format::Format;
 use crate::pairs::{PairsObject, PairsPlace};
 use crate::plan;
-use crate::task::commit;
 use crate::task::skipped::{self, SkippedRecords};
+use crate::task::{commit, lost};
 
 /// What the steps that are complete have done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Done {
     /// The bad records that they have left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedRecords>,
+    /// Why there is nothing of some of their tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<ErrorReport>,
     /// The tasks that they had.
     #[serde(default)]
     pub tasks: u32,
@@ -102,6 +105,12 @@ impl Job {
             steps: Arc::clone(&self.steps),
             number,
         }
+    }
+
+    /// The step after so many failed attempts at the task at hand.
+    #[must_use]
+    pub fn after_failures(&self, failed_before: u64) -> Self {
+        Self { failed_before, ..self.at_step(self.number) }
     }
 
     /// The job at its last step.
@@ -193,9 +202,11 @@ pub fn ended(job: &Job, attempt: &AttemptId) -> Result<Ended> {
         counters.add(&commit.counters);
         objects.extend(commit.pairs);
         done.skipped.extend(commit.skipped);
+        done.lost.extend(commit.lost);
     }
     done.add(job, counters);
     done.tasks += summary.map_tasks + summary.reduce_tasks;
     skipped::check_budget(job.file.spec.skip_bad_records.max, &done.skipped)?;
+    lost::check(job, &done.lost)?;
     Ok(Ended { objects, done })
 }

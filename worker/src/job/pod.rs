@@ -27,7 +27,7 @@ use crate::shuffle::space::Space;
 use crate::storage::Created;
 use crate::task::commit::{self, Commit};
 use crate::task::finish::{self, Success};
-use crate::task::{map, reduce, skipped};
+use crate::task::{lost, map, reduce, skipped};
 
 /// What the plan pod has to say.
 #[derive(Debug)]
@@ -113,8 +113,13 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     }
     let plan = plan::load(job)?;
     if commit::look(job, task)?.is_none() {
-        let ran =
-            run_map(job, &plan, task, attempt, resources).and_then(|record| completed(job, task, record));
+        let ran = lost::used_up(job)
+            .and_then(|()| run_map(job, &plan, task, attempt, resources))
+            .and_then(|record| completed(job, task, record))
+            .or_else(|error| {
+                job.skipped.forget(task);
+                lost::record(job, task, attempt, error)
+            });
         commit_first(job, task, ran)?;
     }
     let summary = &plan.summary;
@@ -129,8 +134,11 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     }
     let skipped = commits.iter().filter_map(|commit| commit.skipped.as_ref());
     skipped::check_budget(job.file.spec.skip_bad_records.max, plan.before.skipped.iter().chain(skipped))?;
-    let objects: Vec<ShuffleObject> =
-        commits.into_iter().map(|commit| commit.shuffle.unwrap_or_default()).collect();
+    lost::check(
+        job,
+        plan.before.lost.iter().chain(commits.iter().filter_map(|commit| commit.lost.as_ref())),
+    )?;
+    let objects: Vec<ShuffleObject> = commits.into_iter().filter_map(|commit| commit.shuffle).collect();
     let bytes = index::encode(&objects, summary.partitions)?;
     let place = job.work.join(index::NAME);
     place.store.create(&place.key, bytes)?;
@@ -292,10 +300,12 @@ fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Res
     maps.iter().chain(&last).for_each(|commit| counters.add(&commit.counters));
     job.count_requests(&mut counters);
     let skipped: Vec<_> = maps.iter().chain(&last).filter_map(|commit| commit.skipped.clone()).collect();
+    let lost: Vec<_> = maps.iter().chain(&last).filter_map(|commit| commit.lost.clone()).collect();
     let mut parts: Vec<_> = last.into_iter().flat_map(|commit| commit.parts).collect();
     parts.sort_by(|a, b| a.name.cmp(&b.name));
     let mut done: Done = plan.before.clone();
     done.skipped.extend(skipped);
+    done.lost.extend(lost);
     done.add(job, counters);
     finish::finish(job, &done, &parts)
 }

@@ -15,7 +15,7 @@
 //! R·ln R small GETs in all, most of them the last one's.
 
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
-use mapreduce_api::wire::Counters;
+use mapreduce_api::wire::{Counters, ErrorReport};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -48,6 +48,9 @@ pub struct Commit {
     /// The bad records that were left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkippedRecords>,
+    /// Why there is nothing of the task: the job goes on without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<ErrorReport>,
 }
 
 impl Commit {
@@ -60,6 +63,7 @@ impl Commit {
             parts: Vec::new(),
             pairs: Vec::new(),
             skipped: None,
+            lost: None,
         }
     }
 

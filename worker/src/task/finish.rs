@@ -16,7 +16,7 @@ use crate::function::context::check_user_counters;
 use crate::job::Job;
 use crate::job::chain::Done;
 use crate::output::StagedPart;
-use crate::task::{attempts, skipped};
+use crate::task::{attempts, lost, skipped};
 
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,7 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
         return Ok(success);
     }
     skipped::check_budget(job.file.spec.skip_bad_records.max, &done.skipped)?;
+    lost::check(job, &done.lost)?;
     check_user_counters(&done.total)?;
     let all: Vec<StagedPart> =
         parts.iter().chain(done.skipped.iter().map(|skipped| &skipped.part)).cloned().collect();

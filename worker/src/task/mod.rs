@@ -2,6 +2,7 @@
 
 pub mod commit;
 pub mod finish;
+pub mod lost;
 pub mod map;
 pub mod reduce;
 pub mod result;

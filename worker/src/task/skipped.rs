@@ -93,6 +93,11 @@ impl Attempts {
         ours.map_or(Ok(None), |ours| ours.finish())
     }
 
+    /// Removes what the attempts at a task have written.
+    pub fn forget(&self, task: TaskId) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _), _| *other != task);
+    }
+
     /// Removes what unfinished attempts have written.
     pub fn clear(&self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();

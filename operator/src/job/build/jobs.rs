@@ -60,7 +60,10 @@ pub fn job(
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(size.completions),
             parallelism: Some(size.parallelism),
-            backoff_limit_per_index: Some(job.spec.retries),
+            // Of a task that the job may go on without one more pod says so, where the last one could not.
+            backoff_limit_per_index: Some(
+                job.spec.retries + i32::from(child == Child::Map && job.spec.max_failed_tasks > 0),
+            ),
             // One task that has used up its attempts ends the job: nothing can be reduced without it.
             max_failed_indexes: Some(0),
             pod_failure_policy: Some(failure_policy()),

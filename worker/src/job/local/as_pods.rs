@@ -1,6 +1,6 @@
 //! The pods' way, one process being all of them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use mapreduce_api::ids::AttemptId;
 
@@ -12,23 +12,16 @@ use crate::task::attempts;
 use crate::task::finish::Success;
 
 pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
-    let mut failed = Vec::new();
     for step in 0..job.step_count() {
-        let (success, failed_here) = run_step(&job.at_step(step), resources, progress)?;
-        failed.push(failed_here);
-        if let Some(mut success) = success {
-            success.counters.failed_tasks += failed.iter().sum::<u64>();
-            for (step, failed) in success.steps.iter_mut().zip(failed) {
-                step.counters.failed_tasks += failed;
-            }
+        if let Some(success) = run_step(&job.at_step(step), resources, progress)? {
             return Ok(success);
         }
     }
     Err(Error::permanent("the last task did not finish the job"))
 }
 
-/// Runs a step. Gives the job's result, where that is the end of the job, and how many attempts failed.
-fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<(Option<Success>, u64)> {
+/// Runs a step. Gives the job's result, where that is the end of the job.
+fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<Option<Success>> {
     let attempt = || AttemptId::new(uuid::Uuid::new_v4().to_string());
     let share = |threads: usize| Resources {
         memory: resources.memory / threads as u64,
@@ -39,7 +32,6 @@ fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<(Op
     let summary = planned.summary;
     progress.begin(job, &summary);
     let spec = &job.file.spec;
-    let failed_attempts = AtomicU64::new(0);
     let mut success = planned.success;
     // Where there is nothing to read, planning has done all of it.
     let reduce_tasks = if summary.map_tasks == 0 { 0 } else { summary.reduce_tasks };
@@ -53,11 +45,13 @@ fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<(Op
         }
         let threads = threads(resources, parallelism, tasks as usize);
         let done = in_threads(threads, tasks as usize, |i| {
-            let (finished, failed) = attempts(spec.retries, |_| match phase {
-                0 => pod::map(job, i as u32, &attempt(), &share(threads)),
-                _ => pod::reduce(job, i as u32, &attempt(), &share(threads)),
+            let (finished, _) = attempts(spec.retries, |failed| {
+                let job = job.after_failures(failed.into());
+                match phase {
+                    0 => pod::map(&job, i as u32, &attempt(), &share(threads)),
+                    _ => pod::reduce(&job, i as u32, &attempt(), &share(threads)),
+                }
             })?;
-            failed_attempts.fetch_add(u64::from(failed), Ordering::Relaxed);
             progress.fetch_add(1, Ordering::Relaxed);
             Ok(finished)
         });
@@ -67,5 +61,5 @@ fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<(Op
             }
         }
     }
-    Ok((success, failed_attempts.into_inner()))
+    Ok(success)
 }

@@ -1,13 +1,14 @@
 //! A job in this process alone: runs and pairs are in memory and scratch files.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mapreduce_api::ids::{AttemptId, TaskId};
-use mapreduce_api::wire::Counters;
+use mapreduce_api::wire::{Counters, ErrorReport};
 
 use super::{Progress, plan};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::chain::{self, Done, Ended};
 use crate::job::threads::{in_threads, threads, worse};
 use crate::job::{Job, Resources};
@@ -20,24 +21,23 @@ use crate::shuffle::space::Space;
 use crate::task::finish::{self, Success};
 use crate::task::result::Written;
 use crate::task::skipped::{self, SkippedRecords};
-use crate::task::{attempts, map, reduce};
+use crate::task::{attempts, lost, map, reduce};
 
 pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
     let space = Space::new(resources.memory / 4, resources.scratch.clone());
     let job = job.keeping_pairs_in(PairsPlace::Space(KeptPairs::new(&space)));
     let mut written = Vec::new();
-    let skipped = Mutex::default();
-    let finished =
-        run_steps(&job, resources, progress, &space, &mut written, &skipped).and_then(|mut done| {
-            job.check_cancelled()?;
-            done.skipped.clone_from(&skipped.lock().unwrap_or_else(PoisonError::into_inner));
-            finish::finish(&job, &done, &parts(&written))
-        });
+    let kept = Kept::default();
+    let finished = run_steps(&job, resources, progress, &space, &mut written, &kept).and_then(|mut done| {
+        job.check_cancelled()?;
+        done.skipped.clone_from(&kept.skipped());
+        done.lost.clone_from(&kept.lost());
+        finish::finish(&job, &done, &parts(&written))
+    });
     if finished.is_err() {
         job.skipped.clear();
         let mut staged = parts(&written);
-        let skipped = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
-        staged.extend(skipped.into_iter().map(|skipped| skipped.part));
+        staged.extend(kept.skipped().iter().map(|skipped| skipped.part.clone()));
         let _ = finish::abandon(&job, &staged);
     }
     finished
@@ -50,7 +50,7 @@ fn run_steps(
     progress: &Progress,
     space: &Arc<Space>,
     written: &mut Vec<Written>,
-    skipped: &Mutex<Vec<SkippedRecords>>,
+    kept: &Kept,
 ) -> Result<Done> {
     let mut before = None;
     for number in 0..job.step_count() {
@@ -61,8 +61,7 @@ fn run_steps(
             let counters = Mutex::new(chain::input_counters(&job, &planned.plan.summary));
             let summary = &planned.plan.summary;
             job.skipped.number_behind(planned.plan.before.tasks, summary.map_tasks);
-            let step =
-                StepRun { job: &job, planned: &planned, resources, progress, space, counters, skipped };
+            let step = StepRun { job: &job, planned: &planned, resources, progress, space, counters, kept };
             written.clear();
             step.run(written)?;
             let mut done = planned.plan.before.clone();
@@ -99,6 +98,23 @@ fn pairs(written: &[Written]) -> Vec<PairsObject> {
     written.iter().filter_map(pairs).collect()
 }
 
+/// What tasks of all steps so far have left out, and those that the job goes on without.
+#[derive(Default)]
+struct Kept {
+    skipped: Mutex<Vec<SkippedRecords>>,
+    lost: Mutex<Vec<ErrorReport>>,
+}
+
+impl Kept {
+    fn skipped(&self) -> MutexGuard<'_, Vec<SkippedRecords>> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Vec<ErrorReport>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A step that runs.
 struct StepRun<'a> {
     job: &'a Job,
@@ -107,8 +123,7 @@ struct StepRun<'a> {
     progress: &'a Progress,
     space: &'a Arc<Space>,
     counters: Mutex<Counters>,
-    /// What tasks of this step and those before have left out.
-    skipped: &'a Mutex<Vec<SkippedRecords>>,
+    kept: &'a Kept,
 }
 
 impl StepRun<'_> {
@@ -131,9 +146,22 @@ impl StepRun<'_> {
         self.count(counters, failed);
         let Some(more) = self.job.skipped.finish(task, &number(failed))? else { return Ok(()) };
         self.count(&Counters { skipped_records: more.part.records, ..Counters::default() }, 0);
-        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut skipped = self.kept.skipped();
         skipped.push(more);
         skipped::check_budget(self.job.file.spec.skip_bad_records.max, &*skipped)
+    }
+
+    /// Goes on without a map task whose last attempt has failed, where the job may.
+    fn lose(&self, task: TaskId, error: Error, attempts: u32) -> Result<()> {
+        if !lost::may_go(self.job, &error) {
+            return Err(error);
+        }
+        tracing::warn!(%error, causes = ?error.causes(), "The job goes on without this task.");
+        self.job.skipped.forget(task);
+        self.count(&Counters::default(), attempts);
+        let mut lost = self.kept.lost();
+        lost.push(error.in_task(task).report());
+        lost::check(self.job, &*lost)
     }
 
     /// Ends a task with a result, which goes if that can't be: nobody else knows of it.
@@ -151,15 +179,22 @@ impl StepRun<'_> {
         threads(self.resources, self.job.file.spec.map.parallelism, self.planned.tasks.len())
     }
 
-    fn map_only(&self) -> Vec<Result<Written>> {
+    fn map_only(&self) -> Vec<Result<Option<Written>>> {
         let tasks = &self.planned.tasks;
         in_threads(self.map_threads(), tasks.len(), |i| {
             let task = TaskId::map(i as u32);
-            let attempt = |failed| map::run_map_only(self.job, task, &number(failed), &tasks[i], self.space);
-            let ((result, counters), failed) = attempts(self.job.file.spec.retries, attempt)?;
+            let tried = Cell::new(0);
+            let attempt = |failed| {
+                tried.set(failed + 1);
+                map::run_map_only(self.job, task, &number(failed), &tasks[i], self.space)
+            };
+            let ((result, counters), failed) = match attempts(self.job.file.spec.retries, attempt) {
+                Ok(done) => done,
+                Err(error) => return self.lose(task, error, tried.get()).map(|()| None),
+            };
             let result = self.end_with(result, task, &counters, failed)?;
             self.progress.maps_done.fetch_add(1, Ordering::Relaxed);
-            Ok(result)
+            Ok(Some(result))
         })
     }
 
@@ -172,9 +207,15 @@ impl StepRun<'_> {
         let collect = (self.resources.memory / 2 / threads as u64) as usize;
         let done = in_threads(threads, tasks.len(), |i| {
             let task = TaskId::map(i as u32);
-            let attempt =
-                |failed| map::run(job, task, &number(failed), &tasks[i], &partitioner, collect, self.space);
-            let ((runs, counters), failed) = attempts(job.file.spec.retries, attempt)?;
+            let tried = Cell::new(0);
+            let attempt = |failed| {
+                tried.set(failed + 1);
+                map::run(job, task, &number(failed), &tasks[i], &partitioner, collect, self.space)
+            };
+            let ((runs, counters), failed) = match attempts(job.file.spec.retries, attempt) {
+                Ok(done) => done,
+                Err(error) => return self.lose(task, error, tried.get()).map(|()| Vec::new()),
+            };
             self.end_task(task, &counters, failed)?;
             self.progress.maps_done.fetch_add(1, Ordering::Relaxed);
             Ok(runs)
@@ -185,7 +226,7 @@ impl StepRun<'_> {
         Ok(by_partition)
     }
 
-    fn reduce(&self, by_partition: Vec<Vec<Run>>) -> Vec<Result<Written>> {
+    fn reduce(&self, by_partition: Vec<Vec<Run>>) -> Vec<Result<Option<Written>>> {
         let (job, space) = (self.job, self.space);
         let spec = &job.file.spec;
         let by_partition: Vec<_> = by_partition.into_iter().map(|runs| Mutex::new(Some(runs))).collect();
@@ -205,7 +246,7 @@ impl StepRun<'_> {
             let ((result, counters), failed) = attempts(spec.retries, attempt)?;
             let result = self.end_with(result, TaskId::reduce(partition), &counters, failed)?;
             self.progress.reduces_done.fetch_add(1, Ordering::Relaxed);
-            Ok(result)
+            Ok(Some(result))
         })
     }
 }
@@ -216,11 +257,11 @@ fn number(failed: u32) -> AttemptId {
 }
 
 /// Takes the results of all tasks that are done, so that they can be removed if one is not.
-fn keep(written: &mut Vec<Written>, done: Vec<Result<Written>>) -> Result<()> {
+fn keep(written: &mut Vec<Written>, done: Vec<Result<Option<Written>>>) -> Result<()> {
     let mut failure = Ok(());
     for result in done {
         match result {
-            Ok(result) => written.push(result),
+            Ok(result) => written.extend(result),
             Err(error) => failure = Err(worse(failure, error)),
         }
     }

@@ -1,0 +1,61 @@
+//! Map tasks that have failed for good, and that the job goes on without: `spec.maxFailedTasks`.
+//!
+//! In pods the last attempt at a task says so itself, by a commit record without data; so whoever waits
+//! for the records of all tasks finds one. Where the last attempt can't say it, as one that is killed,
+//! Kubernetes starts one more, which knows by the number of failures that it has nothing else to do.
+
+use mapreduce_api::ids::{AttemptId, TaskId};
+use mapreduce_api::wire::ErrorReport;
+
+use super::commit::Commit;
+use crate::error::{Error, Kind, Result};
+use crate::job::Job;
+
+/// Tasks that an error names.
+const NAMED: usize = 10;
+
+/// Whether the job may go on without a task that has failed like this after its last attempt.
+pub fn may_go(job: &Job, error: &Error) -> bool {
+    job.file.spec.max_failed_tasks > 0 && matches!(error.kind(), Kind::Retry | Kind::Permanent)
+}
+
+/// The attempt that there is nothing left to try for.
+pub fn used_up(job: &Job) -> Result<()> {
+    let attempts = i64::from(job.file.spec.retries) + 1;
+    if job.file.spec.max_failed_tasks > 0 && i64::try_from(job.failed_before).is_ok_and(|n| n >= attempts) {
+        return Err(Error::permanent(format!("all {attempts} attempts have failed without a word")));
+    }
+    Ok(())
+}
+
+/// The record of a task that the job goes on without; the error where there are attempts left.
+pub fn record(job: &Job, task: TaskId, attempt: &AttemptId, error: Error) -> Result<Commit> {
+    let is_last = !error.is_retryable()
+        || i64::try_from(job.failed_before).is_ok_and(|failed| failed >= i64::from(job.file.spec.retries));
+    if !is_last || !may_go(job, &error) {
+        return Err(error);
+    }
+    let error = error.in_task(task);
+    tracing::warn!(%error, causes = ?error.causes(), "The job goes on without this task.");
+    let mut record = Commit::new(attempt);
+    // The attempt behind the last one has tried nothing.
+    let attempts = u64::try_from(job.file.spec.retries).unwrap_or_default() + 1;
+    record.counters.failed_tasks = (job.failed_before + 1).min(attempts);
+    record.lost = Some(error.report());
+    Ok(record)
+}
+
+/// An error when more tasks have failed than a job may go on without.
+pub fn check<'a>(job: &Job, lost: impl IntoIterator<Item = &'a ErrorReport>) -> Result<()> {
+    let most = job.file.spec.max_failed_tasks;
+    let lost: Vec<_> = lost.into_iter().collect();
+    if lost.len() as i64 <= i64::from(most) {
+        return Ok(());
+    }
+    let message = format!("{} map tasks or more have failed, and spec.maxFailedTasks is {most}", lost.len());
+    Err(lost.iter().take(NAMED).fold(Error::permanent(message), |error, report| {
+        let task = report.task.as_deref().unwrap_or("a task");
+        let error = error.because(format!("{task}: {}", report.message));
+        report.causes.iter().fold(error, Error::because)
+    }))
+}

@@ -1,0 +1,91 @@
+//! `maxFailedTasks`: the job goes on without map tasks that have failed for good.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test fails by panicking"
+)]
+
+use mapreduce_worker::error::{Error, Kind};
+use mapreduce_worker::task::finish::Success;
+use serde_json::{Value, json};
+
+mod common;
+
+use common::Place;
+
+/// Three objects of a task each; `bad` objects fail at every attempt, with a record or for good.
+fn run(bad: usize, most: u32, body: &str, reduce: bool, as_pods: bool) -> (Place, Result<Success, Error>) {
+    let place = Place::new();
+    for i in 0..3 {
+        let first = if i < bad { "bad" } else { "good" };
+        place.write(&format!("in/{i}"), format!("{first}\n{}", "x\n".repeat(20_000)));
+    }
+    let source =
+        format!("function map(key, value, emit, counter) {{ if (value === 'bad') {body}; emit(value, 1); }}");
+    let mut fields = json!({
+        "input": {"splitSize": "64Ki"},
+        "map": {"function": {"script": {"language": "javascript", "source": source}}},
+        "maxFailedTasks": most, "retries": 1,
+    });
+    if reduce {
+        fields["reduce"] = json!({"function": {"builtin": {"name": "sum"}}, "tasks": 2});
+    }
+    if as_pods {
+        fields["shuffle"] = json!({"url": "file:shuffle/"});
+    }
+    let done = place.run(fields);
+    (place, done)
+}
+
+/// The sums of a result by key, with reducers or without.
+fn sums(place: &Place) -> Value {
+    let mut sums = std::collections::BTreeMap::new();
+    for line in place.output_text().lines() {
+        let (key, n) = line.split_once('\t').unwrap();
+        *sums.entry(key.to_owned()).or_insert(0) += n.parse::<u64>().unwrap();
+    }
+    json!(sums)
+}
+
+#[test]
+fn a_job_goes_on_without_tasks_that_fail_at_every_attempt() {
+    for (reduce, as_pods) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (place, done) = run(1, 1, "throw new Error('no')", reduce, as_pods);
+        let done = done.unwrap();
+        assert_eq!(sums(&place), json!({"good": 2, "x": 40_000}), "nothing of the task that failed is there");
+        assert_eq!(done.counters.failed_tasks, 2, "its two attempts");
+        assert_eq!(done.counters.map_input_records, 40_002);
+        assert!(place.names("scratch").is_empty() && place.names("shuffle").is_empty());
+    }
+}
+
+#[test]
+fn what_no_attempt_can_mend_is_not_tried_again() {
+    for as_pods in [false, true] {
+        let (place, done) = run(2, 2, "emit(undefined)", true, as_pods);
+        assert_eq!(done.unwrap().counters.failed_tasks, 2, "one attempt of each");
+        assert_eq!(sums(&place), json!({"good": 1, "x": 20_000}));
+    }
+}
+
+#[test]
+fn one_more_fails_the_job_and_says_why() {
+    for (reduce, as_pods) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (place, done) = run(2, 1, "throw new Error('no way')", reduce, as_pods);
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.to_string(), "2 map tasks or more have failed, and spec.maxFailedTasks is 1");
+        let causes = error.causes().join("\n");
+        assert!(causes.contains("map-00000: ") && causes.contains("map-00001: "), "{causes}");
+        assert!(causes.contains("Error: no way\n    at map"), "{causes}");
+        assert!(place.names("out").is_empty() && place.names("shuffle").is_empty(), "something is left");
+    }
+}
+
+#[test]
+fn without_it_the_first_fails_the_job_with_its_own_error() {
+    let (_, done) = run(1, 0, "throw new Error('no')", true, false);
+    assert_eq!(done.unwrap_err().to_string(), "the map script failed: Error: no");
+}
