@@ -131,6 +131,7 @@ pub struct MapReduceJobSpec {
     pub managed_by: Option<String>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(number: &i32) -> bool {
     *number == 0
 }
