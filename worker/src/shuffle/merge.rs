@@ -237,7 +237,7 @@ pub fn merge_down(
     most: usize,
     space: &Arc<Space>,
     arrangement: &Arrangement,
-    mut combiner: Option<&mut (dyn Reducer + '_)>,
+    mut combiner: Option<&mut Box<dyn Reducer>>,
 ) -> Result<Vec<Run>> {
     while runs.len() > most {
         let name: Arc<str> = Arc::from("a scratch file");
@@ -247,7 +247,8 @@ pub fn merge_down(
             let group: Vec<_> = left.by_ref().take(most.max(2)).collect();
             let mut writer = RunWriter::new(space, BlockCodec::None);
             let merge = Merge::new(group, arrangement.values_sorted);
-            write_combined(merge, arrangement, combiner.as_deref_mut(), &mut |key, value| {
+            let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
+            write_combined(merge, arrangement, combiner, &mut |key, value| {
                 writer.push(key, value)
             })?;
             merged.push(writer.end(&name)?);

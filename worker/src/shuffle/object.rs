@@ -96,9 +96,9 @@ pub fn write(
     for runs in runs {
         let mut extent = Extent { offset, ..Extent::default() };
         // A single run was combined when it was made.
-        let combiner = if runs.len() > 1 { combiner.as_deref_mut() } else { None };
-        let mut combiner = combiner;
-        let runs = merge_down(runs, fan_in.0, space, arrangement, reborrow(&mut combiner))?;
+        let mut combiner = if runs.len() > 1 { combiner.as_mut() } else { None };
+        let runs = merge_down(runs, fan_in.0, space, arrangement, combiner.as_deref_mut())?;
+        let combiner = combiner.map(|combiner| &mut **combiner);
         let merge = Merge::new(runs, arrangement.values_sorted);
         let combined = write_combined(merge, arrangement, combiner, &mut |key, value| {
             extent.records += 1;
@@ -121,15 +121,6 @@ pub fn write(
     }
     writer.publish()?;
     Ok((ShuffleObject { name, extents }, sum))
-}
-
-fn reborrow<'a>(
-    combiner: &'a mut Option<&mut (dyn Reducer + 'static)>,
-) -> Option<&'a mut (dyn Reducer + 'a)> {
-    match combiner {
-        Some(combiner) => Some(&mut **combiner),
-        None => None,
-    }
 }
 
 /// Fetches the runs of neighbouring partitions from a shuffle object into a [`Space`]. There is a run for

@@ -43,10 +43,7 @@ fn reduce(
     let mut out = out.leaving_out(context.skipping.clone());
     // Combining on the way down would not change the result, only how much there is to merge.
     let mut combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(context));
-    let runs = match &mut combiner {
-        Some(combiner) => merge_down(runs, fan_in.0, space, &job.arrangement, Some(&mut **combiner))?,
-        None => merge_down(runs, fan_in.0, space, &job.arrangement, None)?,
-    };
+    let runs = merge_down(runs, fan_in.0, space, &job.arrangement, combiner.as_mut())?;
     let mut groups = Groups::new(Merge::new(runs, job.arrangement.values_sorted));
     let mut stored = Vec::new();
     let mut seen = 0;
