@@ -47,8 +47,8 @@ def ours(job, name="mapreduce", options="", needs=()):
     return Peer(name, command, (f"job {job}", *needs))
 
 
-def shell(name, what, *needs):
-    return Peer(name, f'"$HERE/peers/shell.sh" {what} "$IN" "$OUT"', needs)
+def shell(name, what, *needs, slow=False):
+    return Peer(name, f'"$HERE/peers/shell.sh" {what} "$IN" "$OUT"', needs, slow)
 
 
 def duck(work):
@@ -107,8 +107,8 @@ WORKS = [
         floor("wordcount"),
         duck("wordcount"),
         polars("wordcount"),
-        shell("mawk, two processes", "mawk2-wordcount", "mawk"),
-        shell("tr, sort, uniq", "sort-wordcount", "mawk"),
+        shell("mawk, two processes", "mawk2-wordcount", "mawk", slow=True),
+        shell("tr, sort, uniq", "sort-wordcount", "mawk", slow=True),
         spark("wordcount"),
         hadoop(EXAMPLES, f'wordcount {HADOOP} "$IN" "$OUT/o"'),
     ]),
@@ -126,7 +126,7 @@ WORKS = [
         floor("sum"),
         duck("sum"),
         polars("sum"),
-        shell("GNU sort, mawk", "sort-sum", "mawk"),
+        shell("GNU sort, mawk", "sort-sum", "mawk", slow=True),
         spark("sum"),
         hadoop("Sums", f'{HADOOP} sum "$IN" "$OUT/o"', needs=("$CLASSES",)),
     ]),

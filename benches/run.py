@@ -30,7 +30,7 @@ def arguments():
     parser.add_argument("--work", default="", help="only works whose names match this pattern")
     parser.add_argument("--peer", default="", help="only programs whose names match this pattern")
     parser.add_argument("--runs", type=int, default=5, help="runs of each program; the median counts")
-    parser.add_argument("--slow-runs", type=int, default=1, help="runs of Spark and Hadoop")
+    parser.add_argument("--slow-runs", type=int, default=1, help="runs of Spark, Hadoop, and of what else takes half a minute")
     parser.add_argument("--eight", action="store_true", help="our jobs with 512Mi of memory, and 8 times the data")
     parser.add_argument("--mapreduce", default=os.path.join(TARGET, "release", "mapreduce"))
     parser.add_argument("--bench-data", default=os.path.join(TARGET, "release", "bench-data"))
