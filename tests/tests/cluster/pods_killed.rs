@@ -28,7 +28,7 @@ fn a_mapper_and_a_reducer_that_are_killed_are_run_again() -> Result<()> {
             .map("words")
             .reduce("sum", 2)
             .set("/input/splitSize", json!("8Mi"))
-            .slow(40);
+            .slow(15);
         let pods = Watch::of(scenario, "pods", &job)?;
         let job = scenario.submit(job)?;
         let killed = [
@@ -55,7 +55,7 @@ fn a_pod_that_is_evicted_costs_no_attempt() -> Result<()> {
     scenario("evicted", |scenario| {
         let text = text::text(12 << 20)?;
         scenario.put("in/a", text.clone())?;
-        let job = scenario.job("evicted", "in/", "out/").word_count(1).set("/retries", json!(0)).slow(40);
+        let job = scenario.job("evicted", "in/", "out/").word_count(1).set("/retries", json!(0)).slow(10);
         let pods = Watch::of(scenario, "pods", &job)?;
         let job = scenario.submit(job)?;
         let pod = wait::until("a map pod that runs", LIMIT, || Ok(pods.running("map")))?;
