@@ -248,9 +248,7 @@ pub fn merge_down(
             let mut writer = RunWriter::new(space, BlockCodec::None);
             let merge = Merge::new(group, arrangement.values_sorted);
             let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
-            write_combined(merge, arrangement, combiner, &mut |key, value| {
-                writer.push(key, value)
-            })?;
+            write_combined(merge, arrangement, combiner, &mut |key, value| writer.push(key, value))?;
             merged.push(writer.end(&name)?);
         }
         runs = merged;
