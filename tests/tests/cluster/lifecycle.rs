@@ -12,12 +12,12 @@ use serde_json::json;
 fn a_job_that_is_suspended_keeps_what_is_done_and_goes_on() -> Result<()> {
     scenario("suspended", |scenario| {
         // One task is done long before the others.
-        let (text, small) = (text::text(20 << 20)?, "a few words\n");
+        let (text, small) = (text::text(40 << 20)?, "a few words\n");
         scenario.put("in/a", small)?;
         scenario.put("in/b", text.clone())?;
         let job =
-            scenario.job("suspended", "in/", "out/").word_count(2).set("/input/splitSize", json!("10Mi"));
-        let job = job.slow(30);
+            scenario.job("suspended", "in/", "out/").word_count(2).set("/input/splitSize", json!("20Mi"));
+        let job = job.slow(10);
         let pods = Watch::of(scenario, "pods", &job)?;
         let job = scenario.submit(job)?;
         wait::until_true("a map task that is done", LIMIT, || {
