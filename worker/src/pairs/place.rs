@@ -1,7 +1,7 @@
 //! Where pairs are kept between steps.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mapreduce_api::v1alpha1::ShuffleCompression;
@@ -10,6 +10,7 @@ use super::writer::{PairsWriter, Sink};
 use crate::error::{Error, Result};
 use crate::input::source::Split;
 use crate::shuffle::block::BlockCodec;
+use crate::shuffle::pieces::{PieceWriter, Pieces, stretch};
 use crate::shuffle::space::{Kept, Space};
 use crate::storage::{Entry, Location};
 
@@ -83,7 +84,7 @@ impl PairsPlace {
 #[derive(Debug)]
 pub struct KeptPairs {
     space: Arc<Space>,
-    objects: Mutex<HashMap<String, Arc<[Kept]>>>,
+    objects: Mutex<HashMap<String, Vec<Kept>>>,
 }
 
 impl KeptPairs {
@@ -92,82 +93,39 @@ impl KeptPairs {
         Arc::new(Self { space: Arc::clone(space), objects: Mutex::default() })
     }
 
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<[Kept]>>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Kept>>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, split: &Split) -> Result<KeptReader> {
-        let found = self.all().get(&split.url).map(Arc::clone);
-        let pieces = found.ok_or_else(|| Error::retry(format!("there are no pairs {}", split.url)))?;
-        let mut reader = KeptReader { pieces, piece: 0, at: split.start, left: split.bytes() };
-        reader.seek_piece();
-        Ok(reader)
+    fn open(&self, split: &Split) -> Result<Pieces> {
+        match self.all().get(&split.url) {
+            Some(pieces) => Ok(Pieces::new(stretch(pieces, &(split.start..split.end)))),
+            None => Err(Error::retry(format!("there are no pairs {}", split.url))),
+        }
     }
 }
-
-/// Bytes of blocks that are collected before they are handed to the [`Space`].
-const PIECE_BYTES: usize = 4 << 20;
 
 /// Writes into [`KeptPairs`].
 pub(super) struct KeptWriter {
     kept: Arc<KeptPairs>,
-    pieces: Vec<Kept>,
-    buffer: Vec<u8>,
+    pieces: PieceWriter,
 }
 
 impl KeptWriter {
     fn new(kept: &Arc<KeptPairs>) -> Self {
-        Self { kept: Arc::clone(kept), pieces: Vec::new(), buffer: Vec::new() }
+        Self { kept: Arc::clone(kept), pieces: PieceWriter::new(&kept.space) }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE_BYTES { self.keep() } else { Ok(()) }
-    }
-
-    fn keep(&mut self) -> Result<()> {
-        if !self.buffer.is_empty() {
-            self.pieces.push(self.kept.space.keep(&mut self.buffer)?);
-        }
-        Ok(())
+        self.pieces.append(|out| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        })
     }
 
     pub(super) fn publish(mut self, name: &str) -> Result<()> {
-        self.keep()?;
-        self.kept.all().insert(name.to_owned(), self.pieces.into());
+        let pieces = self.pieces.finish(|_| Ok(()))?;
+        self.kept.all().insert(name.to_owned(), pieces);
         Ok(())
-    }
-}
-
-/// Reads a stretch of pieces that are one after the other.
-struct KeptReader {
-    pieces: Arc<[Kept]>,
-    piece: usize,
-    /// Where in the piece.
-    at: u64,
-    left: u64,
-}
-
-impl KeptReader {
-    /// Goes to the piece that `at` is in.
-    fn seek_piece(&mut self) {
-        while let Some(piece) = self.pieces.get(self.piece)
-            && self.at >= piece.len()
-        {
-            self.at -= piece.len();
-            self.piece += 1;
-        }
-    }
-}
-
-impl Read for KeptReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.seek_piece();
-        let Some(piece) = self.pieces.get(self.piece) else { return Ok(0) };
-        let most = self.left.min(piece.len() - self.at).min(buf.len() as u64);
-        piece.read_at(&mut buf[..most as usize], self.at)?;
-        self.at += most;
-        self.left -= most;
-        Ok(most as usize)
     }
 }

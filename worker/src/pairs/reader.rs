@@ -3,10 +3,11 @@
 use std::io::Read;
 
 use super::PairsPlace;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::input::lines::{Lines, SLACK};
 use crate::input::source::Split;
 use crate::shuffle::block::{HEADER, Header};
+use crate::shuffle::pieces::cut_short;
 
 /// The blocks of a split.
 pub struct PairsReader {
@@ -63,11 +64,4 @@ impl PairsReader {
         let decoded = header.decode(&self.stored, &mut self.raw)?;
         Ok((decoded.as_ptr() == self.stored.as_ptr(), decoded.len()))
     }
-}
-
-fn cut_short(error: std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::UnexpectedEof {
-        return Error::retry("intermediate data ends too early");
-    }
-    error.into()
 }

@@ -28,6 +28,7 @@ pub mod merge;
 pub mod object;
 pub mod order;
 pub mod partition;
+pub mod pieces;
 mod radix;
 pub mod read;
 pub mod run;

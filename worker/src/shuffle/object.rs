@@ -16,8 +16,9 @@ use super::arrange::Arrangement;
 use super::block::{BlockCodec, BlockWriter};
 use super::combine::{Combined, write_combined};
 use super::merge::{Merge, merge_down};
+use super::pieces::stretch;
 use super::run::{Place, Run};
-use super::space::{Kept, Space};
+use super::space::Space;
 use crate::error::Result;
 use crate::function::Reducer;
 use crate::storage::Location;
@@ -136,20 +137,16 @@ pub fn fetch(
     let mut filled = extents.iter().filter(|extent| extent.bytes > 0);
     let Some(first) = filled.next() else { return Ok(Vec::new()) };
     let end = filled.next_back().unwrap_or(first).end();
-    let mut pieces: Vec<(u64, Kept)> = Vec::new();
+    let mut pieces = Vec::new();
     let mut at = first.offset;
     while at < end {
         let range: Range<u64> = at..end.min(at + FETCH_BYTES);
-        let mut bytes = place.store.read(&place.key, range.clone())?;
-        pieces.push((at, space.keep(&mut bytes)?));
         at = range.end;
+        let mut bytes = place.store.read(&place.key, range)?;
+        pieces.push(space.keep(&mut bytes)?);
     }
     let run = |extent: &Extent| {
-        let of_extent = |(at, piece): &(u64, Kept)| {
-            let slice = piece.slice(extent.offset.saturating_sub(*at)..extent.end().saturating_sub(*at));
-            (!slice.is_empty()).then_some(slice)
-        };
-        let pieces = pieces.iter().filter_map(of_extent).collect();
+        let pieces = stretch(&pieces, &(extent.offset - first.offset..extent.end() - first.offset));
         Run { pairs: Place::Blocks(pieces), records: extent.records, name: Arc::clone(&name) }
     };
     let places = extents.iter().enumerate().filter(|(_, extent)| extent.bytes > 0);

@@ -1,14 +1,15 @@
 //! Reads a run, pair by pair: from its blocks, or where it was sorted.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::{HEADER, Header, Span, record_at};
+use super::pieces::Pieces;
 use super::radix::prefix;
 use super::run::{Place, Run};
 use super::sort::{Ahead, Sorted};
 use super::space::Kept;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Reads a run, pair by pair.
 #[derive(Debug)]
@@ -81,38 +82,34 @@ impl RunReader {
 /// Reads blocks, one after the other.
 #[derive(Debug)]
 struct Blocks {
-    /// What is still to be read, the current piece first.
-    pieces: VecDeque<Kept>,
-    at: u64,
+    pieces: Pieces,
     stored: Vec<u8>,
     raw: Vec<u8>,
     /// Where the decoded block is.
     block: Block,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Block {
     /// In `raw`.
     Raw,
     /// In `stored`.
     Stored,
-    /// In the piece itself, which is in memory: `at` on, `len` bytes.
-    Piece { at: usize, len: usize },
+    /// In the piece itself.
+    Piece(Range<usize>),
 }
 
 impl Blocks {
     fn new(pieces: Vec<Kept>) -> Self {
-        Self { pieces: pieces.into(), at: 0, stored: Vec::new(), raw: Vec::new(), block: Block::Raw }
+        Self { pieces: Pieces::new(pieces), stored: Vec::new(), raw: Vec::new(), block: Block::Raw }
     }
 
     #[inline]
     fn block(&self) -> &[u8] {
-        match self.block {
+        match &self.block {
             Block::Raw => &self.raw,
             Block::Stored => &self.stored,
-            Block::Piece { at, len } => {
-                self.pieces[0].in_memory().and_then(|piece| piece.get(at..at + len)).unwrap_or_default()
-            }
+            Block::Piece(range) => self.pieces.taken(range.clone()),
         }
     }
 
@@ -128,57 +125,26 @@ impl Blocks {
     fn next_block(&mut self) -> Result<bool> {
         self.block = Block::Raw;
         self.raw.clear();
-        self.drop_read();
-        if self.pieces.is_empty() {
+        if self.pieces.is_at_end() {
             return Ok(false);
         }
         let mut header = [0; HEADER];
-        self.fill(&mut header)?;
+        self.pieces.fill(&mut header)?;
         let header = Header::parse(&header)?;
         let stored = header.stored as usize;
-        self.drop_read();
-        let in_piece = self.at as usize..self.at as usize + stored;
-        let piece = self.pieces.front().and_then(Kept::in_memory);
-        if let Some(payload) = piece.and_then(|piece| piece.get(in_piece.clone())) {
-            let as_it_is = std::ptr::eq(header.decode(payload, &mut self.raw)?, payload);
-            self.at += stored as u64;
-            if as_it_is {
-                self.block = Block::Piece { at: in_piece.start, len: stored };
+        if let Some(range) = self.pieces.take(stored) {
+            let payload = self.pieces.taken(range.clone());
+            if std::ptr::eq(header.decode(payload, &mut self.raw)?, payload) {
+                self.block = Block::Piece(range);
             }
         } else {
-            let mut payload = std::mem::take(&mut self.stored);
-            payload.resize(stored, 0);
-            self.fill(&mut payload)?;
-            if header.decode(&payload, &mut self.raw)?.as_ptr() == payload.as_ptr() {
+            self.stored.resize(stored, 0);
+            self.pieces.fill(&mut self.stored)?;
+            if header.decode(&self.stored, &mut self.raw)?.as_ptr() == self.stored.as_ptr() {
                 self.block = Block::Stored;
             }
-            self.stored = payload;
         }
         Ok(true)
-    }
-
-    /// Takes the next bytes.
-    fn fill(&mut self, mut buf: &mut [u8]) -> Result<()> {
-        while !buf.is_empty() {
-            self.drop_read();
-            let Some(piece) = self.pieces.front() else {
-                return Err(Error::retry("intermediate data ends too early"));
-            };
-            let here = buf.len().min((piece.len() - self.at) as usize);
-            let (head, rest) = buf.split_at_mut(here);
-            piece.read_at(head, self.at)?;
-            self.at += here as u64;
-            buf = rest;
-        }
-        Ok(())
-    }
-
-    /// Gives back the pieces that have been read.
-    fn drop_read(&mut self) {
-        while self.pieces.front().is_some_and(|piece| self.at >= piece.len()) {
-            self.pieces.pop_front();
-            self.at = 0;
-        }
     }
 }
 

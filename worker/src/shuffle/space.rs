@@ -101,9 +101,9 @@ impl Space {
 
     /// Keeps bytes: in memory when the budget has room.
     pub fn keep(self: &Arc<Self>, bytes: &mut Vec<u8>) -> Result<Kept> {
-        bytes.shrink_to_fit();
-        if let Some(lease) = self.lease(bytes.capacity()) {
-            let bytes = std::mem::take(bytes);
+        if let Some(lease) = self.lease(bytes.len()) {
+            let mut bytes = std::mem::take(bytes);
+            bytes.shrink_to_fit();
             let range = 0..bytes.len();
             return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _lease: lease }), range });
         }
