@@ -31,7 +31,7 @@ pub mod chain;
 mod folders;
 pub mod local;
 pub mod pod;
-mod threads;
+pub(crate) mod threads;
 
 /// Memory and processors for the tasks of one process.
 #[derive(Clone, Debug)]

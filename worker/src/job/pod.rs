@@ -15,6 +15,7 @@ use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use mapreduce_api::wire::PlanSummary;
 
 use super::chain::{self, Done};
+use super::threads::in_parallel;
 use super::{Job, Resources};
 use crate::error::{Error, Result};
 use crate::function::TaskContext;
@@ -268,28 +269,14 @@ fn run_reduce(
 
 /// Fetches the runs of a task's partitions, from several objects at once, in the order of the map tasks.
 fn fetch_all(job: &Job, shuffle: &Index, space: &Arc<Space>) -> Result<Vec<Vec<Run>>> {
-    const AT_ONCE: usize = 16;
-    let share = shuffle.names.len().div_ceil(AT_ONCE).max(1);
     let objects: Vec<(usize, &String)> = shuffle.names.iter().enumerate().collect();
-    let fetched = std::thread::scope(|scope| {
-        let fetch = |&(object, name): &(usize, &String)| {
-            job.check_cancelled()?;
-            let extents: Vec<_> = shuffle.partitions.iter().map(|partition| partition[object]).collect();
-            object::fetch(&job.work, name, &extents, space)
-        };
-        let threads: Vec<_> = objects
-            .chunks(share)
-            .map(|objects| scope.spawn(move || objects.iter().map(fetch).collect::<Result<Vec<_>>>()))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(Error::retry("a thread that fetched has panicked")))
-            })
-            .collect::<Result<Vec<_>>>()
+    let fetched = in_parallel(&objects, |&(object, name)| {
+        job.check_cancelled()?;
+        let extents: Vec<_> = shuffle.partitions.iter().map(|partition| partition[object]).collect();
+        object::fetch(&job.work, name, &extents, space)
     })?;
     let mut by_partition: Vec<Vec<Run>> = shuffle.partitions.iter().map(|_| Vec::new()).collect();
-    for (partition, run) in fetched.into_iter().flatten().flatten() {
+    for (partition, run) in fetched.into_iter().flatten() {
         by_partition[partition].push(run);
     }
     Ok(by_partition)

@@ -1,4 +1,4 @@
-//! Tasks in threads of this process.
+//! Threads of this process: for tasks, and for waiting.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -52,4 +52,26 @@ pub(super) fn in_threads<T: Send>(
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(i, _)| *i);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Calls `work` with each item, many at once: most of its time it waits for a store. The results are in the
+/// order of the items.
+pub(crate) fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    const AT_ONCE: usize = 16;
+    let share = items.len().div_ceil(AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = items
+            .chunks(share)
+            .map(|items| scope.spawn(move || items.iter().map(work).collect::<Result<Vec<R>>>()))
+            .collect();
+        let done: Result<Vec<Vec<R>>> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::retry("a thread has panicked"))))
+            .collect();
+        Ok(done?.into_iter().flatten().collect())
+    })
 }

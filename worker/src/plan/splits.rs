@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Division;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::input::codec::Codec;
 use crate::input::frames::Frames;
 use crate::input::list::Object;
 use crate::input::source::{Split, codec_of};
 use crate::job::Job;
+use crate::job::threads::in_parallel;
 use crate::storage::{Entry, Location};
 
 /// What one map task reads, in order.
@@ -153,24 +154,6 @@ pub(super) fn cuts(job: &Job, place: &Location, entry: &Entry) -> Result<Cuts> {
         }
         Some(frames) => Ok(Cuts::AtFrames(codec, frames)),
     }
-}
-
-/// Calls `work` with each item, many at once: most of its time it waits for a store.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
-    const AT_ONCE: usize = 16;
-    let share = items.len().div_ceil(AT_ONCE).max(1);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|items| scope.spawn(move || items.iter().map(work).collect::<Result<Vec<R>>>()))
-            .collect();
-        let done: Result<Vec<Vec<R>>> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::retry("a thread has panicked"))))
-            .collect();
-        Ok(done?.into_iter().flatten().collect())
-    })
 }
 
 /// Puts neighbouring whole objects into one task until it is full; a part of an object is a task.

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::function::context::check_user_counters;
 use crate::job::Job;
 use crate::job::chain::Done;
+use crate::job::threads::in_parallel;
 use crate::output::StagedPart;
 use crate::task::{attempts, lost, skipped};
 
@@ -189,17 +190,4 @@ pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
         }
     }
     Ok(parts)
-}
-
-fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    const AT_ONCE: usize = 16;
-    let share = items.len().div_ceil(AT_ONCE).max(1);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> =
-            items.chunks(share).map(|items| scope.spawn(move || items.iter().try_for_each(work))).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Error::retry("a thread has panicked")))
-        })
-    })
 }
