@@ -1,7 +1,7 @@
 //! What stops a script: its time, a wish to stop the job, or an error of ours in a call of its.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -23,14 +23,14 @@ struct Inner {
     timeout: Duration,
     /// Counts records, values and pairs: what is progress.
     steps: AtomicU64,
-    timed_out: AtomicU64,
-    stopped: AtomicU64,
+    timed_out: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl Limits {
     pub(super) fn new(cancel: CancellationToken, timeout: Duration) -> Self {
-        let zero = || AtomicU64::new(0);
-        Self(Arc::new(Inner { cancel, timeout, steps: zero(), timed_out: zero(), stopped: zero() }))
+        let (timed_out, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { cancel, timeout, steps: AtomicU64::new(0), timed_out, stopped }))
     }
 
     /// Something was done.
@@ -41,33 +41,32 @@ impl Limits {
 
     /// Ends the script where it is, whatever it catches.
     pub(super) fn stop(&self) {
-        self.0.stopped.store(1, Ordering::Relaxed);
+        self.0.stopped.store(true, Ordering::Relaxed);
     }
 
     /// Says each time when it is called whether the script is to end.
     pub(super) fn watch(&self) -> impl FnMut() -> bool + Send + 'static {
-        let limits = Arc::clone(&self.0);
-        let mut seen = limits.steps.load(Ordering::Relaxed);
+        let watched = self.clone();
+        let mut seen = self.0.steps.load(Ordering::Relaxed);
         let mut since = Instant::now();
         move || {
+            let limits = &watched.0;
             let steps = limits.steps.load(Ordering::Relaxed);
             if steps != seen {
                 (seen, since) = (steps, Instant::now());
             }
             if since.elapsed() > limits.timeout {
-                limits.timed_out.store(1, Ordering::Relaxed);
+                limits.timed_out.store(true, Ordering::Relaxed);
             }
-            limits.cancel.is_cancelled()
-                || limits.timed_out.load(Ordering::Relaxed) > 0
-                || limits.stopped.load(Ordering::Relaxed) > 0
+            watched.is_stopping()
         }
     }
 
     /// Whether the script is to end.
     pub(super) fn is_stopping(&self) -> bool {
         self.0.cancel.is_cancelled()
-            || self.0.timed_out.load(Ordering::Relaxed) > 0
-            || self.0.stopped.load(Ordering::Relaxed) > 0
+            || self.0.timed_out.load(Ordering::Relaxed)
+            || self.0.stopped.load(Ordering::Relaxed)
     }
 
     /// An error when the script was ended.
@@ -75,7 +74,7 @@ impl Limits {
         if self.0.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }
-        if self.0.timed_out.load(Ordering::Relaxed) > 0 {
+        if self.0.timed_out.load(Ordering::Relaxed) {
             let seconds = self.0.timeout.as_secs();
             return Err(Error::retry(format!("{name} made no progress for {seconds} s and was stopped")));
         }
