@@ -12,7 +12,7 @@ use super::merge::Pairs as _;
 use super::partition::Partitioner;
 use super::run::{Place, Run, RunWriter};
 use super::sort::SortBuffer;
-use super::space::Space;
+use super::space::{Lease, Space};
 use super::table::SumTable;
 use crate::error::{Error, Result};
 use crate::function::{Emit, ReduceFunction, Reducer, TaskContext, builtin};
@@ -245,7 +245,6 @@ impl Collector {
 
     /// Makes sorted runs of what is in memory.
     fn flush(&mut self) -> Result<()> {
-        let values_sorted = self.arrangement.values_sorted;
         match &mut self.sink {
             Sink::Sum(table) => {
                 let (runs, mut output) = (&mut self.runs, 0);
@@ -253,49 +252,57 @@ impl Collector {
                 let order = &self.arrangement.order;
                 table.drain(&self.partitioner, order, &mut self.writer, &self.name, |partition, run| {
                     output += run.records;
-                    if run.records > 0 {
-                        runs[partition as usize].push(run);
-                    }
+                    add(runs, partition, run);
                 })?;
                 self.counters.combine_output_records += output;
+                Ok(())
             }
             Sink::Sort(buffer) => {
                 let combines =
                     self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
-                if !combines && let Some(lease) = self.space.lease(buffer.footprint()) {
-                    let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
-                    let sorted = std::mem::replace(buffer, next).into_sorted(values_sorted, lease);
-                    for (runs, sorted) in self.runs.iter_mut().zip(sorted) {
-                        let records = sorted.records();
-                        if records > 0 {
-                            let pairs = Place::Sorted(sorted);
-                            runs.push(Run { pairs, records, name: Arc::clone(&self.name) });
-                        }
+                let lease = if combines { None } else { self.space.lease(buffer.footprint()) };
+                match lease {
+                    Some(lease) => {
+                        self.keep_sorted(lease);
+                        Ok(())
                     }
-                    return Ok(());
-                }
-                let mut all = Combined::default();
-                buffer.drain(values_sorted, |partition, sorted| {
-                    let combiner = self.combiner.as_deref_mut().filter(|_| combines);
-                    let writer = &mut self.writer;
-                    let combined =
-                        write_combined(sorted, &self.arrangement, combiner, &mut |k, v| writer.push(k, v))?;
-                    all.input += combined.input;
-                    all.output += combined.output;
-                    let run = writer.end(&self.name)?;
-                    if run.records > 0 {
-                        self.runs[partition as usize].push(run);
-                    }
-                    Ok(())
-                })?;
-                self.counters.combine_input_records += all.input;
-                self.counters.combine_output_records += all.output;
-                let way = self.gain.as_ref().map(|gain| gain.combined(all.input, all.output));
-                if way == Some(Way::Table) {
-                    self.sink = Sink::Sum(SumTable::new(self.memory));
+                    None => self.write_sorted(combines),
                 }
             }
-            Sink::Result(_) => {}
+            Sink::Result(_) => Ok(()),
+        }
+    }
+
+    /// Leaves sorted pairs where they are.
+    fn keep_sorted(&mut self, lease: Lease) {
+        let Sink::Sort(buffer) = &mut self.sink else { return };
+        let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
+        let sorted = std::mem::replace(buffer, next).into_sorted(self.arrangement.values_sorted, lease);
+        for (partition, sorted) in (0..).zip(sorted) {
+            let (records, name) = (sorted.records(), Arc::clone(&self.name));
+            add(&mut self.runs, partition, Run { pairs: Place::Sorted(sorted), records, name });
+        }
+    }
+
+    /// Writes sorted pairs out, perhaps combined.
+    fn write_sorted(&mut self, combines: bool) -> Result<()> {
+        let Sink::Sort(buffer) = &mut self.sink else { return Ok(()) };
+        let mut all = Combined::default();
+        buffer.drain(self.arrangement.values_sorted, |partition, sorted| {
+            let combiner = self.combiner.as_deref_mut().filter(|_| combines);
+            let writer = &mut self.writer;
+            let combined =
+                write_combined(sorted, &self.arrangement, combiner, &mut |k, v| writer.push(k, v))?;
+            all.input += combined.input;
+            all.output += combined.output;
+            add(&mut self.runs, partition, writer.end(&self.name)?);
+            Ok(())
+        })?;
+        self.counters.combine_input_records += all.input;
+        self.counters.combine_output_records += all.output;
+        let way = self.gain.as_ref().map(|gain| gain.combined(all.input, all.output));
+        if way == Some(Way::Table) {
+            self.sink = Sink::Sum(SumTable::new(self.memory));
         }
         Ok(())
     }
@@ -312,6 +319,13 @@ impl Collector {
             Sink::Result(result) => Ok((result, self.counters)),
             _ => Err(Error::permanent("a map task of a step with reducers has no result")),
         }
+    }
+}
+
+/// A partition has a run only of pairs.
+fn add(runs: &mut [Vec<Run>], partition: u32, run: Run) {
+    if run.records > 0 {
+        runs[partition as usize].push(run);
     }
 }
 
