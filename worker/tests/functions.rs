@@ -19,3 +19,5 @@ mod conformance;
 mod javascript;
 #[path = "functions/python.rs"]
 mod python;
+#[path = "functions/scripts.rs"]
+mod scripts;

@@ -40,12 +40,7 @@ proptest! {
         combine: bool,
         as_pods: bool,
     ) {
-        let mut place = Place::new();
-        for (i, text) in texts.iter().enumerate() {
-            place.write(&format!("in/{i}.txt"), text);
-        }
-        place.resources.memory = memory;
-        place.resources.threads = threads;
+        let place = Place::of(&texts, memory, threads);
         let mut fields = word_count(partitions, combine);
         fields["input"] = json!({"splitSize": split});
         if as_pods {

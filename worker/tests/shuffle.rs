@@ -10,6 +10,7 @@
 mod common;
 
 use common::{Place, builtin};
+use mapreduce_worker::plan;
 use serde_json::{Value, json};
 
 /// Pairs pass through as they are, the way of pods.
@@ -65,10 +66,28 @@ fn large_and_small_partitions_share_the_reduce_tasks() {
     place.write("in/a", &text);
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
+    let job = place.job(identity(Value::Null)).unwrap();
+    let summary = plan::for_pods(&job, None).unwrap().plan.summary;
+    assert_eq!((summary.partitions, summary.reduce_tasks), (2, 1));
     let done = place.run(identity(Value::Null)).unwrap();
     assert_eq!((done.outputs.len(), place.names("out").len()), (2, 3), "two parts and _SUCCESS");
     let output = place.output_text();
     let mut found: Vec<&str> = output.lines().collect();
     found.sort_unstable();
     assert!(found == lines);
+}
+
+#[test]
+fn with_many_partitions_there_are_fewer_map_tasks_so_that_what_is_fetched_is_not_too_small() {
+    let place = Place::new();
+    place.write("in/a", vec![b'x'; 30 << 20]);
+    let tasks = |partitions: u32| {
+        let mut fields = identity(json!(partitions));
+        fields["input"]["splitSize"] = json!(256 << 10);
+        fields["map"]["parallelism"] = json!(100);
+        plan::for_pods(&place.job(fields).unwrap(), None).unwrap().plan.summary.map_tasks
+    };
+    assert_eq!(tasks(1), 60, "half a MiB of 30 for one partition");
+    assert_eq!(tasks(2), 30);
+    assert_eq!(tasks(50), 20, "so many there are always");
 }

@@ -80,12 +80,7 @@ proptest! {
         combine: bool,
         pods: bool,
     ) {
-        let mut place = Place::new();
-        for (i, text) in texts.iter().enumerate() {
-            place.write(&format!("in/{i}.txt"), text);
-        }
-        place.resources.memory = memory;
-        place.resources.threads = threads;
+        let place = Place::of(&texts, memory, threads);
         let mut fields = as_pods(three(partitions, combine), pods);
         fields["input"] = json!({"splitSize": split});
         let done = place.run(fields).unwrap();

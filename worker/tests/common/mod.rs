@@ -36,6 +36,17 @@ impl Place {
         Self { dir, runtime, resources }
     }
 
+    /// With an object for each of these texts, and tasks with so much memory and so many threads.
+    pub fn of(texts: &[Vec<u8>], memory: u64, threads: usize) -> Self {
+        let mut place = Self::new();
+        for (i, text) in texts.iter().enumerate() {
+            place.write(&format!("in/{i}.txt"), text);
+        }
+        place.resources.memory = memory;
+        place.resources.threads = threads;
+        place
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

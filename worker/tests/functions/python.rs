@@ -3,47 +3,29 @@
 use mapreduce_worker::error::{Error, Kind};
 use serde_json::{Value, json};
 
-use crate::common::{Place, builtin};
+use super::scripts::{Language, place};
+use crate::common::builtin;
+
+const LANGUAGE: Language = Language("python");
 
 fn script(source: &str) -> Value {
-    json!({"function": {"script": {"language": "python", "source": source}}})
-}
-
-fn place(text: impl AsRef<[u8]>) -> Place {
-    let place = Place::new();
-    place.write("in/a", text);
-    place
+    LANGUAGE.script(source)
 }
 
 fn map_job(source: &str) -> Value {
-    json!({"map": script(source), "retries": 0})
+    LANGUAGE.map_job(source)
 }
 
-/// What a map-only job with this script writes.
 fn mapped(text: impl AsRef<[u8]>, source: &str) -> String {
-    let place = place(text);
-    place.run(map_job(source)).unwrap();
-    place.output_text()
+    LANGUAGE.mapped(text, source)
 }
 
 fn failure(text: impl AsRef<[u8]>, source: &str) -> Error {
-    let place = place(text);
-    let error = place.run(map_job(source)).unwrap_err();
-    assert!(place.names("out").is_empty() && place.names("scratch").is_empty(), "something is left");
-    error
+    LANGUAGE.failure(text, source)
 }
 
-/// What a reduce script makes of `key value` lines.
 fn reduced(text: &str, source: &str) -> String {
-    let place = place(text);
-    let mut fields = json!({
-        "input": {"format": {"type": "KeyValue", "keyValue": {"separator": " "}}},
-        "reduce": script(source),
-        "retries": 0,
-    });
-    fields["reduce"]["tasks"] = json!(1);
-    place.run(fields).unwrap();
-    place.output_text()
+    LANGUAGE.reduced(text, source)
 }
 
 #[test]
