@@ -1,5 +1,6 @@
 //! Jobs with steps: the same Jobs for each of them, one after the other.
 
+use super::between::killed_at_any_write;
 use super::*;
 
 /// Three steps, of which the second is map-only.
@@ -82,33 +83,7 @@ fn each_step_has_jobs_of_its_own_one_after_the_other() {
 #[test]
 fn an_operator_killed_at_any_write_of_any_step_is_succeeded_by_one_that_repeats_nothing() {
     for kind in [Kind::KilledAfter, Kind::KilledBefore] {
-        let mut fired = 0;
-        for n in 1..3 * MOST_REQUESTS {
-            let mut over = false;
-            run(async {
-                let api = FakeApi::default();
-                let _cluster = cluster(steps(&api));
-                api.faults().at = Some((n, kind));
-                let first = operator(&api);
-                submit(&api, &chain());
-                until(&api, "the end of the operator or of the job", |api| {
-                    api.faults().fired
-                        || (phase(api) == "Succeeded" && api.store().count("patch mapreducejobs wc") == 2)
-                })
-                .await;
-                over = !api.faults().fired;
-                drop(first);
-                api.faults().dead = false;
-                api.store().drop_watches();
-                let _second = operator(&api);
-                ends(&api, "Succeeded").await;
-                created_once(&api, &format!("{kind:?} at write {n}"));
-            });
-            if over {
-                break;
-            }
-            fired += 1;
-        }
+        let fired = killed_at_any_write(kind, 3 * MOST_REQUESTS, &chain(), steps, created_once);
         // The finalizer twice, eight phases and the end, eight Jobs and their ConfigMap.
         assert!((20..3 * MOST_REQUESTS - 1).contains(&fired), "{kind:?} fired at {fired} writes");
     }

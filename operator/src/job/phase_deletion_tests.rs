@@ -1,0 +1,113 @@
+//! A job that is deleted.
+
+use super::*;
+
+#[test]
+fn a_deleted_job_ends_its_pods_removes_its_data_and_is_let_go_in_time() {
+    use Child::{Cleanup, Map, Reduce};
+    use JobState::{Complete, Failed};
+    let gone = |phase| deleted(plain(phase), 5);
+    let late = deleted(plain("Mapping"), -111);
+    let refused =
+        Some(Refusal { child: Cleanup, permanent: Some(Reason::InvalidSpec), message: "no".into() });
+    check(vec![
+        ("pods first", gone("Mapping"), with(Map, run(5)), "delete map"),
+        (
+            "that takes a while",
+            gone("Mapping"),
+            with(Map, ChildJob { deleting: true, ..run(5) }),
+            "rest 115 s",
+        ),
+        ("pods of whatever phase", gone("Failed"), with(Reduce, run(2)), "delete reduce"),
+        (
+            "none runs of a Job that has ended",
+            gone("Reducing"),
+            ended(Map, Complete, Words::Unread),
+            "create cleanup 1/1",
+        ),
+        ("then the data", gone("Mapping"), seen(), "create cleanup 1/1"),
+        ("which takes a while", gone("Mapping"), with(Cleanup, run(1)), "rest 115 s"),
+        ("then it is let go", gone("Mapping"), ended(Cleanup, Complete, Words::Unread), "release"),
+        ("a failed one is cleaned once", gone("Failed"), ended(Cleanup, Complete, Words::Unread), "release"),
+        (
+            "even if nothing is removed",
+            gone("Mapping"),
+            ended(Cleanup, Failed("x".into()), Words::Unread),
+            "release: intermediate data may be left: the cleanup Job failed: x",
+        ),
+        (
+            "or can be",
+            gone("Mapping"),
+            Observed { refused, ..seen() },
+            "release: intermediate data may be left: no",
+        ),
+        (
+            "or it takes too long",
+            late.clone(),
+            with(Cleanup, run(1)),
+            "release: intermediate data may be left: it was not removed within 120 s",
+        ),
+        (
+            "or its pods do",
+            late,
+            with(Map, ChildJob { deleting: true, ..run(5) }),
+            "release: intermediate data may be left: it was not removed within 120 s",
+        ),
+        (
+            "a namespace that goes takes all",
+            gone("Mapping"),
+            Observed { namespace_terminating: true, ..with(Map, run(5)) },
+            "release: intermediate data is left: the namespace is being deleted, and nothing can be started in it",
+        ),
+        ("success has removed it", gone("Succeeded"), with(Map, run(5)), "release"),
+        (
+            "Never keeps it",
+            deleted(job("Mapping", &json!({"cleanup": "Never"})), 5),
+            with(Map, run(5)),
+            "release",
+        ),
+        (
+            "OnSuccess removes it at the latest now",
+            deleted(job("Failed", &json!({"cleanup": "OnSuccess"})), 5),
+            seen(),
+            "create cleanup 1/1",
+        ),
+        ("without a hold there is nothing to do", released(gone("Mapping")), with(Map, run(5)), "rest"),
+        ("a job not yet started has left nothing", gone(""), seen(), "release"),
+    ]);
+}
+
+#[test]
+fn a_job_in_a_namespace_that_is_deleted_ends_its_pods_before_it_is_deleted_itself() {
+    let ending = |seen: Observed| Observed { namespace_terminating: true, ..seen };
+    let deleting = |n| ChildJob { deleting: true, ..run(n) };
+    check(vec![
+        ("a Job that runs", plain("Mapping"), ending(with(Child::Map, run(5))), "delete map"),
+        ("a Job on its way out", plain("Mapping"), ending(with(Child::Map, deleting(5))), "rest 10 s"),
+        ("no Job yet", plain("Reducing"), ending(seen()), "rest 10 s"),
+        (
+            "a cleanup after a failure",
+            plain("Failed"),
+            ending(with(Child::Cleanup, run(1))),
+            "delete cleanup",
+        ),
+    ]);
+}
+
+#[test]
+fn a_job_whose_plan_could_not_start_is_held_for_a_moment_only() {
+    let stuck = Observed { starting: waiting(2, true), ..with(Child::Plan, run(1)) };
+    let mut job = plain("Planning");
+    job.status = Some(recorded(&job, &stuck));
+    let cleaning = || with(Child::Cleanup, run(1));
+    check(vec![
+        ("for pods to end", deleted(job.clone(), 5), with(Child::Plan, run(1)), "delete plan"),
+        ("and data to be removed", deleted(job.clone(), 5), cleaning(), "rest 10 s"),
+        (
+            "and no longer",
+            deleted(job, -5),
+            cleaning(),
+            "release: intermediate data may be left: it was not removed within 15 s",
+        ),
+    ]);
+}

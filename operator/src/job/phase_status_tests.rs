@@ -1,0 +1,85 @@
+//! What is written into the status, and when.
+
+use super::*;
+
+#[test]
+fn a_status_is_written_only_when_it_says_something_new() {
+    use Child::Map;
+    let counted = with(Map, ChildJob { active: 3, ready: 3, succeeded: 1, failed: 2, ..run(5) });
+    let mut job = plain("Mapping");
+    let status = recorded(&job, &counted);
+    let maps = status.maps.clone().unwrap();
+    assert_eq!((maps.active, maps.succeeded, maps.failed, maps.progress.as_str()), (3, 1, 2, "1/5"));
+    job.status = Some(status);
+    for second in [10, 11, 500] {
+        let later = Observed { now: at(second), ..counted.clone() };
+        assert_eq!(told(&after(&job, &later)), "rest", "{second} s");
+    }
+}
+
+#[test]
+fn the_plan_is_recorded_with_the_phase_that_follows_it() {
+    let plan = Words::Planned(PlanSummary {
+        map_tasks: 40,
+        reduce_tasks: 8,
+        partitions: 8,
+        input_objects: 12,
+        input_bytes: 999,
+        before: None,
+    });
+    let status = recorded(&plain("Planning"), &ended(Child::Plan, JobState::Complete, plan));
+    assert_eq!((status.maps.unwrap().total, status.reduces.unwrap().total), (40, 8));
+    let input = status.input.unwrap();
+    assert_eq!((input.objects, input.bytes), (12, 999));
+}
+
+#[test]
+fn success_tells_what_was_written() {
+    let mut summary = JobSummary { committed: true, parts: 2, records: 5, ..JobSummary::default() };
+    summary.counters.output_bytes = 70;
+    let words = Words::Finished(Box::new(summary));
+    let status = recorded(&plain("Reducing"), &ended(Child::Reduce, JobState::Complete, words.clone()));
+    let output = status.output.clone().unwrap();
+    assert_eq!(
+        (output.url.as_str(), output.objects, output.bytes, output.records),
+        ("s3://b/out/", 2, 70, 5)
+    );
+    assert!(is_true(&status, COMPLETE));
+    assert_eq!(status.reduces.unwrap().progress, "2/2");
+    let status = recorded(&map_only(plain("Mapping")), &ended(Child::Map, JobState::Complete, words));
+    assert_eq!(status.output.unwrap().records, 5);
+}
+
+#[test]
+fn time_spent_suspended_is_not_active() {
+    let with_spec = |status: &MapReduceJobStatus, suspend: bool| {
+        let mut job = job("Mapping", &json!({"suspend": suspend}));
+        job.status = Some(status.clone());
+        job
+    };
+    let when = |second| Observed { now: at(second), ..with(Child::Map, run(5)) };
+    let start = plain("Mapping").status.unwrap();
+    assert_eq!(active_for(&start, at(10)).as_secs(), 10);
+    let suspended = recorded(&with_spec(&start, true), &when(10));
+    assert_eq!(active_for(&suspended, at(100)).as_secs(), 10);
+    let resumed = recorded(&with_spec(&suspended, false), &when(100));
+    assert!(!is_true(&resumed, SUSPENDED));
+    assert_eq!(active_for(&resumed, at(104)).as_secs(), 14);
+    let again = recorded(&with_spec(&resumed, true), &when(110));
+    assert_eq!(active_for(&again, at(999)).as_secs(), 20);
+}
+
+#[test]
+fn a_condition_keeps_the_time_since_which_it_holds() {
+    let stuck = |second, message: &str| {
+        let stuck = Stuck { reason: "Unschedulable".into(), message: message.into() };
+        let starting =
+            Starting::Waiting(Waiting { since: at(1), stuck: Some(stuck), again: Duration::from_secs(15) });
+        Observed { now: at(second), starting, ..with(Child::Map, run(5)) }
+    };
+    let mut job = plain("Mapping");
+    job.status = Some(recorded(&job, &stuck(20, "0/3 nodes")));
+    let status = recorded(&job, &stuck(40, "0/4 nodes"));
+    let condition = condition(&status, PROGRESSING).unwrap();
+    assert_eq!((condition.message.as_str(), condition.last_transition_time.0), ("0/4 nodes", at(20)));
+}
