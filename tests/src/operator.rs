@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, RELEASE};
@@ -29,16 +29,17 @@ impl Operator<'_> {
         Ok(alive.map(|meta| (text(&meta["name"]), text(&meta["uid"]))).collect())
     }
 
-    /// Kills it, without a chance to finish what it was at. An error unless there was one to kill.
+    /// Kills it, without a chance to finish what it was at. One that ends by itself meanwhile is not counted: its
+    /// successor is killed.
     pub fn kill(&self) -> Result<()> {
-        let before = self.pods()?;
-        ensure!(!before.is_empty(), "there is no operator to kill");
-        for (name, _) in &before {
-            self.kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;
-        }
-        let after = self.pods()?;
-        ensure!(before.iter().all(|pod| !after.contains(pod)), "{before:?} was not killed");
-        Ok(())
+        wait::until_true("an operator to kill", Duration::from_mins(1), || {
+            let mut is_killed = false;
+            for (name, _) in self.pods()? {
+                let args = ["delete", "pod", &name, "--grace-period=0", "--force", "--ignore-not-found"];
+                is_killed |= self.kubectl(&args)?.contains("deleted");
+            }
+            Ok(is_killed)
+        })
     }
 
     /// Waits until there is one that works.

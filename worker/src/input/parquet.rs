@@ -8,6 +8,7 @@
 //! asked for, in one request for each stretch of them. They are in memory while their rows are read.
 
 mod json;
+mod pages;
 
 use std::io::Read;
 use std::ops::Range;
@@ -23,6 +24,7 @@ use parquet::record::reader::{ReaderIter, TreeBuilder};
 use parquet::record::{Field, Row as ParquetRow};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
+use self::pages::CheckedGroup;
 use super::codec::Codec;
 use super::lines::{Lines, SLACK};
 use super::rows::{Columns, Row, Rows};
@@ -168,8 +170,8 @@ impl ParquetReader {
         self.ranges.keep(&parts)?;
         self.offset = start_of(group);
         self.number = before;
-        let group = self.file.get_row_group(i).map_err(damaged)?;
-        let iter = TreeBuilder::new().as_iter(Arc::clone(&self.schema), &*group).map_err(damaged)?;
+        let group = CheckedGroup(self.file.get_row_group(i).map_err(damaged)?);
+        let iter = TreeBuilder::new().as_iter(Arc::clone(&self.schema), &group).map_err(damaged)?;
         self.iter = Some(iter);
         Ok(true)
     }
