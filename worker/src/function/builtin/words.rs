@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::function::Mapper;
 use crate::input::format::{Chunk, Record};
 use crate::shuffle::collector::Collector;
-use crate::shuffle::table::SumTable;
+use crate::shuffle::table::{Key, SumTable};
 
 /// Whether a byte stands between words: space, `\t`, `\n`, `\v`, `\f`, `\r`.
 #[inline]
@@ -45,10 +45,14 @@ impl Mapper for Words {
     }
 }
 
+/// Words that are looked up at once.
+const WORDS: usize = 32;
+
 /// Adds one for each word of `padded[..len]`, 8 bytes at a time.
 ///
 /// `padded` has at least 16 more bytes than `len`, so that a word's first 16 bytes can be read at once.
 fn count_words(padded: &[u8], len: usize, table: &mut SumTable) {
+    let (mut words, mut count) = ([Key::default(); WORDS], 0);
     let mut start = 0;
     let mut at = 0;
     while at < len {
@@ -60,14 +64,20 @@ fn count_words(padded: &[u8], len: usize, table: &mut SumTable) {
             let end = at + mask.trailing_zeros() as usize;
             mask &= mask - 1;
             if end > start {
-                add_word(padded, start, end, table);
+                words[count] = word(padded, start, end);
+                count += 1;
+                if count == WORDS {
+                    table.add_ones(&words);
+                    count = 0;
+                }
             }
             start = end + 1;
         }
         at += 64;
     }
+    table.add_ones(&words[..count]);
     if start < len {
-        add_word(padded, start, len, table);
+        table.add_ones(&[word(padded, start, len)]);
     }
 }
 
@@ -86,7 +96,7 @@ fn spaces(bytes: &[u8]) -> u64 {
 }
 
 #[inline]
-fn add_word(padded: &[u8], start: usize, end: usize, table: &mut SumTable) {
+fn word(padded: &[u8], start: usize, end: usize) -> Key<'_> {
     let len = end - start;
     let (mut a, mut b) = match padded.get(start..start + 16).and_then(<[u8]>::first_chunk::<16>) {
         Some(first) => {
@@ -101,7 +111,7 @@ fn add_word(padded: &[u8], start: usize, end: usize, table: &mut SumTable) {
     } else if len < 16 {
         b &= (1 << (8 * (len - 8))) - 1;
     }
-    table.add_halves(a, b, &padded[start..end], 1);
+    Key::of_halves(a, b, &padded[start..end])
 }
 
 /// Words by a pattern, or in small letters.
