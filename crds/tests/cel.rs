@@ -221,12 +221,12 @@ fn against_a_rule() -> Vec<(String, String)> {
         (
             "{builtin: {name: words}}",
             "{}",
-            "spec.map.function: a function is exactly one of: builtin, command, script",
+            "spec.map.function: a function is exactly one of: builtin, command, script, wasm",
         ),
         (
             "{builtin: {name: words}}",
             "{builtin: {name: words}, command: {shell: cat}}",
-            "spec.map.function: a function is exactly one of: builtin, command, script",
+            "spec.map.function: a function is exactly one of: builtin, command, script, wasm",
         ),
         (
             "{builtin: {name: words}}",
@@ -246,7 +246,12 @@ fn against_a_rule() -> Vec<(String, String)> {
         (
             "{builtin: {name: words}}",
             "{script: {language: python, sourceFrom: {}}}",
-            "spec.map.function.script.sourceFrom: sourceFrom is exactly one of: url, configMapKeyRef",
+            "spec.map.function.script.sourceFrom: exactly one of: url, configMapKeyRef",
+        ),
+        (
+            "{builtin: {name: words}}",
+            "{wasm: {url: 'file:x', configMapKeyRef: {name: x, key: y}}}",
+            "spec.map.function.wasm: exactly one of: url, configMapKeyRef",
         ),
         (REDUCE, "", "spec: combine goes with a reduce function"),
         (
@@ -296,7 +301,7 @@ fn against_a_rule_of_steps() -> Vec<(String, String)> {
         ),
         (
             steps("{builtin: {name: words}}", "{builtin: {name: words}, command: {shell: cat}}"),
-            "spec.steps[0].map.function: a function is exactly one of: builtin, command, script".into(),
+            "spec.steps[0].map.function: a function is exactly one of: builtin, command, script, wasm".into(),
         ),
     ]
 }

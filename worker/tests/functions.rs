@@ -21,3 +21,5 @@ mod javascript;
 mod python;
 #[path = "functions/scripts.rs"]
 mod scripts;
+#[path = "functions/wasm.rs"]
+mod wasm;

@@ -11,8 +11,8 @@ use super::variable::{Variable, VariableValue};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
 #[cfg_attr(feature = "crd", x_kube(
-    validation = ("[has(self.builtin), has(self.command), has(self.script)].filter(set, set).size() == 1",
-                  "a function is exactly one of: builtin, command, script"),
+    validation = ("[has(self.builtin), has(self.command), has(self.script), has(self.wasm)].filter(set, set).size() == 1",
+                  "a function is exactly one of: builtin, command, script, wasm"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Function {
@@ -27,6 +27,10 @@ pub struct Function {
     /// A function in JavaScript or Python, in the manifest or at a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<Script>,
+
+    /// A WebAssembly component with the interface of `worker/wit`: no files, no network, limited memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasm: Option<SourceFrom>,
 }
 
 /// A function that comes with the operator.
@@ -110,11 +114,11 @@ pub enum ScriptLanguage {
     Python,
 }
 
-/// Where a script is: exactly one of the fields.
+/// Where code is: exactly one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
 #[cfg_attr(feature = "crd", x_kube(
-    validation = ("has(self.url) != has(self.configMapKeyRef)", "sourceFrom is exactly one of: url, configMapKeyRef"),
+    validation = ("has(self.url) != has(self.configMapKeyRef)", "exactly one of: url, configMapKeyRef"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SourceFrom {
@@ -159,7 +163,8 @@ impl Function {
 impl Function {
     /// The ConfigMap's key that it is read from.
     pub fn config_map_key(&self) -> Option<&ConfigMapKeyRef> {
-        self.script.as_ref()?.source_from.as_ref()?.config_map_key_ref.as_ref()
+        let from_script = self.script.as_ref().and_then(|script| script.source_from.as_ref());
+        from_script.or(self.wasm.as_ref())?.config_map_key_ref.as_ref()
     }
 
     /// What it takes from the cluster and can't have elsewhere, as the field that says so.
@@ -168,7 +173,9 @@ impl Function {
         let from = |variable: &Variable| matches!(variable.value, VariableValue::From(_));
         match variables {
             Some(variables) if variables.iter().any(from) => Some("command.env: valueFrom"),
-            _ => self.config_map_key().map(|_| "script.sourceFrom.configMapKeyRef"),
+            _ if self.config_map_key().is_none() => None,
+            _ if self.wasm.is_some() => Some("wasm.configMapKeyRef"),
+            _ => Some("script.sourceFrom.configMapKeyRef"),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::careful::Careful;
 use super::command::CommandFunction;
 use super::context::TaskContext;
 use super::script::ScriptFunction;
+use super::wasm::WasmFunction;
 use super::{Mapper, Reducer, builtin};
 use crate::error::{Error, Result};
 
@@ -41,16 +42,19 @@ pub enum MapFunction {
     Command(CommandFunction),
     /// A user's script.
     Script(ScriptFunction),
+    /// A user's WebAssembly component.
+    Wasm(WasmFunction),
 }
 
 impl MapFunction {
     /// The function of a manifest.
     pub fn new(function: &Function) -> Result<Self> {
         only_one(function)?;
-        match (&function.command, &function.script) {
-            (Some(command), _) => CommandFunction::new(command, Role::Map).map(Self::Command),
-            (_, Some(script)) => ScriptFunction::new(script, Role::Map).map(Self::Script),
-            (None, None) => builtin::MapFunction::new(function).map(Self::Builtin),
+        match (&function.command, &function.script, &function.wasm) {
+            (Some(command), _, _) => CommandFunction::new(command, Role::Map).map(Self::Command),
+            (_, Some(script), _) => ScriptFunction::new(script, Role::Map).map(Self::Script),
+            (_, _, Some(from)) => WasmFunction::new(from, Role::Map).map(Self::Wasm),
+            (None, None, None) => builtin::MapFunction::new(function).map(Self::Builtin),
         }
     }
 
@@ -60,7 +64,7 @@ impl MapFunction {
             Self::Builtin(function) => function.takes_keys(),
             // A command reads values.
             Self::Command(_) => false,
-            Self::Script(_) => true,
+            Self::Script(_) | Self::Wasm(_) => true,
         }
     }
 
@@ -75,6 +79,7 @@ impl MapFunction {
             Self::Builtin(function) => function.make(),
             Self::Command(function) => function.mapper(context),
             Self::Script(function) => function.mapper(context),
+            Self::Wasm(function) => function.mapper(context),
         }
     }
 }
@@ -88,16 +93,19 @@ pub enum ReduceFunction {
     Command(CommandFunction),
     /// A user's script.
     Script(ScriptFunction),
+    /// A user's WebAssembly component.
+    Wasm(WasmFunction),
 }
 
 impl ReduceFunction {
     /// The function of a manifest.
     pub fn new(function: &Function, role: Role) -> Result<Self> {
         only_one(function)?;
-        match (&function.command, &function.script) {
-            (Some(command), _) => CommandFunction::new(command, role).map(Self::Command),
-            (_, Some(script)) => ScriptFunction::new(script, role).map(Self::Script),
-            (None, None) => builtin::ReduceFunction::new(function).map(Self::Builtin),
+        match (&function.command, &function.script, &function.wasm) {
+            (Some(command), _, _) => CommandFunction::new(command, role).map(Self::Command),
+            (_, Some(script), _) => ScriptFunction::new(script, role).map(Self::Script),
+            (_, _, Some(from)) => WasmFunction::new(from, role).map(Self::Wasm),
+            (None, None, None) => builtin::ReduceFunction::new(function).map(Self::Builtin),
         }
     }
 
@@ -105,7 +113,7 @@ impl ReduceFunction {
     pub fn check_combiner(&self, reduce: Option<&Self>) -> Result<()> {
         match self {
             Self::Builtin(function) => function.check_combiner(reduce.and_then(Self::builtin)),
-            Self::Command(_) | Self::Script(_) => Ok(()),
+            Self::Command(_) | Self::Script(_) | Self::Wasm(_) => Ok(()),
         }
     }
 
@@ -113,7 +121,7 @@ impl ReduceFunction {
     pub fn builtin(&self) -> Option<&builtin::ReduceFunction> {
         match self {
             Self::Builtin(function) => Some(function),
-            Self::Command(_) | Self::Script(_) => None,
+            Self::Command(_) | Self::Script(_) | Self::Wasm(_) => None,
         }
     }
 
@@ -123,6 +131,7 @@ impl ReduceFunction {
             Self::Builtin(function) => function.make(),
             Self::Command(function) => function.reducer(context),
             Self::Script(function) => function.reducer(context),
+            Self::Wasm(function) => function.reducer(context),
         };
         Careful::wrap(made, context.skipping.as_ref())
     }
@@ -133,15 +142,17 @@ impl ReduceFunction {
             Self::Builtin(function) => function.combiner(),
             Self::Command(function) => function.reducer(context),
             Self::Script(function) => function.reducer(context),
+            Self::Wasm(function) => function.reducer(context),
         };
         Careful::wrap(made, context.skipping.as_ref())
     }
 }
 
 fn only_one(function: &Function) -> Result<()> {
-    let set = [function.builtin.is_some(), function.command.is_some(), function.script.is_some()];
+    let Function { builtin, command, script, wasm } = function;
+    let set = [builtin.is_some(), command.is_some(), script.is_some(), wasm.is_some()];
     match set.into_iter().filter(|set| *set).count() {
         1 => Ok(()),
-        _ => Err(Error::usage("a function is exactly one of: builtin, command, script")),
+        _ => Err(Error::usage("a function is exactly one of: builtin, command, script, wasm")),
     }
 }

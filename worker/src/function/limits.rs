@@ -1,4 +1,5 @@
-//! What stops a script: its time, a wish to stop the job, or an error of ours in a call of its.
+//! What stops code of the user's that runs in the task's own thread: its time, a wish to stop the job, or an error
+//! of ours in a call of its.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 
-/// Bytes of a script's values. A task may run one script to map and one to combine.
-pub(super) const MEMORY_BYTES: usize = 256 << 20;
+/// Bytes that it may take. A task may run one function to map and one to combine.
+pub(in crate::function) const MEMORY_BYTES: usize = 256 << 20;
 /// Bytes of the stack, of the 2 MiB that a thread has.
-pub(super) const STACK_BYTES: usize = 1 << 20;
+pub(in crate::function) const STACK_BYTES: usize = 1 << 20;
 
-/// Shared by an engine and whoever watches it.
+/// Shared by the code that runs and whoever watches it.
 #[derive(Clone, Debug)]
-pub(super) struct Limits(Arc<Inner>);
+pub(in crate::function) struct Limits(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -28,24 +29,24 @@ struct Inner {
 }
 
 impl Limits {
-    pub(super) fn new(cancel: CancellationToken, timeout: Duration) -> Self {
+    pub(in crate::function) fn new(cancel: CancellationToken, timeout: Duration) -> Self {
         let (timed_out, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
         Self(Arc::new(Inner { cancel, timeout, steps: AtomicU64::new(0), timed_out, stopped }))
     }
 
     /// Something was done.
-    pub(super) fn step(&self) {
+    pub(in crate::function) fn step(&self) {
         // Only one thread writes it, and nothing else depends on it.
         self.0.steps.store(self.0.steps.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// Ends the script where it is, whatever it catches.
-    pub(super) fn stop(&self) {
+    /// Ends the code where it is, whatever it catches.
+    pub(in crate::function) fn stop(&self) {
         self.0.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Says each time when it is called whether the script is to end.
-    pub(super) fn watch(&self) -> impl FnMut() -> bool + Send + 'static {
+    /// Says each time when it is called whether the code is to end.
+    pub(in crate::function) fn watch(&self) -> impl FnMut() -> bool + Send + Sync + 'static {
         let watched = self.clone();
         let mut seen = self.0.steps.load(Ordering::Relaxed);
         let mut since = Instant::now();
@@ -62,15 +63,15 @@ impl Limits {
         }
     }
 
-    /// Whether the script is to end.
-    pub(super) fn is_stopping(&self) -> bool {
+    /// Whether the code is to end.
+    pub(in crate::function) fn is_stopping(&self) -> bool {
         self.0.cancel.is_cancelled()
             || self.0.timed_out.load(Ordering::Relaxed)
             || self.0.stopped.load(Ordering::Relaxed)
     }
 
-    /// An error when the script was ended.
-    pub(super) fn check(&self, name: &str) -> Result<()> {
+    /// An error when the code was ended.
+    pub(in crate::function) fn check(&self, name: &str) -> Result<()> {
         if self.0.cancel.is_cancelled() {
             return Err(Error::cancelled());
         }

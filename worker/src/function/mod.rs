@@ -9,10 +9,13 @@ mod careful;
 pub mod command;
 pub mod context;
 pub mod kind;
+mod limits;
 pub mod number;
 mod process;
 pub mod script;
 mod stored;
+#[cfg_attr(not(feature = "wasm"), path = "wasm_left_out.rs")]
+pub mod wasm;
 
 use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec};
 

@@ -5,6 +5,7 @@ use mapreduce_worker::task::finish::Success;
 use serde_json::{Value, json};
 
 use crate::common::Place;
+use crate::wasm::component;
 
 /// The functions of the suite's jobs, in one language.
 struct Written {
@@ -198,8 +199,26 @@ fn in_javascript() -> Written {
     }
 }
 
+fn in_wasm() -> Written {
+    Written {
+        kind: "wasm",
+        words: component("word_count"),
+        sum: component("word_count"),
+        index: component("inverted_index"),
+        collect: component("inverted_index"),
+        sides: component("join"),
+        join: component("join"),
+        fails: component("fails"),
+        failure: "can not take bad",
+        count: component("secondary_sort"),
+        readings: component("secondary_sort"),
+        scores: component("top_n"),
+        top: component("top_n"),
+    }
+}
+
 fn kinds() -> Vec<Written> {
-    vec![command(), in_python(), in_javascript()]
+    vec![command(), in_python(), in_javascript(), in_wasm()]
 }
 
 fn run(
@@ -355,7 +374,8 @@ fn a_function_that_fails_says_why_and_leaves_nothing() {
         let error = run(&place, &written.fails, None, &written.count).unwrap_err();
         let report = error.report();
         assert_eq!(error.kind(), Kind::Retry, "{}: {error}", written.kind);
-        assert!(report.causes.join("\n").contains(written.failure), "{}: {report:?}", written.kind);
+        let said = format!("{error}\n{}", report.causes.join("\n"));
+        assert!(said.contains(written.failure), "{}: {report:?}", written.kind);
         assert_eq!(report.task.as_deref(), Some("map-00000"));
         assert!(place.names("out").is_empty() && place.names("scratch").is_empty(), "{}", written.kind);
     }
@@ -372,6 +392,7 @@ fn sorted_values_stay_sorted_behind_a_combiner_and_ranges_are_sampled_by_the_fun
         javascript(
             "function reduce(key, values, emit) { for (const value of [...values].sort().reverse()) emit(key, value); }",
         ),
+        component("descending"),
     ];
     assert_eq!(kinds().len(), reversing.len());
     for (written, reversing) in kinds().into_iter().zip(reversing) {

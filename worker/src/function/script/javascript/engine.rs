@@ -10,11 +10,11 @@ use rquickjs::{Array, Context, Ctx, Exception, Function, Object, Runtime, String
 
 use super::super::wanted;
 use super::host::{Call, ask, lend};
-use super::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
 use super::text;
 use crate::error::{Error, Result};
 use crate::function::context::UserCounters;
 use crate::function::kind::Role;
+use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
 
 const PRELUDE: &str = include_str!("prelude.js");
 

@@ -12,7 +12,6 @@
 
 mod engine;
 mod host;
-mod limits;
 mod map;
 mod reduce;
 mod text;
@@ -23,12 +22,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::engine::Engine;
-use self::limits::Limits;
 pub(super) use self::map::JavaScriptMapper;
 pub(super) use self::reduce::JavaScriptReducer;
 use crate::error::{Error, Kind, Result};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::kind::Role;
+use crate::function::limits::Limits;
 use crate::function::script::ScriptFunction;
 
 /// The script, loaded for a task.

@@ -1,0 +1,77 @@
+//! Byte strings one after the other, as they cross the border.
+
+use crate::error::{Error, Result};
+use crate::function::{Emit, Values};
+
+/// Bytes of strings that are collected for one call.
+const MOST_BYTES: usize = 64 << 10;
+/// Strings that are.
+const MOST: usize = 16 << 10;
+
+/// Byte strings, and where each of them ends.
+#[derive(Debug, Default)]
+pub(super) struct Strings {
+    pub(super) bytes: Vec<u8>,
+    pub(super) ends: Vec<u32>,
+}
+
+impl Strings {
+    pub(super) fn push(&mut self, string: &[u8]) -> Result<()> {
+        self.bytes.extend_from_slice(string);
+        let end = u32::try_from(self.bytes.len()).map_err(|_| {
+            Error::permanent(format!("{} bytes at once are more than a component can take", self.bytes.len()))
+        })?;
+        self.ends.push(end);
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether it is time for a call.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= MOST_BYTES || self.ends.len() >= MOST
+    }
+
+    /// Takes values until there are enough for a call; whether there may be more.
+    pub(super) fn fill(&mut self, values: &mut dyn Values) -> Result<bool> {
+        while !self.is_full() {
+            match values.next()? {
+                Some(value) => self.push(value)?,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Emits pairs: a key, its value, the next key, its value and so on. `name` is whose they are.
+pub(super) fn emit(bytes: &[u8], ends: &[u32], name: &str, out: &mut dyn Emit) -> Result<()> {
+    let wrong = |why: String| Error::permanent(format!("{name} called `emit` with {why}"));
+    let (pairs, odd) = ends.as_chunks::<2>();
+    if !odd.is_empty() {
+        return Err(wrong(format!("{} byte strings: a pair is two, a key and its value", ends.len())));
+    }
+    let mut from = 0;
+    for &[key_end, value_end] in pairs {
+        let (key_end, value_end) = (key_end as usize, value_end as usize);
+        let (Some(key), Some(value)) = (bytes.get(from..key_end), bytes.get(key_end..value_end)) else {
+            let length = bytes.len();
+            return Err(wrong(format!(
+                "a pair that is from {from} to {key_end} to {value_end} of {length} bytes"
+            )));
+        };
+        out.emit(key, value)?;
+        from = value_end;
+    }
+    if from != bytes.len() {
+        return Err(wrong(format!("{} bytes, of which {from} are of pairs", bytes.len())));
+    }
+    Ok(())
+}
