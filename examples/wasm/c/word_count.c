@@ -1,9 +1,5 @@
 // Word count in C, without any library: the map and the reduce function of a job, in one component.
-//
-//   clang --target=wasm32 -mbulk-memory -O3 -c word_count.c      # or: zig cc -target wasm32-freestanding …
-//   wasm-component-ld --component-type ../../../worker/wit/function.wit --no-entry word_count.o -o word_count.wasm
-//
-// README.md says where to get the two programs.
+// README.md has the commands that make it.
 //
 // A list or a string is an address and a length, as two arguments or as two fields. Those that the host hands over it
 // first asks `cabi_realloc` for; they are the component's own from then on. What a function returns may be taken back

@@ -33,7 +33,7 @@ impl Guest for WordCount {
         log_panics();
         let mut numbers = Values::new(bytes, ends, more);
         let mut sum = 0;
-        while let Some(number) = numbers.next() {
+        while let Some(number) = numbers.next_value() {
             sum +=
                 parse(number).ok_or_else(|| format!("{:?} is no number", String::from_utf8_lossy(number)))?;
         }

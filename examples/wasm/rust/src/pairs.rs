@@ -43,7 +43,7 @@ impl Values {
     }
 
     /// The next value; none at their end. Those that are not asked for are passed over.
-    pub fn next(&mut self) -> Option<&[u8]> {
+    pub fn next_value(&mut self) -> Option<&[u8]> {
         if self.read == self.ends.len() && self.more {
             (self.bytes, self.ends) = host::next_values();
             (self.read, self.start) = (0, 0);

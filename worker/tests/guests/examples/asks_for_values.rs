@@ -14,7 +14,7 @@ impl Program for AsksForValues {
     }
 
     fn reduce(_: &[u8], values: &mut Values, out: &mut Pairs) -> Outcome {
-        while values.next().is_some() {}
+        while values.next_value().is_some() {}
         ask(b"reduce", out)
     }
 

@@ -22,7 +22,7 @@ impl Program for Fails {
         if key == b"bad" {
             return Err("can not reduce bad".into());
         }
-        while let Some(value) = values.next() {
+        while let Some(value) = values.next_value() {
             out.push(key, value);
         }
         Ok(())

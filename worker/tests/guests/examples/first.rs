@@ -8,7 +8,7 @@ mapreduce_guests::export!(First);
 
 impl Program for First {
     fn reduce(key: &[u8], values: &mut Values, out: &mut Pairs) -> Outcome {
-        out.push(key, values.next().ok_or("a key without a value")?);
+        out.push(key, values.next_value().ok_or("a key without a value")?);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ impl Program for InvertedIndex {
 
     fn reduce(word: &[u8], values: &mut Values, out: &mut Pairs) -> Outcome {
         let mut names = BTreeSet::new();
-        while let Some(name) = values.next() {
+        while let Some(name) = values.next_value() {
             names.insert(name.to_vec());
         }
         let names: Vec<_> = names.into_iter().collect();

@@ -17,7 +17,7 @@ impl Program for Join {
 
     fn reduce(id: &[u8], values: &mut Values, out: &mut Pairs) -> Outcome {
         let (mut left, mut right) = (Vec::new(), Vec::new());
-        while let Some(value) = values.next() {
+        while let Some(value) = values.next_value() {
             match text(value)?.split_once('\t') {
                 Some(("L", text)) => left.push(text.to_owned()),
                 Some(("R", text)) => right.push(text.to_owned()),

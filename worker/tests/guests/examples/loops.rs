@@ -8,10 +8,14 @@ mapreduce_guests::export!(Loops);
 
 impl Program for Loops {
     fn map(_: &[u8], _: &[u8], _: &mut Pairs) -> Outcome {
-        loop {}
+        loop {
+            std::hint::spin_loop();
+        }
     }
 
     fn reduce(_: &[u8], _: &mut Values, _: &mut Pairs) -> Outcome {
-        loop {}
+        loop {
+            std::hint::spin_loop();
+        }
     }
 }

@@ -18,7 +18,7 @@ impl Program for SecondarySort {
 
     fn reduce(reading: &[u8], stations: &mut Values, out: &mut Pairs) -> Outcome {
         let mut count = 0;
-        while stations.next().is_some() {
+        while stations.next_value().is_some() {
             count += 1;
         }
         out.push(reading, count.to_string().as_bytes());

@@ -17,7 +17,7 @@ impl Program for TopN {
 
     fn reduce(key: &[u8], values: &mut Values, out: &mut Pairs) -> Outcome {
         let mut top = Vec::new();
-        while let Some(value) = values.next() {
+        while let Some(value) = values.next_value() {
             let score = value.split(|&byte| byte == b' ').next().unwrap_or_default();
             top.push((number(score)?, value.to_vec()));
             top.sort_by_key(|(score, _)| Reverse(*score));

@@ -15,7 +15,7 @@ impl Program for Traps {
 
     fn reduce(key: &[u8], values: &mut Values, out: &mut Pairs) -> Outcome {
         assert!(key != b"bad", "can not reduce bad");
-        while let Some(value) = values.next() {
+        while let Some(value) = values.next_value() {
             out.push(key, value);
         }
         Ok(())

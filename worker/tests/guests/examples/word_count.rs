@@ -20,7 +20,7 @@ impl Program for WordCount {
 
     fn reduce(word: &[u8], numbers: &mut Values, out: &mut Pairs) -> Outcome {
         let mut sum = 0;
-        while let Some(value) = numbers.next() {
+        while let Some(value) = numbers.next_value() {
             sum += number(value)?;
         }
         out.push(word, sum.to_string().as_bytes());

@@ -26,7 +26,7 @@ pub trait Program {
     }
 
     fn reduce(key: &[u8], values: &mut Values, out: &mut Pairs) -> Outcome {
-        while let Some(value) = values.next() {
+        while let Some(value) = values.next_value() {
             out.push(key, value);
         }
         Ok(())
