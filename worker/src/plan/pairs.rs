@@ -1,6 +1,6 @@
 //! From the pairs of a step to the map tasks of the next one: by what the commit records say of them.
 
-use super::splits::{pack, target};
+use super::splits::{pack, parts, target};
 use super::{Division, MapTask};
 use crate::input::codec::Codec;
 use crate::input::source::Split;
@@ -30,7 +30,7 @@ fn split(object: &PairsObject, job: &Job, start: u64, end: u64) -> Split {
 
 /// Cuts an object into parts of about equal size, of at most about `target` bytes.
 fn edges(object: &PairsObject, target: u64) -> Vec<(u64, u64)> {
-    let parts = object.bytes.div_ceil(target).max(1);
+    let parts = parts(object.bytes, target);
     let mut starts: Vec<u64> = (0..parts)
         .map(|i| (u128::from(object.bytes) * u128::from(i) / u128::from(parts)) as u64)
         .map(|wanted| object.cuts.partition_point(|&cut| cut <= wanted))

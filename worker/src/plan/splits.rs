@@ -62,7 +62,7 @@ pub(super) fn divide(
     let target = target(objects.iter().map(|object| object.entry.size), input.split_size.0, division);
     let objects: Vec<&Object> = objects.iter().filter(|object| object.entry.size > 0).collect();
     let cuts = in_parallel(&objects, |object| match object.entry.size {
-        size if size <= target => Ok(Cuts::Nowhere(String::new())),
+        size if parts(size, target) == 1 => Ok(Cuts::Nowhere(String::new())),
         _ => cuts(job, &object.location, &object.entry),
     })?;
     let edges = edges(&objects, &cuts, target, job.format.align())?;
@@ -74,7 +74,7 @@ pub(super) fn divide(
             _ => Codec::None,
         };
         if let Cuts::Nowhere(why) = cuts
-            && entry.size > target
+            && parts(entry.size, target) > 1
         {
             unsplit.push(Unsplit { url: url.clone(), bytes: entry.size, why });
         }
@@ -100,13 +100,19 @@ pub(super) fn target(sizes: impl Iterator<Item = u64>, split_size: u64, division
     target.max(coarse).max(1)
 }
 
+/// How many splits an object of this size is. One that is larger than a split by a little is not cut into halves:
+/// objects that other systems wrote are often just over the usual sizes.
+pub(super) fn parts(size: u64, target: u64) -> u64 {
+    size.div_ceil(target.saturating_add(target / 32)).max(1)
+}
+
 /// Where the pieces of each object begin and end, 0 and the object's size among them.
 fn edges(objects: &[&Object], cuts: &[Cuts], target: u64, align: u64) -> Result<Vec<Vec<u64>>> {
     let wanted: Vec<(usize, u64)> = (0..objects.len())
         .filter(|&i| !matches!(cuts[i], Cuts::Nowhere(_)))
         .flat_map(|i| {
             let size = objects[i].entry.size;
-            let parts = size.div_ceil(target);
+            let parts = parts(size, target);
             (1..parts).map(move |part| (i, (u128::from(size) * u128::from(part) / u128::from(parts)) as u64))
         })
         .collect();
@@ -178,9 +184,21 @@ pub(super) fn pack(pieces: Vec<Split>, target: u64) -> Vec<MapTask> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MapTask, pack};
+    use super::{MapTask, pack, parts};
     use crate::input::codec::Codec;
     use crate::input::source::Split;
+
+    #[test]
+    fn an_object_is_cut_into_as_many_splits_as_it_fills_and_some_bytes_are_no_split() {
+        let split = 128 << 20;
+        for (size, want) in
+            [(0, 1), (1, 1), (split, 1), (split + 50, 1), (split * 33 / 32, 1), (split * 17 / 16, 2)]
+        {
+            assert_eq!(parts(size, split), want, "{size}");
+        }
+        assert_eq!((parts(10 * split, split), parts(100 * split, split)), (10, 97));
+        assert_eq!((parts(3, 1), parts(u64::MAX, u64::MAX)), (3, 1));
+    }
 
     fn whole(name: &str, size: u64) -> Split {
         Split { url: name.to_owned(), version: None, size, start: 0, end: size, codec: Codec::None }
