@@ -27,10 +27,32 @@ use crate::input::format::{Chunk, Record};
 use crate::input::source::Split;
 use crate::shuffle::collector::Collector;
 
+/// A key and a value.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// Takes pairs.
 pub trait Emit {
     /// Takes a pair.
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
+
+    /// Takes pairs.
+    fn emit_all(&mut self, pairs: &[Pair<'_>]) -> Result<()> {
+        pairs.iter().try_for_each(|(key, value)| self.emit(key, value))
+    }
+}
+
+/// Emits pairs as they come, some at a time: what takes them may have to wait for memory, and waits once.
+fn emit_each<'a>(pairs: impl IntoIterator<Item = Result<Pair<'a>>>, out: &mut dyn Emit) -> Result<()> {
+    let (mut batch, mut count) = ([Pair::default(); 32], 0);
+    for pair in pairs {
+        batch[count] = pair?;
+        count += 1;
+        if count == batch.len() {
+            out.emit_all(&batch)?;
+            count = 0;
+        }
+    }
+    out.emit_all(&batch[..count])
 }
 
 /// The values of a key, one at a time.

@@ -15,7 +15,7 @@ use super::sort::SortBuffer;
 use super::space::{Lease, Space};
 use super::table::SumTable;
 use crate::error::{Error, Result};
-use crate::function::{Emit, ReduceFunction, Reducer, TaskContext, builtin};
+use crate::function::{Emit, Pair, ReduceFunction, Reducer, TaskContext, builtin};
 use crate::task::result::ResultWriter;
 
 /// Where the pairs of a map task go.
@@ -332,5 +332,13 @@ fn add(runs: &mut [Vec<Run>], partition: u32, run: Run) {
 impl Emit for Collector {
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         Self::emit(self, key, value)
+    }
+
+    fn emit_all(&mut self, pairs: &[Pair<'_>]) -> Result<()> {
+        if let Some(table) = self.plain_sums() {
+            table.add_all(pairs)?;
+            return self.added(pairs.len() as u64);
+        }
+        pairs.iter().try_for_each(|(key, value)| Self::emit(self, key, value))
     }
 }

@@ -12,6 +12,7 @@ use super::order::KeyOrder;
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
 use crate::error::Result;
+use crate::function::Pair;
 use crate::function::builtin::not_a_number;
 use crate::function::number::{ExactSum, Number};
 
@@ -131,9 +132,32 @@ impl SumTable {
 
     /// Adds a number to a key's sum; an error when the value is none.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        match Number::parse(value).ok_or_else(|| not_a_number(key, value))? {
-            Number::Integer(n) if i64::try_from(n).is_ok() => self.add_key(&Key::new(key), n as i64),
-            other => self.add_other(key, other),
+        self.add_value(&Key::new(key), value)
+    }
+
+    /// Adds a number to the sum of each key: best of some ten at once.
+    pub fn add_all(&mut self, pairs: &[Pair<'_>]) -> Result<()> {
+        let mut keys = [Key::default(); 32];
+        for pairs in pairs.chunks(keys.len()) {
+            let keys = &mut keys[..pairs.len()];
+            keys.iter_mut().zip(pairs).for_each(|(key, pair)| *key = Key::new(pair.0));
+            let mask = self.slots.len() - 1;
+            self.touch(keys.iter().map(|key| key.hash as usize & mask));
+            keys.iter().zip(pairs).try_for_each(|(key, pair)| self.add_value(key, pair.1))?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn add_value(&mut self, key: &Key<'_>, value: &[u8]) -> Result<()> {
+        // Most often a word that was counted.
+        if let [digit @ b'0'..=b'9'] = value {
+            self.add_key(key, i64::from(digit - b'0'));
+            return Ok(());
+        }
+        match Number::parse(value).ok_or_else(|| not_a_number(key.bytes, value))? {
+            Number::Integer(n) if i64::try_from(n).is_ok() => self.add_key(key, n as i64),
+            other => self.add_other(key.bytes, other),
         }
         Ok(())
     }
@@ -326,4 +350,40 @@ pub fn push_i64(out: &mut Vec<u8>, n: i64) {
         out.push(b'-');
     }
     out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SumTable;
+
+    /// In order: a key is there twice where its sum is in two parts.
+    fn sums(table: &SumTable) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut sums = Vec::new();
+        let keep = |key: &[u8], value: &[u8]| {
+            sums.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        };
+        table.each(keep).unwrap();
+        sums.sort();
+        sums
+    }
+
+    #[test]
+    fn what_is_added_at_once_is_added_as_one_by_one() {
+        let keys: Vec<String> = (0..5000).map(|i| format!("{}{}", "key".repeat(i % 8), i % 700)).collect();
+        let values = ["1", "7", "-3", "9223372036854775807", "0.5", " 12 "];
+        let pairs: Vec<_> =
+            keys.iter().enumerate().map(|(i, key)| (key.as_bytes(), values[i % 6].as_bytes())).collect();
+        let (mut one_by_one, mut at_once) = (SumTable::new(1 << 20), SumTable::new(1 << 20));
+        pairs.iter().for_each(|(key, value)| one_by_one.add(key, value).unwrap());
+        pairs.chunks(50).for_each(|pairs| at_once.add_all(pairs).unwrap());
+        assert_eq!((one_by_one.input, at_once.input), (5000, 5000));
+        assert!(sums(&at_once).len() > 700 && sums(&at_once) == sums(&one_by_one));
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_named() {
+        let error = SumTable::new(1 << 20).add_all(&[(b"a", b"1"), (b"b", b"x")]).unwrap_err().to_string();
+        assert!(error.contains("`x`") && error.contains("`b`"), "{error}");
+    }
 }

@@ -1,8 +1,8 @@
 //! A command's output: lines of `key TAB value`.
 
 use crate::error::Result;
-use crate::function::Emit;
 use crate::function::process::Take;
+use crate::function::{Emit, Pair, emit_each};
 
 /// Emits the lines of an output. A line without a TAB is a key with an empty value.
 pub(super) struct Lines<'a>(pub(super) &'a mut dyn Emit);
@@ -10,25 +10,24 @@ pub(super) struct Lines<'a>(pub(super) &'a mut dyn Emit);
 impl Take for Lines<'_> {
     fn take(&mut self, bytes: &[u8], end: bool) -> Result<usize> {
         let mut from = 0;
-        for at in memchr::memchr_iter(b'\n', bytes) {
-            self.line(&bytes[from..at])?;
-            from = at + 1;
-        }
+        let lines = memchr::memchr_iter(b'\n', bytes).map(|at| {
+            let start = std::mem::replace(&mut from, at + 1);
+            Ok(pair(&bytes[start..at]))
+        });
+        emit_each(lines, self.0)?;
         if end && from < bytes.len() {
-            self.line(&bytes[from..])?;
+            emit_each([Ok(pair(&bytes[from..]))], self.0)?;
             from = bytes.len();
         }
         Ok(from)
     }
 }
 
-impl Lines<'_> {
-    #[inline]
-    fn line(&mut self, line: &[u8]) -> Result<()> {
-        match memchr::memchr(b'\t', line) {
-            Some(at) => self.0.emit(&line[..at], &line[at + 1..]),
-            None => self.0.emit(line, b""),
-        }
+#[inline]
+fn pair(line: &[u8]) -> Pair<'_> {
+    match memchr::memchr(b'\t', line) {
+        Some(at) => (&line[..at], &line[at + 1..]),
+        None => (line, b""),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Byte strings one after the other, as they cross the border.
 
 use crate::error::{Error, Result};
-use crate::function::{Emit, Values};
+use crate::function::{Emit, Values, emit_each};
 
 /// Bytes of strings that are collected for one call.
 const MOST_BYTES: usize = 64 << 10;
@@ -59,17 +59,15 @@ pub(super) fn emit(bytes: &[u8], ends: &[u32], name: &str, out: &mut dyn Emit) -
         return Err(wrong(format!("{} byte strings: a pair is two, a key and its value", ends.len())));
     }
     let mut from = 0;
-    for &[key_end, value_end] in pairs {
-        let (key_end, value_end) = (key_end as usize, value_end as usize);
-        let (Some(key), Some(value)) = (bytes.get(from..key_end), bytes.get(key_end..value_end)) else {
+    let pairs = pairs.iter().map(|&[key_end, value_end]| {
+        let start = std::mem::replace(&mut from, value_end as usize);
+        let key = bytes.get(start..key_end as usize);
+        key.zip(bytes.get(key_end as usize..value_end as usize)).ok_or_else(|| {
             let length = bytes.len();
-            return Err(wrong(format!(
-                "a pair that is from {from} to {key_end} to {value_end} of {length} bytes"
-            )));
-        };
-        out.emit(key, value)?;
-        from = value_end;
-    }
+            wrong(format!("a pair that is from {start} to {key_end} to {value_end} of {length} bytes"))
+        })
+    });
+    emit_each(pairs, out)?;
     if from != bytes.len() {
         return Err(wrong(format!("{} bytes, of which {from} are of pairs", bytes.len())));
     }

@@ -4,7 +4,7 @@
 //! `scope` lends it to them.
 
 use crate::error::{Error, Result};
-use crate::function::{Emit, Values};
+use crate::function::{Emit, Values, emit_each};
 
 /// The task's side of a call.
 pub(super) trait Host {
@@ -54,10 +54,11 @@ pub(super) struct Pairs {
 impl Pairs {
     pub(super) fn write(&mut self, out: &mut dyn Emit) -> Result<()> {
         let mut from = 0;
-        for &(key, value) in &self.ends {
-            out.emit(&self.text[from..key], &self.text[key..value])?;
-            from = value;
-        }
+        let pairs = self.ends.iter().map(|&(key, value)| {
+            let start = std::mem::replace(&mut from, value);
+            Ok((&self.text[start..key], &self.text[key..value]))
+        });
+        emit_each(pairs, out)?;
         self.text.clear();
         self.ends.clear();
         Ok(())

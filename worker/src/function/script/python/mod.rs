@@ -16,10 +16,10 @@ use self::frame::{CAREFUL, HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED
 pub(super) use self::map::PythonMapper;
 pub(super) use self::reduce::PythonReducer;
 use crate::error::{Error, Result};
-use crate::function::Emit;
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::process::{Process, Program, Take};
 use crate::function::script::ScriptFunction;
+use crate::function::{Emit, emit_each};
 use crate::input::format::Key;
 use crate::task::skipped::Skipping;
 
@@ -177,7 +177,7 @@ impl Frames<'_> {
             b'P' => {
                 let mut keys = Texts::new(keys, header.count, header.flags & KEYS_SIZED != 0)?;
                 let mut values = Texts::new(values, header.count, header.flags & VALUES_SIZED != 0)?;
-                (0..header.count).try_for_each(|_| self.out.emit(keys.next()?, values.next()?))
+                emit_each((0..header.count).map(|_| Ok((keys.next()?, values.next()?))), self.out)
             }
             b'C' => {
                 let counts: Vec<(String, String, i64)> =
