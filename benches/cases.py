@@ -21,7 +21,8 @@ class Peer:
 
     name: str
     command: str
-    needs: tuple = ()  # of: a program in the PATH, `module NAME` of $PYTHON, `$VARIABLE`, `job NAME`
+    needs: tuple = ()  # of: a program in the PATH, `module NAME` of $PYTHON, `$VARIABLE`,
+    # `job NAME`, `file PATH`
     slow: bool = False  # is run fewer times
     after: str = ""  # makes its result comparable; not timed
     note: str = ""
@@ -101,6 +102,8 @@ STREAMING = (
 )
 RARE = r"\?id=[0-9]+(%20|[+])UNION(%20|[+])SELECT"
 
+COMPONENT = "file ../target/wasm/wasm32-wasip2/release/word_count.wasm"
+
 WORKS = [
     Work("wordcount", "Word count", "text", [
         ours("wordcount"),
@@ -167,10 +170,15 @@ WORKS = [
     Work("wordcount64", "A script as the map function: word count", "text64", [
         ours("python", "mapreduce, Python", needs=("python3",)),
         ours("javascript", "mapreduce, JavaScript"),
+        ours("wasm", "mapreduce, WebAssembly", needs=(COMPONENT,)),
         ours("wordcount", "mapreduce, built in"),
         spark("wordcount-python", "Spark RDD, Python"),
         hadoop(STREAMER, STREAMING, "Hadoop Streaming, Python", needs=("python3",)),
     ], id="script"),
+    Work("wordcount", "A WebAssembly component as the map function: word count", "text", [
+        ours("wasm", "mapreduce, WebAssembly", needs=(COMPONENT,)),
+        ours("wordcount", "mapreduce, built in"),
+    ], id="wasm"),
 ]
 
 # Jobs that are run with little memory and eight times the data.

@@ -70,6 +70,8 @@ def missing(peer, env):
             return succeeds(env["PYTHON"], "-c", f"import {name}")
         if kind == "job":
             return succeeds(env["MAPREDUCE"], "validate", os.path.join(HERE, "jobs", name + ".yaml"))
+        if kind == "file":
+            return os.path.exists(os.path.join(HERE, name))
         if need.startswith("$"):
             return need[1:] in env
         return shutil.which(need) is not None

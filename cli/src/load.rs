@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use mapreduce_api::ids::JobId;
 use mapreduce_api::manifest::Manifest;
-use mapreduce_api::v1alpha1::Phases;
+use mapreduce_api::v1alpha1::{Function, Phases};
 use mapreduce_api::validate::validate;
 use mapreduce_api::wire::JobFile;
 use mapreduce_worker::error::{Error, Result};
+use mapreduce_worker::function::wasm;
 use mapreduce_worker::job::Job;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ impl Loaded {
 
     /// The job, ready to run.
     pub(crate) fn job(self, runtime: Handle, cancel: CancellationToken) -> Result<Job> {
-        self.check_is_local()?;
+        self.check_can_run_here()?;
         let id = JobId::new(uuid::Uuid::new_v4().to_string());
         let file = JobFile { id, name: self.manifest.metadata.name, spec: self.manifest.spec };
         Job::new(file, &self.folder, runtime, cancel)
@@ -67,8 +68,8 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// Refuses what only a cluster has.
-    fn check_is_local(&self) -> Result<()> {
+    /// Refuses what only a cluster has, or another build.
+    fn check_can_run_here(&self) -> Result<()> {
         let spec = &self.manifest.spec;
         let found = (0..spec.step_count()).find_map(|step| {
             let Phases { map, combine, reduce, .. } = spec.phases(step);
@@ -78,17 +79,25 @@ impl Loaded {
                 ("reduce", reduce.and_then(|reduce| reduce.function.as_ref())),
             ];
             let path = Phases::path(spec, step);
-            functions.into_iter().find_map(|(phase, function)| {
-                Some((format!("{path}.{phase}.function"), function?.only_on_a_cluster()?))
-            })
+            functions
+                .into_iter()
+                .find_map(|(phase, function)| Some((format!("{path}.{phase}.function"), why_not(function?)?)))
         });
         match found {
             None => Ok(()),
-            Some((function, what)) => Err(Error::usage(format!(
-                "{function}.{what} works on a cluster only: run it there, or use a value or a url"
-            ))),
+            Some((function, why)) => Err(Error::usage(format!("{function}.{why}"))),
         }
     }
+}
+
+/// Why a function can't run here: the field, and what to do.
+fn why_not(function: &Function) -> Option<String> {
+    if let Some(what) = function.only_on_a_cluster() {
+        return Some(format!("{what} works on a cluster only: run it there, or use a value or a url"));
+    }
+    let is_left_out = function.wasm.is_some() && !wasm::IS_THERE;
+    is_left_out
+        .then(|| "wasm: this command was built without WebAssembly: build it with `--features wasm`".into())
 }
 
 fn absolute(url: &str) -> Result<String> {

@@ -414,3 +414,24 @@ fn records_are_made_and_sorted_and_a_disorder_is_seen() {
     assert_eq!(valid[1], *before.iter().find(|line| line.starts_with("checksum")).unwrap());
     assert!(before.len() > 4000 && before[0].starts_with("error\tpart-0000"), "{:?}", &before[..3]);
 }
+
+/// Needs `rustup target add wasm32-wasip2`, and a command with the feature `wasm`: `cargo test --workspace` has it.
+#[test]
+fn wasm_counts_words_as_the_built_in_functions_do() {
+    let manifest = root().join("examples/wasm/rust/Cargo.toml");
+    let build = ["build", "--quiet", "--locked", "--release", "--target", "wasm32-wasip2"];
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(build)
+        .arg("--manifest-path")
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(root().join("target/wasm"));
+    let built = cargo.env_remove("RUSTFLAGS").output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let place = Place::new();
+    let (mut wasm, mut built_in) = (place.lines("wasm/wordcount"), place.lines("wordcount"));
+    wasm.sort();
+    built_in.sort();
+    assert!(wasm.len() > 1000 && wasm == built_in);
+}

@@ -13,6 +13,7 @@
 pub mod bucket;
 pub mod cluster;
 pub mod command;
+pub mod component;
 pub mod manifest;
 pub mod operator;
 pub mod scenario;

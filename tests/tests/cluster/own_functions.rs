@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use mapreduce_tests::manifest::MrJob;
 use mapreduce_tests::scenario::{Scenario, scenario};
-use mapreduce_tests::text;
+use mapreduce_tests::{component, text};
 use serde_json::{Value, json};
 
 /// Images with a shell and with python3 that the cluster has: `tests/cluster` brings them.
@@ -81,6 +81,41 @@ fn a_script_gives_its_result_or_its_traceback() -> Result<()> {
         }
         scenario.let_go(&bad)?;
         scenario.nothing_below("bad/")
+    })
+}
+
+#[test]
+fn a_component_of_a_config_map_counts_words_in_any_image() -> Result<()> {
+    scenario("component", |scenario| {
+        let text = text::text(2 << 20)?;
+        scenario.put("in/a", text.clone())?;
+        let built = format!("--from-file=word_count.wasm={}", component::word_count()?.display());
+        scenario.kubectl(&["create", "configmap", "functions", &built])?;
+        let function = json!({"wasm": {"configMapKeyRef": {"name": "functions", "key": "word_count.wasm"}}});
+        let job = job(scenario, "component", SHELL, &function, &function);
+        let job = scenario.submit(job.set("/combine/function", function))?;
+        scenario.succeeded(&job)?;
+        scenario.only_parts("out/", 2)?;
+        text::same_lines(&scenario.parts("out/")?, &text::word_count(&text)?)
+    })
+}
+
+#[test]
+fn a_command_that_takes_more_memory_than_its_pod_may_is_out_of_memory() -> Result<()> {
+    scenario("memory", |scenario| {
+        scenario.put("in/a", "a b\n")?;
+        let limits = json!({"limits": {"cpu": "500m", "memory": "96Mi"}, "requests": {"cpu": "10m"}});
+        for (name, shell) in [("hog", "tail /dev/zero"), ("bomb", "bomb() { bomb | bomb & wait; }; bomb")] {
+            let map = json!({"command": {"shell": shell}});
+            let job = job(scenario, name, SHELL, &map, &json!({"builtin": {"name": "sum"}}));
+            let job = job.set("/map/resources", limits.clone()).set("/retries", json!(0));
+            let job = scenario.submit(job)?;
+            let (reason, message) = scenario.failed(&job)?;
+            ensure!(reason == "OutOfMemory", "{name}: {reason}: {message}");
+            ensure!(message.contains("map.resources.limits.memory"), "{name}: no remedy: {message}");
+            scenario.let_go(&job)?;
+        }
+        scenario.nothing_below("out/")
     })
 }
 

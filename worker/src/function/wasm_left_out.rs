@@ -4,26 +4,53 @@ use mapreduce_api::v1alpha1::SourceFrom;
 
 use super::context::TaskContext;
 use super::kind::Role;
-use super::{Mapper, Reducer};
+use super::stored::Stored;
+use super::{Emit, Mapper, Reducer, Values};
 use crate::error::{Error, Result};
+use crate::input::format::Record;
+use crate::shuffle::collector::Collector;
 
-/// There is none.
+/// Whether this build can run components.
+pub const IS_THERE: bool = false;
+
+/// A component that can be checked and not run.
 #[derive(Clone, Debug)]
-pub enum WasmFunction {}
+pub struct WasmFunction;
 
 impl WasmFunction {
-    /// An error that says what to do.
-    pub fn new(_from: &SourceFrom, _role: Role) -> Result<Self> {
-        Err(Error::usage(
-            "wasm: this program was built without WebAssembly: build it with the feature `wasm`",
-        ))
+    /// The component of a manifest.
+    pub fn new(from: &SourceFrom, _role: Role) -> Result<Self> {
+        Stored::new(from).map_err(|error| error.context_usage("wasm"))?;
+        Ok(Self)
     }
 
+    #[allow(clippy::unused_self, reason = "as where it is there")]
     pub(super) fn mapper(&self, _context: &TaskContext) -> Box<dyn Mapper> {
-        match *self {}
+        Box::new(LeftOut)
     }
 
+    #[allow(clippy::unused_self, reason = "as where it is there")]
     pub(super) fn reducer(&self, _context: &TaskContext) -> Box<dyn Reducer> {
-        match *self {}
+        Box::new(LeftOut)
+    }
+}
+
+struct LeftOut;
+
+impl LeftOut {
+    fn refuse() -> Error {
+        Error::permanent("this program was built without WebAssembly: build it with `--features wasm`")
+    }
+}
+
+impl Mapper for LeftOut {
+    fn map(&mut self, _record: &Record<'_>, _out: &mut Collector) -> Result<()> {
+        Err(Self::refuse())
+    }
+}
+
+impl Reducer for LeftOut {
+    fn reduce(&mut self, _key: &[u8], _values: &mut dyn Values, _out: &mut dyn Emit) -> Result<()> {
+        Err(Self::refuse())
     }
 }

@@ -112,8 +112,11 @@ fn a_failure_names_the_record_of_many_and_says_why() {
         let record = error.report().record.unwrap();
         assert!(record.url.ends_with("/in/a") && record.offset == 10, "{name}: {record:?}");
     }
-    let stack = failure("bad\n", "traps").causes().join("\n");
-    assert!(stack.contains("unreachable") && stack.contains("    at "), "{stack}");
+    let error = failure("bad\n", "traps");
+    assert!(
+        error.to_string().contains("unreachable") && error.causes().join("\n").contains("    at "),
+        "{error:?}"
+    );
     for name in ["fails", "traps"] {
         let error = failure_of(&place("good 1\nbad 2\n"), reduce_job(name));
         assert!(error.to_string().contains("can not reduce bad"), "{error}");

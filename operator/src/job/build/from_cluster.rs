@@ -1,8 +1,8 @@
-//! What functions of the user's own take from the cluster: values of variables, scripts in ConfigMaps.
+//! What functions of the user's own take from the cluster: values of variables, scripts and components in ConfigMaps.
 //!
 //! ```text
-//!  command.env[].valueFrom          ──> variable MAPREDUCE_VALUE_… of the worker ──> the command's variable
-//!  script.sourceFrom.configMapKeyRef ──> file /etc/mapreduce-scripts/NAME/KEY
+//!  command.env[].valueFrom                                  ──> variable MAPREDUCE_VALUE_… of the worker ──> the command's
+//!  script.sourceFrom.configMapKeyRef, wasm.configMapKeyRef ──> file /etc/mapreduce-scripts/NAME/KEY
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

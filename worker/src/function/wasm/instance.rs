@@ -162,12 +162,12 @@ fn failed(state: &State, name: &str, error: &wasmtime::Error) -> Error {
             "a component has the functions of worker/wit/function.wit and no files, network or clock",
         )
     } else if let Some(line) = &state.last_line {
-        Error::retry(format!("{name} failed: {line}"))
+        Error::retry(format!("{name} failed: {cause}; the last that it logged was: {line}"))
     } else {
         Error::retry(format!("{name} failed: {cause}"))
     };
     let failed = match stack(error) {
-        Some(stack) => failed.because(format!("{cause}\n{stack}")),
+        Some(stack) => failed.because(stack),
         None => failed,
     };
     failed.of_record()

@@ -35,6 +35,9 @@ use super::stored::Stored;
 use super::{Mapper, Reducer};
 use crate::error::Result;
 
+/// Whether this build can run components.
+pub const IS_THERE: bool = true;
+
 /// A checked component.
 #[derive(Clone, Debug)]
 pub struct WasmFunction(Arc<Checked>);
