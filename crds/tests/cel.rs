@@ -250,7 +250,7 @@ fn against_a_rule() -> Vec<(String, String)> {
         ),
         (
             "{builtin: {name: words}}",
-            "{wasm: {url: 'file:x', configMapKeyRef: {name: x, key: y}}}",
+            "{wasm: {url: 'file:x', configMapKeyRef: {name: x, key: f.wasm}}}",
             "spec.map.function.wasm: exactly one of: url, configMapKeyRef",
         ),
         (REDUCE, "", "spec: combine goes with a reduce function"),
