@@ -172,12 +172,12 @@ impl LineReader {
 
     /// The next records; none at the end of the split.
     pub fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
-        let mut searched = self.used;
+        let mut searched = 0;
         loop {
             if self.is_past_end() || (self.at_end && self.used == self.filled) {
                 return Ok(None);
             }
-            if let Some(to) = self.chunk_end(searched) {
+            if let Some(to) = self.chunk_end(&mut searched) {
                 let from = std::mem::replace(&mut self.used, to);
                 return Ok(Some(Lines {
                     bytes: &self.buffer[from..to],
@@ -185,37 +185,39 @@ impl LineReader {
                     offset: self.offset + from as u64,
                 }));
             }
-            let behind = self.filled - self.used;
             self.fill()?;
-            searched = self.used;
-            if !self.delimiter.overlaps_itself() {
-                searched += (behind + 1).saturating_sub(self.delimiter.bytes().len());
-            }
         }
     }
 
-    /// Where the last whole record of the split ends in the buffer. There is none before `searched`.
-    fn chunk_end(&self, searched: usize) -> Option<usize> {
+    /// Where the last whole record of the split ends in the buffer. `searched` says how much of what is there has
+    /// been found to have no delimiter.
+    fn chunk_end(&self, searched: &mut usize) -> Option<usize> {
         let length = self.delimiter.bytes().len();
-        let text = &self.buffer[searched..self.filled];
-        let in_buffer =
-            self.end.get().map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
-        if in_buffer <= self.filled {
-            // The first delimiter that ends at the split's end or behind it ends the last record.
-            let from = (in_buffer.max(self.used + length) - length).max(searched);
-            if let Some(at) = self.delimiter.first(&self.buffer[from..self.filled]) {
-                return Some(from + at + length);
+        let text = &self.buffer[self.used..self.filled];
+        let last = || self.delimiter.last(&text[*searched..]).map(|at| *searched + at);
+        let end = self.end.get().map(|end| end - self.position());
+        let found = match end.and_then(|end| usize::try_from(end).ok()).filter(|end| *end <= text.len()) {
+            Some(end) => {
+                // The first delimiter that ends at the split's end or behind it ends the last record. Until that
+                // is there, the records before it can go.
+                let from = end.saturating_sub(length).max(*searched);
+                let behind = self.delimiter.first(&text[from..]).map(|at| from + at);
+                behind.or_else(|| if self.at_end { None } else { last() })
             }
-        } else if self.filled - self.used >= CHUNK_BYTES
-            || self.at_end
-            || self.filled + SLACK == self.buffer.len()
-        {
-            if self.at_end {
-                return Some(self.filled);
+            None if self.at_end => None,
+            None if text.len() < CHUNK_BYTES && self.filled + SLACK < self.buffer.len() => return None,
+            None => last(),
+        };
+        match found {
+            Some(at) => Some(self.used + at + length),
+            None if self.at_end => Some(self.filled),
+            None => {
+                if !self.delimiter.overlaps_itself() {
+                    *searched = (text.len() + 1).saturating_sub(length).max(*searched);
+                }
+                None
             }
-            return self.delimiter.last(text).map(|at| searched + at + length);
         }
-        self.at_end.then_some(self.filled)
     }
 }
 

@@ -139,6 +139,52 @@ fn records_longer_than_a_chunk_are_whole() {
 }
 
 #[test]
+fn short_records_before_a_long_one_are_not_part_of_it() {
+    let mut text = vec![b'x'; 700_000];
+    text[2] = b'\n';
+    text[699_000] = b'\n';
+    for (start, end, step) in [(0, None, 4), (0, Some(700_000), 1000), (0, Some(300_000), 70_000)] {
+        let source = Source {
+            content: Box::new(Slow { bytes: text.clone(), at: 0, step }),
+            offset: 0,
+            start,
+            end: End::new(end),
+        };
+        let newline = Delimiter::new(b"\n");
+        let mut reader =
+            LineReader::new(source, newline, 100_000, Arc::from("file:///x"), Vec::new()).unwrap();
+        let first = reader.next_chunk().unwrap().unwrap();
+        assert_eq!((first.bytes, first.offset), (&b"xx\n"[..], 0), "{end:?} {step}");
+        let error = reader.next_chunk().unwrap_err();
+        assert_eq!(error.report().record.unwrap().offset, 3, "{error}");
+        reader.skip_long().unwrap();
+        let rest = reader.next_chunk().unwrap().map(|lines| lines.offset);
+        assert_eq!(rest, if end == Some(300_000) { None } else { Some(699_001) });
+    }
+}
+
+#[test]
+fn lines_that_come_slowly_are_not_taken_for_one() {
+    let text: Vec<u8> = (0..9).flat_map(|i| [&[b'a' + i; 100_000][..], b"\n"].concat()).collect();
+    for step in [4, 30_000, 32_768, 100_000] {
+        let source = Source {
+            content: Box::new(Slow { bytes: text.clone(), at: 0, step }),
+            offset: 0,
+            start: 0,
+            end: End::new(None),
+        };
+        let newline = Delimiter::new(b"\n");
+        let mut reader =
+            LineReader::new(source, newline, 200 << 10, Arc::from("file:///x"), Vec::new()).unwrap();
+        let mut bytes = 0;
+        while let Some(lines) = reader.next_chunk().unwrap() {
+            bytes += lines.bytes.len();
+        }
+        assert_eq!(bytes, text.len(), "{step}");
+    }
+}
+
+#[test]
 fn a_delimiter_that_overlaps_itself_is_found_out() {
     for (delimiter, overlaps) in [("aa", true), ("aba", true), ("ab", false), ("\r\n", false), ("a", false)] {
         assert_eq!(Delimiter::new(delimiter.as_bytes()).overlaps_itself(), overlaps, "{delimiter}");
