@@ -35,50 +35,100 @@ pub fn list(input: &Input, stores: &Stores) -> Result<Vec<Object>> {
 }
 
 fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Vec<Object>> {
+    let (scheme, path) = Stores::parse(url)?;
+    // Of a web server it is one object's: what is behind a `?` is no pattern.
+    let pattern = if scheme == Scheme::Http { "" } else { pattern(path) };
     let place = stores.locate(url)?;
     let object = |entry: Entry| Object {
         url: place.url(&entry.key),
         location: Location { key: entry.key.clone(), ..place.clone() },
         entry,
     };
-    if Stores::parse(url)?.0 == Scheme::Http {
-        // It is one object's: what is behind a `?` is no pattern.
-        return Ok(place.store.head(&place.key)?.into_iter().map(object).collect());
+    let is_prefix = place.key.is_empty() || place.key.ends_with('/');
+    if scheme == Scheme::Http || (pattern.is_empty() && !is_prefix) {
+        let found = place.store.head(&place.key)?;
+        if found.is_none()
+            && scheme != Scheme::Http
+            && !place.store.list(&format!("{}/", place.key), false)?.is_empty()
+        {
+            return Err(Error::permanent(format!("{url} is a folder: write {url}/ to read what is in it")));
+        }
+        return Ok(found.into_iter().map(object).collect());
     }
-    let glob = place.key.find(['*', '?', '[', '{']);
-    let (prefix, recursive, pattern) = match glob {
-        None if place.key.is_empty() || place.key.ends_with('/') => {
-            (place.key.as_str(), input.recursive, None)
-        }
-        None => {
-            let found = place.store.head(&place.key)?;
-            if found.is_none() && !place.store.list(&format!("{}/", place.key), false)?.is_empty() {
-                return Err(Error::permanent(format!(
-                    "{url} is a folder: write {url}/ to read what is in it"
-                )));
-            }
-            return Ok(found.into_iter().map(object).collect());
-        }
-        Some(at) => {
-            let fixed = place.key[..at].rfind('/').map_or(0, |slash| slash + 1);
-            let (prefix, tail) = place.key.split_at(fixed);
-            (prefix, tail.contains('/') || tail.contains("**"), Some(compile(url, tail)?))
-        }
+    let glob = Glob::new(url, pattern, input)?;
+    // The folder that a relative URL is below is none of the pattern.
+    let start = match url.strip_suffix(pattern) {
+        Some("file:") if !pattern.is_empty() => stores.locate("file:./")?,
+        Some(fixed) if !pattern.is_empty() => stores.locate(fixed)?,
+        _ => place.clone(),
     };
+    let prefix = &*start.key;
+    let recursive = if pattern.is_empty() { input.recursive } else { glob.goes_deeper };
     let mut entries = place.store.list(prefix, recursive)?;
     entries.retain(|entry| {
         let below = &entry.key[prefix.len()..];
         // Object stores keep empty objects named as folders: they are no input.
         let object = !below.is_empty() && !below.ends_with('/');
-        let shown = !input.ignore_hidden || !is_hidden(below);
-        object && shown && pattern.as_ref().is_none_or(|glob| glob.is_match(below))
+        let shown = !input.ignore_hidden || !glob.hides(below);
+        object && shown && glob.matches(below)
     });
-    if entries.is_empty() && glob.is_some() {
+    if entries.is_empty() && !pattern.is_empty() && !is_prefix {
         // A name may hold a glob's characters.
         entries.extend(place.store.head(&place.key)?);
     }
     Ok(entries.into_iter().map(object).collect())
 }
+
+const SIGNS: [char; 4] = ['*', '?', '[', '{'];
+
+/// What of a path is a pattern: from the first segment on that has one of its signs.
+fn pattern(path: &str) -> &str {
+    match path.find(SIGNS) {
+        Some(at) => &path[path[..at].rfind('/').map_or(0, |slash| slash + 1)..],
+        None => "",
+    }
+}
+
+/// What objects below a prefix are to match.
+struct Glob {
+    /// None where all do.
+    whole: Option<GlobMatcher>,
+    /// Those segments of the pattern that begin as hidden names do: whoever wrote them means them.
+    hidden: Vec<GlobMatcher>,
+    goes_deeper: bool,
+}
+
+impl Glob {
+    fn new(url: &str, pattern: &str, input: &Input) -> Result<Self> {
+        if pattern.is_empty() {
+            return Ok(Self { whole: None, hidden: Vec::new(), goes_deeper: true });
+        }
+        let is_said = |segment: &&str| !matches!(*segment, "" | ".");
+        let mut segments: Vec<&str> = pattern.split('/').filter(is_said).collect();
+        let hidden = segments.iter().filter(|segment| segment.starts_with(HIDDEN));
+        let hidden = hidden.filter_map(|segment| compile(url, segment).ok()).collect();
+        if pattern.ends_with('/') {
+            // Of a prefix that is a pattern, all that is below is meant.
+            segments.push(if input.recursive { "**" } else { "*" });
+        }
+        let pattern = segments.join("/");
+        let goes_deeper = segments.len() > 1 || pattern.contains("**");
+        Ok(Self { whole: Some(compile(url, &pattern)?), hidden, goes_deeper })
+    }
+
+    fn matches(&self, below: &str) -> bool {
+        self.whole.as_ref().is_none_or(|glob| glob.is_match(below))
+    }
+
+    /// Whether a segment of a path below the prefix is hidden.
+    fn hides(&self, below: &str) -> bool {
+        let mut hidden = below.split('/').filter(|segment| segment.starts_with(HIDDEN));
+        hidden.any(|segment| !self.hidden.iter().any(|meant| meant.is_match(segment)))
+    }
+}
+
+/// What hidden names begin with.
+const HIDDEN: [char; 2] = ['_', '.'];
 
 fn compile(url: &str, pattern: &str) -> Result<GlobMatcher> {
     GlobBuilder::new(pattern)
@@ -93,16 +143,11 @@ fn compile(url: &str, pattern: &str) -> Result<GlobMatcher> {
 pub fn check_urls(input: &Input) -> Result<()> {
     for url in &input.urls {
         let (scheme, path) = Stores::parse(url)?;
-        if scheme != Scheme::Http && path.contains(['*', '?', '[', '{']) {
-            compile(url, path)?;
+        if scheme != Scheme::Http && !pattern(path).is_empty() {
+            compile(url, pattern(path))?;
         }
     }
     Ok(())
-}
-
-/// Whether a segment of a path below a prefix begins with `_` or `.`.
-fn is_hidden(below: &str) -> bool {
-    below.split('/').any(|segment| segment.starts_with(['_', '.']))
 }
 
 #[cfg(test)]
@@ -151,8 +196,28 @@ mod tests {
             ("file:_h/", vec!["_h/x.txt"]),
             ("file:d/_part", vec!["d/_part"]),
             ("file:q[1].txt", vec!["q[1].txt"]),
+            ("file:_*/x.txt", vec!["_h/x.txt"]),
+            ("file:.k*", vec![".k"]),
+            ("file:d/_p*", vec!["d/_part"]),
+            ("file:[d]/", vec!["d/c.txt", "d/e/f.txt"]),
+            ("file:d/../?.txt", vec!["a.txt"]),
+            ("file:./[d]//./c.txt", vec!["d/c.txt"]),
         ] {
             assert_eq!(names(dir.path(), serde_json::json!({"urls": [url]})).unwrap(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn signs_in_the_manifests_folder_are_no_pattern() {
+        let dir = tree();
+        for folder in ["run[1]", "run1", "g{a", "what?"] {
+            std::fs::create_dir_all(dir.path().join(folder).join("in")).unwrap();
+            std::fs::write(dir.path().join(folder).join("in/x.txt"), folder).unwrap();
+            let folder = dir.path().join(folder);
+            for url in ["file:in/x.txt", "file:in/", "file:in/*.txt", "file:./i?/x.txt"] {
+                let found = names(&folder, serde_json::json!({"urls": [url]})).unwrap();
+                assert_eq!(found, ["in/x.txt"], "{} {url}", folder.display());
+            }
         }
     }
 
