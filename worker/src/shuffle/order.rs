@@ -27,10 +27,20 @@ pub struct KeyOrder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part {
-    numeric: bool,
+    /// None: by bytes.
+    numeric: Option<Numbers>,
     descending: bool,
     /// The whole key when absent.
     fields: Option<FieldRange>,
+}
+
+/// What is read as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbers {
+    /// All that this program takes for one and writes: `+1`, `1e-7` too.
+    Decimal,
+    /// What GNU sort's `-n` reads.
+    Gnu,
 }
 
 /// `1.2,3.4` of GNU sort: from the second byte of field 1 to the fourth of field 3.
@@ -55,7 +65,10 @@ impl KeyOrder {
         let numeric = sort.by == SortBy::Numeric;
         let parts = match &sort.key_fields {
             Some(text) => parse_key_fields(text, numeric, descending)?,
-            None if numeric || descending => vec![Part { numeric, descending, fields: None }],
+            None if numeric || descending => {
+                let numeric = numeric.then_some(Numbers::Decimal);
+                vec![Part { numeric, descending, fields: None }]
+            }
             None => Vec::new(),
         };
         Ok(Self { parts, separator: separator.to_vec() })
@@ -76,10 +89,9 @@ impl KeyOrder {
         for part in &self.parts {
             let text = part.fields.map_or(key, |fields| fields.of(key, &self.separator));
             let from = scratch.len();
-            if part.numeric {
-                push_number(text, scratch);
-            } else {
-                push_text(text, scratch);
+            match part.numeric {
+                Some(numbers) => push_number(text, numbers, scratch),
+                None => push_text(text, scratch),
             }
             if part.descending {
                 scratch[from..].iter_mut().for_each(|byte| *byte = !*byte);
@@ -106,21 +118,22 @@ fn push_text(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
 }
 
-/// The sign, what is before the point and what behind it, as GNU sort's `-n` reads it: spaces, a
-/// minus, digits, a point, digits; anything else ends it, and without a digit it is 0.
-fn push_number(text: &[u8], out: &mut Vec<u8>) {
+/// The sign, what is before the point and what behind it: spaces, a minus, digits, a point, digits, and of
+/// decimal numbers an exponent; anything else ends it, and without a digit it is 0.
+fn push_number(text: &[u8], numbers: Numbers, out: &mut Vec<u8>) {
     let text = text.trim_ascii_start();
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
+        [b'+', rest @ ..] if numbers == Numbers::Decimal => (false, rest),
         _ => (false, text),
     };
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (whole, rest) = text.split_at(digits(text));
-    let fraction = match rest {
-        [b'.', rest @ ..] => &rest[..digits(rest)],
-        _ => &[],
+    let (fraction, rest) = match rest {
+        [b'.', rest @ ..] => rest.split_at(digits(rest)),
+        _ => (&b""[..], rest),
     };
+    let exponent = if numbers == Numbers::Decimal { exponent(rest) } else { 0 };
     let whole = &whole[whole.iter().take_while(|&&byte| byte == b'0').count()..];
     let kept = fraction.iter().rposition(|&byte| byte != b'0').map_or(0, |at| at + 1);
     let fraction = &fraction[..kept];
@@ -131,7 +144,8 @@ fn push_number(text: &[u8], out: &mut Vec<u8>) {
     let from = out.len();
     // Zeros behind the point before the first digit make the magnitude smaller.
     let zeros = if whole.is_empty() { fraction.iter().take_while(|&&byte| byte == b'0').count() } else { 0 };
-    let magnitude = (1u32 << 31).wrapping_add(whole.len() as u32).wrapping_sub(zeros as u32);
+    let magnitude = (whole.len() as i64 - zeros as i64).saturating_add(exponent) + (1 << 31);
+    let magnitude = magnitude.clamp(0, u32::MAX.into()) as u32;
     let significant = if fraction.is_empty() {
         &whole[..whole.iter().rposition(|&byte| byte != b'0').map_or(0, |at| at + 1)]
     } else {
@@ -147,11 +161,24 @@ fn push_number(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The exponent of a number that goes on with `e-7`.
+fn exponent(text: &[u8]) -> i64 {
+    let [b'e' | b'E', text @ ..] = text else { return 0 };
+    let (sign, text) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, text),
+    };
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    // Larger ones are all the same: no number that can be added up has one.
+    sign * digits.fold(0, |n, digit| (n * 10 + i64::from(digit - b'0')).min(1 << 30))
+}
+
 /// Bytes of the part that `stored` begins with.
 fn part_len(stored: &[u8], part: Part) -> usize {
     let turned = |byte: u8| if part.descending { !byte } else { byte };
     let Some(&first) = stored.first() else { return 0 };
-    if !part.numeric {
+    if part.numeric.is_none() {
         let mut at = 0;
         while at + 1 < stored.len() {
             match (turned(stored[at]), turned(stored[at + 1])) {
@@ -199,7 +226,8 @@ impl Position {
 
     fn end(self, key: &[u8], separator: &[u8]) -> usize {
         let field = self.field(key, separator);
-        if self.byte == 0 { field.end } else { (field.start + self.byte).min(field.end) }
+        // Past the field's end a position goes on, as in GNU sort.
+        if self.byte == 0 { field.end } else { (field.start + self.byte).min(key.len()) }
     }
 }
 
@@ -234,7 +262,7 @@ fn parse_key_fields(text: &str, numeric: bool, descending: bool) -> Result<Vec<P
         // A key's own options stand in the place of the general ones, as in GNU sort.
         let own = !options.is_empty();
         parts.push(Part {
-            numeric: if own { options.contains('n') } else { numeric },
+            numeric: if own { options.contains('n') } else { numeric }.then_some(Numbers::Gnu),
             descending: if own { options.contains('r') } else { descending },
             fields: Some(FieldRange { first, last }),
         });
@@ -289,26 +317,34 @@ mod tests {
             "-0.5",
             "x",
             "100",
-            "1e9",
+            "1e+21",
+            "1e-7",
+            "-1E3",
+            "2.5e1",
+            "0e5",
             "99999999999999999999",
             "-20",
             "9.5",
             "1000",
         ];
         let expected = [
+            "-1E3",
             "-20",
             "-3",
             "-0.5",
+            "0e5",
             "x",
+            "1e-7",
             "0.05",
             "0.5",
-            "1e9",
             "9",
             "9.5",
             "10",
+            "2.5e1",
             "100",
             "1000",
             "99999999999999999999",
+            "1e+21",
         ];
         assert_eq!(sorted(&by, &keys), expected);
     }
@@ -322,6 +358,14 @@ mod tests {
         );
         let by = order(serde_json::json!({"keyFields": "-k 2.2,2.3"}));
         assert_eq!(sorted(&by, &["z\txab9", "y\tybb0", "x\tzaa5"]), ["x\tzaa5", "z\txab9", "y\tybb0"]);
+        let by = order(serde_json::json!({"keyFields": "-k1.1,1.4r -k2,2"}));
+        assert_eq!(
+            sorted(&by, &["ab\tx", "ab\tz", "ab\ty"]),
+            ["ab\tz", "ab\ty", "ab\tx"],
+            "past the field's end"
+        );
+        let by = order(serde_json::json!({"keyFields": "-k1,1n"}));
+        assert_eq!(sorted(&by, &["3", "+5", "1e9", "2"]), ["+5", "1e9", "2", "3"], "no `+`, no exponent");
     }
 
     #[test]
