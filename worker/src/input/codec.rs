@@ -138,22 +138,24 @@ impl Read for Named {
 /// The decoder takes the end of its input for the end of a frame, so that a truncated object
 /// would read as a shorter one: this looks whether bytes were read since the last frame's end.
 struct Lz4Frames<R: Read> {
-    frame: lz4_flex::frame::FrameDecoder<Counted<R>>,
+    /// A frame has a decoder of its own: one that goes on with another size of blocks gets that wrong.
+    frame: Option<lz4_flex::frame::FrameDecoder<Counted<R>>>,
     frame_end: u64,
 }
 
 impl<R: Read> Lz4Frames<R> {
     fn new(bytes: R) -> Self {
         let bytes = Counted { inner: bytes, bytes: 0, at_end: false };
-        Self { frame: lz4_flex::frame::FrameDecoder::new(bytes), frame_end: 0 }
+        Self { frame: Some(lz4_flex::frame::FrameDecoder::new(bytes)), frame_end: 0 }
     }
 }
 
 impl<R: Read> Read for Lz4Frames<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            let got = self.frame.read(buf)?;
-            let Counted { bytes, at_end, .. } = *self.frame.get_ref();
+            let Some(frame) = &mut self.frame else { return Ok(0) };
+            let got = frame.read(buf)?;
+            let Counted { bytes, at_end, .. } = *frame.get_ref();
             if got > 0 || buf.is_empty() {
                 return Ok(got);
             }
@@ -162,6 +164,8 @@ impl<R: Read> Read for Lz4Frames<R> {
                 return if whole { Ok(0) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
             self.frame_end = bytes;
+            let rest = self.frame.take().map(lz4_flex::frame::FrameDecoder::into_inner);
+            self.frame = rest.map(lz4_flex::frame::FrameDecoder::new);
         }
     }
 }
@@ -238,6 +242,10 @@ mod tests {
         for (codec, encode) in codecs() {
             let bytes = [encode(b"one\n"), encode(b"two\n")].concat();
             assert_eq!(decode(codec, bytes).unwrap(), b"one\ntwo\n", "{codec:?}");
+            // Where the sizes of a frame's blocks are not the next one's.
+            let (long, short) = ("a line of text\n".repeat(20_000), "b\n".repeat(2000));
+            let bytes = [encode(long.as_bytes()), encode(short.as_bytes()), encode(b"")].concat();
+            assert!(decode(codec, bytes).unwrap() == (long + &short).into_bytes(), "{codec:?}");
         }
     }
 
