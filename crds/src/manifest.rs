@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ pub struct Manifest {
 
 /// The part of an object's metadata that matters outside a cluster; the rest is read past.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// The job's name.
     #[serde(default)]
@@ -42,6 +43,29 @@ pub struct Metadata {
     /// Annotations, for the cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing, default)]
+    generate_name: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    finalizers: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    owner_references: IgnoredAny,
+    // What the API server adds.
+    #[serde(skip_serializing, default)]
+    creation_timestamp: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    deletion_grace_period_seconds: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    deletion_timestamp: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    generation: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    managed_fields: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    resource_version: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    self_link: IgnoredAny,
+    #[serde(skip_serializing, default)]
+    uid: IgnoredAny,
 }
 
 /// Why a text is no manifest: one line, with the field and its line where the text has one.
@@ -159,6 +183,16 @@ spec:
         let error = Manifest::parse(&text).unwrap_err().to_string();
         assert!(error.contains("mapp") && error.contains("line 7"), "{error}");
         assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn metadata_of_a_cluster_is_read_past_and_what_is_none_is_not() {
+        let text =
+            WORDCOUNT.replace("{name: wordcount}", "{name: wordcount, uid: x, managedFields: [{a: b}]}");
+        assert_eq!(Manifest::parse(&text).unwrap(), Manifest::parse(WORDCOUNT).unwrap());
+        let text = WORDCOUNT.replace("{name: wordcount}", "{name: wordcount, label: {a: b}}");
+        let error = Manifest::parse(&text).unwrap_err().to_string();
+        assert!(error.contains("label") && error.contains("line 3"), "{error}");
     }
 
     #[test]

@@ -11,15 +11,17 @@ pub struct Bytes(pub u64);
 
 /// Why a text is no size.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no size in bytes: write a whole number with an optional unit, as in 128Mi, 1G or 65536")]
+#[error("`{0}` is no size in bytes: write a number with an optional unit, as in 128Mi, 1.5G or 65536")]
 pub struct BadSize(String);
 
-const UNITS: [(&str, u64); 13] = [
+const UNITS: [(&str, u64); 15] = [
     ("Ki", 1 << 10),
     ("Mi", 1 << 20),
     ("Gi", 1 << 30),
     ("Ti", 1 << 40),
     ("Pi", 1 << 50),
+    ("Ei", 1 << 60),
+    ("E", 1_000_000_000_000_000_000),
     ("k", 1_000),
     ("K", 1_000),
     ("M", 1_000_000),
@@ -34,20 +36,34 @@ impl FromStr for Bytes {
     type Err = BadSize;
 
     fn from_str(text: &str) -> Result<Self, BadSize> {
-        let bad = || BadSize(text.to_owned());
-        let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| bad())?;
-        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
-        number.checked_mul(*factor).map(Self).ok_or_else(bad)
+        parse(text.trim()).map(Self).ok_or_else(|| BadSize(text.to_owned()))
     }
+}
+
+/// A quantity of bytes; a part of a byte is one, as Kubernetes has it.
+fn parse(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mantissa: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let unit_factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| u128::from(*factor));
+    let (factor, exponent) = match unit_factor {
+        Some(factor) => (factor, 0),
+        None if unit == "m" => (1, -3),
+        // `1e3`. That `1E` is a unit was seen before.
+        None => (1, unit.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?),
+    };
+    let shift = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let power = 10u128.checked_pow(shift.unsigned_abs())?;
+    let product = mantissa.checked_mul(factor)?;
+    let bytes = if shift < 0 { product.div_ceil(power) } else { product.checked_mul(power)? };
+    u64::try_from(bytes).ok()
 }
 
 impl fmt::Display for Bytes {
     /// The largest binary unit that divides the number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS[..5].iter().rev().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
+        let unit = UNITS[..6].iter().rev().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
         match unit {
             Some((name, factor)) => write!(f, "{}{name}", self.0 / factor),
             None => write!(f, "{}", self.0),
@@ -79,6 +95,10 @@ impl<'de> Deserialize<'de> for Bytes {
                 Ok(Bytes(bytes))
             }
 
+            fn visit_f64<E: de::Error>(self, bytes: f64) -> Result<Bytes, E> {
+                bytes.to_string().parse().map_err(E::custom)
+            }
+
             fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Bytes, E> {
                 u64::try_from(bytes).map(Bytes).map_err(|_| E::custom(BadSize(bytes.to_string())))
             }
@@ -95,7 +115,7 @@ impl schemars::JsonSchema for Bytes {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "pattern": "^[0-9]+([KMGTP]i|[kKMGTPB])?$",
+            "pattern": r"^([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[kKMGTPEBm]|[eE][+-]?[0-9]+)?$",
             "x-kubernetes-int-or-string": true,
         })
     }
@@ -107,14 +127,26 @@ mod tests {
 
     #[test]
     fn a_size_reads_as_kubernetes_reads_it() {
-        for (text, bytes) in [("128Mi", 128 << 20), ("1G", 1_000_000_000), ("65536", 65_536), ("2k", 2_000)] {
+        for (text, bytes) in [
+            ("128Mi", 128 << 20),
+            ("1G", 1_000_000_000),
+            ("65536", 65_536),
+            ("2k", 2_000),
+            ("1.5Ki", 1536),
+            (".5Gi", 512 << 20),
+            ("1e3", 1000),
+            ("12E-1", 2),
+            ("2000m", 2),
+            ("1m", 1),
+            ("1E", 1_000_000_000_000_000_000),
+        ] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
     }
 
     #[test]
     fn a_size_that_is_none_is_refused_with_the_remedy() {
-        for text in ["", "Mi", "1.5Gi", "-1", "12 monkeys", "99999999999Pi"] {
+        for text in ["", "Mi", ".", "1.5.1", "-1", "1e", "1e99", "12 monkeys", "99999999999Pi"] {
             let error = text.parse::<Bytes>().unwrap_err().to_string();
             assert!(error.contains("128Mi"), "{error}");
         }
