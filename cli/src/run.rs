@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use mapreduce_worker::error::{Error, Kind, Result};
+use mapreduce_worker::error::{Error, Result};
 use mapreduce_worker::job::local::{self, Progress};
 use mapreduce_worker::job::{Job, Resources};
 use mapreduce_worker::task::finish::Success;
@@ -12,16 +12,13 @@ use crate::args::RunArgs;
 use crate::{failure, load, progress, report, signals, size};
 
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    let stop = signals::Stop::new();
+    let stop = signals::Stop::default();
     match try_run(args, &stop) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = stop.explain(error);
             failure::show(args.json, &error);
-            let code = match stop.code() {
-                Some(code) if error.kind() == Kind::Cancelled => code,
-                _ => failure::code(&error),
-            };
-            ExitCode::from(code)
+            ExitCode::from(stop.code(&error))
         }
     }
 }
@@ -35,10 +32,12 @@ fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
         .build()
         .map_err(|e| Error::retry("can't start the runtime").because(e))?;
     let job = loaded.job(runtime.handle().clone(), stop.token.clone())?;
-    stop.listen(&runtime, &job)?;
+    stop.listen(&runtime, &job, args.json)?;
     let resources = resources(args);
     let started = std::time::Instant::now();
-    let done = with_progress(args, &job, &resources)?;
+    let done = with_progress(args, &job, &resources);
+    stop.end();
+    let done = done?;
     if args.json {
         println!("{}", report::succeeded(&done));
     } else {

@@ -1,58 +1,105 @@
-//! Ctrl-C and SIGTERM end a run within a second, with nothing left behind.
+//! Ctrl-C, SIGTERM and the job's deadline end a run within a second, with nothing left behind.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mapreduce_worker::error::{Error, Result};
+use mapreduce_worker::error::{Error, Kind, Result};
 use mapreduce_worker::job::Job;
+use mapreduce_worker::job::folders::NewFolders;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::failure;
 
 /// Tasks look every few milliseconds whether they should stop; one that sits in a user's function
 /// does not get to it.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// The wish to stop.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stop {
     pub token: CancellationToken,
-    code: Arc<AtomicU8>,
+    why: Arc<OnceLock<Why>>,
+    /// Whether the run has ended, or is being ended while tasks still run.
+    ended: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// A signal, with the exit code for it.
+    Signal(u8),
+    /// `activeDeadlineSeconds`.
+    Deadline(u64),
 }
 
 impl Stop {
-    pub(crate) fn new() -> Self {
-        Self { token: CancellationToken::new(), code: Arc::default() }
-    }
-
-    /// The exit code, once a signal has come.
-    pub(crate) fn code(&self) -> Option<u8> {
-        Some(self.code.load(Ordering::SeqCst)).filter(|code| *code > 0)
-    }
-
     /// Listens until the runtime ends.
-    pub(crate) fn listen(&self, runtime: &Runtime, job: &Job) -> Result<()> {
+    pub(crate) fn listen(&self, runtime: &Runtime, job: &Job, json: bool) -> Result<()> {
         let _entered = runtime.enter();
         let fail = |e: std::io::Error| Error::retry("can't listen for signals").because(e);
         let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-        let (token, code) = (self.token.clone(), Arc::clone(&self.code));
-        let staging = job.staging.clone();
+        let limit = job.file.spec.active_deadline_seconds.map(i64::unsigned_abs);
+        let deadline = async move {
+            match limit {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (stop, places) = (self.clone(), [job.staging.clone(), job.folder.clone()]);
+        let new = NewFolders::of(&[&job.output, &job.folder]);
         runtime.spawn(async move {
-            let number = tokio::select! {
-                _ = interrupt.recv() => 130,
-                _ = terminate.recv() => 143,
+            let why = tokio::select! {
+                _ = interrupt.recv() => Why::Signal(130),
+                _ = terminate.recv() => Why::Signal(143),
+                () = deadline => Why::Deadline(limit.unwrap_or_default()),
             };
-            code.store(number, Ordering::SeqCst);
-            token.cancel();
+            let _ = stop.why.set(why);
+            stop.token.cancel();
             tokio::time::sleep(PATIENCE).await;
             std::thread::spawn(move || {
-                let _ = staging.store.delete_prefix(&staging.key);
-                leave(number)
+                if stop.ended.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+                for place in places {
+                    let _ = place.store.delete_prefix(&place.key);
+                }
+                new.remove();
+                let error = stop.explain(Error::cancelled());
+                failure::show(json, &error);
+                leave(stop.code(&error))
             });
         });
         Ok(())
+    }
+
+    /// Says that the run has ended. Does not return where it is being ended already.
+    pub(crate) fn end(&self) {
+        if self.ended.swap(true, Ordering::SeqCst) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+
+    /// Why a run that was stopped has failed.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.why.get() {
+            Some(Why::Deadline(seconds)) if error.kind() == Kind::Cancelled => Error::permanent(format!(
+                "the job has been active for {seconds} s (spec.activeDeadlineSeconds: {seconds})"
+            )),
+            _ => error,
+        }
+    }
+
+    /// The exit code of a failure.
+    pub(crate) fn code(&self, error: &Error) -> u8 {
+        match self.why.get() {
+            Some(Why::Signal(code)) if error.kind() == Kind::Cancelled => *code,
+            _ => failure::code(error),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::storage::{Location, Made, Requests, Stores};
 use crate::task::skipped::{self, Skipping};
 
 pub mod chain;
-mod folders;
+pub mod folders;
 pub mod local;
 pub mod pod;
 pub(crate) mod threads;
