@@ -96,8 +96,9 @@ fn why_not(function: &Function) -> Option<String> {
         return Some(format!("{what} works on a cluster only: run it there, or use a value or a url"));
     }
     let is_left_out = function.wasm.is_some() && !wasm::IS_THERE;
-    is_left_out
-        .then(|| "wasm: this command was built without WebAssembly: build it with `--features wasm`".into())
+    is_left_out.then(|| {
+        "wasm: this command was built without WebAssembly: build it without `--no-default-features`".into()
+    })
 }
 
 fn absolute(url: &str) -> Result<String> {
@@ -107,6 +108,11 @@ fn absolute(url: &str) -> Result<String> {
                 .map_err(|e| Error::usage(format!("there is no current folder: {e}")))?;
             let folder =
                 folder.to_str().ok_or_else(|| Error::usage("the current folder's name is no UTF-8"))?;
+            if folder.contains(['*', '?', '[', '{']) {
+                return Err(Error::usage(format!(
+                    "`{url}` is relative to a folder whose name would be a pattern: {folder}: run it from another one"
+                )));
+            }
             Ok(format!("file://{folder}/{path}"))
         }
         _ => Ok(url.to_owned()),

@@ -39,7 +39,7 @@ struct LeftOut;
 
 impl LeftOut {
     fn refuse() -> Error {
-        Error::permanent("this program was built without WebAssembly: build it with `--features wasm`")
+        Error::permanent("this program was built without WebAssembly: build it with the feature `wasm`")
     }
 }
 
