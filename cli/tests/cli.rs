@@ -381,3 +381,59 @@ fn a_signal_ends_a_run_with_nothing_left_behind() {
         assert!(place.names("out").is_empty(), "{:?}", place.names("out"));
     }
 }
+
+#[test]
+fn a_job_that_takes_longer_than_it_may_fails_with_nothing_left_behind() {
+    let place = Place::new();
+    place.manifest(&json!({
+        "map": {"function": {"command": {"shell": "sleep 60"}}}, "activeDeadlineSeconds": 1,
+    }));
+    let output = place.run(&["run", "job.yaml", "--json"]);
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message = json["error"]["message"].as_str().unwrap();
+    assert!(json["state"] == "Failed" && message.contains("spec.activeDeadlineSeconds: 1"), "{json}");
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_function_can_not_be_interrupted() {
+    let place = Place::new();
+    let source = "function map() { 'a'.repeat(1e7).includes('a'.repeat(5e6) + 'b'); }";
+    place.manifest(&json!({
+        "map": {"function": {"script": {"language": "javascript", "source": source}}}, "reduce": {"tasks": 0},
+    }));
+    let child = place
+        .command(&["run", "job.yaml", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while place.names("out").is_empty() {
+        assert!(Instant::now() < deadline, "the run did not begin to write");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((code(&output), &json["error"]["message"]), (130, &json!("cancelled")));
+    assert!(!place.path().join("out").exists());
+}
+
+#[test]
+fn a_failure_shows_the_record_and_where_it_is() {
+    let place = Place::new();
+    place.write("in/a.txt", "fine\nbad\trecord\n");
+    for source in [
+        "def map(key, value):\n    if value != 'fine':\n        raise ValueError('no')\n",
+        "function map(key, value) { if (value != 'fine') throw new Error('no'); }",
+    ] {
+        let language = if source.starts_with("def") { "python" } else { "javascript" };
+        let function = json!({"function": {"script": {"language": language, "source": source}}});
+        place.manifest(&json!({"map": function, "retries": 0}));
+        let output = place.run(&["run", "job.yaml", "--quiet"]);
+        let said = stderr(&output);
+        assert!(code(&output) == 1 && said.contains("in/a.txt at byte 5: `bad\\trecord`"), "{said}");
+    }
+}

@@ -108,7 +108,9 @@ impl Error {
     pub(crate) fn counted_from(mut self, base: u64) -> Self {
         if let Some(record) = &mut self.record {
             let (old, new) = (record.offset, record.offset + base);
-            self.message = self.message.replacen(&format!("at byte {old}:"), &format!("at byte {new}:"), 1);
+            let (from, to) = (format!("at byte {old}:"), format!("at byte {new}:"));
+            self.message = self.message.replacen(&from, &to, 1);
+            self.causes.iter_mut().for_each(|cause| *cause = cause.replacen(&from, &to, 1));
             record.offset = new;
         }
         self
@@ -123,6 +125,19 @@ impl Error {
     #[must_use]
     pub fn about(mut self, url: &str, offset: u64) -> Self {
         self.record = Some(RecordRef { url: url.to_owned(), offset });
+        self
+    }
+
+    /// Shows the record that it is about, and where that is when the message doesn't say.
+    #[must_use]
+    pub(crate) fn showing(mut self, text: &[u8]) -> Self {
+        let place = match &self.record {
+            Some(record) if !self.message.starts_with("bad record in ") => {
+                format!("in {} at byte {}", record.url, record.offset)
+            }
+            _ => "the record".to_owned(),
+        };
+        self.causes.insert(0, format!("{place}: `{}`", excerpt(text)));
         self
     }
 
@@ -214,6 +229,40 @@ impl From<Error> for io::Error {
     }
 }
 
+/// Bytes of a record that an error shows.
+const SHOWN: usize = 100;
+
+/// The beginning of a text, on one line: what can't be printed is escaped.
+fn excerpt(text: &[u8]) -> String {
+    let cut = &text[..text.len().min(SHOWN)];
+    let mut shown = String::new();
+    let mut chunks = cut.utf8_chunks().peekable();
+    while let Some(chunk) = chunks.next() {
+        for c in chunk.valid().chars() {
+            if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        }
+        // Bytes of a character that was cut aren't wrong.
+        if cut.len() == text.len() || chunks.peek().is_some() {
+            shown.push_str(&chunk.invalid().escape_ascii().to_string());
+        }
+    }
+    if cut.len() < text.len() { shown + "…" } else { shown }
+}
+
+/// A user's words, of which there may be too many for an error.
+pub(crate) fn shortened(mut words: String, most: usize) -> String {
+    if words.len() > most {
+        let left_out = words.len() - most;
+        words.truncate(words.floor_char_boundary(most));
+        words.push_str(&format!("… ({left_out} bytes more)"));
+    }
+    words
+}
+
+/// Most bytes of the line that says why a function failed, and of its traceback.
+pub(crate) const MOST_LINE: usize = 4 << 10;
+pub(crate) const MOST_TRACEBACK: usize = 64 << 10;
+
 /// Adds a line above an I/O error.
 pub(crate) trait IoContext<T> {
     fn context(self, message: impl FnOnce() -> String) -> Result<T>;
@@ -227,7 +276,7 @@ impl<T> IoContext<T> for io::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Kind};
+    use super::{Error, Kind, excerpt, shortened};
 
     #[test]
     fn an_error_survives_the_way_through_a_reader() {
@@ -235,6 +284,27 @@ mod tests {
         let outer = Error::from(std::io::Error::from(inner));
         assert_eq!(outer.kind(), Kind::Permanent);
         assert_eq!(outer.report().record.unwrap().offset, 7);
+    }
+
+    #[test]
+    fn a_record_is_shown_on_one_line_and_not_whole() {
+        let cases: [(&[u8], &str); 4] =
+            [(b"a\tb\n", "a\\tb\\n"), (b"\xff\x00x", "\\xff\\u{0}x"), ("é".as_bytes(), "é"), (b"", "")];
+        for (text, shown) in cases {
+            assert_eq!(excerpt(text), shown);
+        }
+        let long = "é".repeat(300);
+        assert_eq!(excerpt(&long.as_bytes()[1..]), format!("\\xa9{}…", "é".repeat(49)));
+        assert_eq!(shortened("éé".into(), 3), "é… (1 bytes more)");
+        assert_eq!(shortened("éé".into(), 4), "éé");
+    }
+
+    #[test]
+    fn where_a_record_is_gets_said_once() {
+        let scripts =
+            Error::retry("the map script failed").about("s3://b/k", 7).showing(b"x").counted_from(10);
+        assert_eq!(scripts.causes(), ["in s3://b/k at byte 17: `x`"]);
+        assert_eq!(Error::bad_record("too long", "s3://b/k", 7).showing(b"x").causes(), ["the record: `x`"]);
     }
 
     #[test]

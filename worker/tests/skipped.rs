@@ -88,9 +88,16 @@ fn rows_with_too_few_fields() {
         "input": {"format": {"type": "Csv", "csv": {"header": true}}},
         "output": {"format": {"type": "Lines"}},
     });
-    let rows = [(Some(8), "3", "the row has 1 fields"), (Some(10), "x,y,\"z", "the row has 3 fields")];
+    // Longer than a buffer.
+    let wide = format!("\"{}\",,", "w".repeat(600_000));
+    let rows = [
+        (Some(8), "3", "the row has 1 fields"),
+        (Some(10), "\"x\",y,\"\"\"z\"", "the row has 3 fields"),
+        (Some(22), &*wide, "the row has 3 fields"),
+    ];
     let written = "{\"a\":\"1\",\"b\":\"2\"}\n{\"a\":\"5\",\"b\":\"6\"}\n";
-    skips("a,b\n1,2\n3\n\"x\",y,\"\"\"z\"\n5,6\n", fields, written, &rows);
+    let text = format!("a,b\n1,2\n3\n{}\n{wide}\r\n5,6\n", rows[1].1);
+    skips(text, fields, written, &rows);
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub trait Reducer: Send {
 /// Says which record a function's complaint is about.
 fn at_record(error: Error, chunk: &Chunk<'_>, offset: u64) -> Error {
     if error.kind() == crate::error::Kind::Permanent && error.report().record.is_none() {
-        return error.at(chunk.url, offset);
+        return error.at(chunk.url, offset).showing(chunk.text_at(offset));
     }
     error
 }

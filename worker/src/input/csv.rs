@@ -26,6 +26,9 @@ pub(super) struct CsvReader {
     /// The fields of the row read last, and where each ends.
     fields: Vec<u8>,
     ends: Vec<usize>,
+    /// Its own text: what of it is in the buffer no more, and where the rest begins there.
+    gone: Vec<u8>,
+    from: usize,
     url: Url,
     most: u64,
     /// Whether the first row names the columns.
@@ -111,6 +114,8 @@ impl CsvReader {
             parser: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
             fields: vec![0; 1 << 10],
             ends: vec![0; 16],
+            gone: Vec::new(),
+            from: 0,
             url,
             most,
             header,
@@ -159,10 +164,14 @@ impl CsvReader {
             return Ok(None);
         }
         let start = self.input.position();
+        self.gone.clear();
+        self.from = self.input.used;
         let (mut bytes, mut count) = (0, 0);
         loop {
             if self.input.used == self.input.filled && !self.input.at_end {
+                self.gone.extend_from_slice(&self.input.buffer[self.from..self.input.filled]);
                 self.input.fill()?;
+                self.from = 0;
             }
             // The last row may have no newline; in a field in quotes one more changes nothing.
             let at_end = self.input.used == self.input.filled;
@@ -213,11 +222,10 @@ impl CsvReader {
             Ok(key) => (key, None),
             Err(reason) => {
                 self.rows.text.truncate(start);
-                // The fields one behind the other: the row's own text is not kept.
-                for i in 0..count {
-                    let from = if i == 0 { 0 } else { self.ends[i - 1] };
-                    self.rows.text.extend_from_slice(if i == 0 { b"" } else { b"," });
-                    self.rows.text.extend_from_slice(&self.fields[from..self.ends[i]]);
+                self.rows.text.extend_from_slice(&self.gone);
+                self.rows.text.extend_from_slice(&self.input.buffer[self.from..self.input.used]);
+                while let [.., b'\r' | b'\n'] = self.rows.text[start..] {
+                    self.rows.text.pop();
                 }
                 (None, Some(reason.into()))
             }

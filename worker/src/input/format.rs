@@ -236,7 +236,7 @@ impl<'a> Chunk<'a> {
     pub fn each(&self, mut f: impl FnMut(Record<'_>) -> Result<()>) -> Result<u64> {
         self.each_or_bad(|found| match found {
             Ok(record) => f(record),
-            Err(bad) => Err(*bad.error),
+            Err(bad) => Err((*bad.error).showing(bad.text)),
         })
     }
 
@@ -341,6 +341,23 @@ impl<'a> Chunk<'a> {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// The text of the record at `offset`, or the beginning of it.
+    pub(crate) fn text_at(&self, offset: u64) -> &[u8] {
+        if let Some(row) = self.rows.iter().find(|row| row.offset == offset) {
+            return &self.lines.bytes[row.value.0..row.value.1];
+        }
+        let from = usize::try_from(offset.saturating_sub(self.lines.offset)).unwrap_or(usize::MAX);
+        let rest = self.lines.bytes.get(from..).unwrap_or_default();
+        let delimiter = self.format.delimiter.bytes();
+        match &self.format.record {
+            RecordKind::Line { .. } | RecordKind::KeyValue { .. } | RecordKind::JsonLines { .. } => {
+                &rest[..memchr::memmem::find(rest, delimiter).unwrap_or(rest.len())]
+            }
+            RecordKind::FixedLength { record, .. } => &rest[..rest.len().min(*record)],
+            _ => rest,
+        }
     }
 
     fn each_row(&self, mut f: impl FnMut(Result<Record<'_>, BadRecord<'_>>) -> Result<()>) -> Result<u64> {

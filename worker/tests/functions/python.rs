@@ -113,7 +113,7 @@ fn a_traceback_is_the_authors_with_the_right_lines() {
     let error = failure("{\"n\": 1}\n{\"m\": 1}\n", source);
     assert_eq!(error.kind(), Kind::Retry);
     assert_eq!(error.to_string(), "the map script failed: KeyError: 'n'");
-    let trace = &error.causes()[0];
+    let trace = &error.causes()[1];
     for line in [
         "Traceback",
         "File \"<map script>\", line 7, in map",
@@ -125,6 +125,29 @@ fn a_traceback_is_the_authors_with_the_right_lines() {
     assert!(!trace.contains("<string>") && !trace.contains("in take"), "our own frames are in it:\n{trace}");
     let record = error.report().record.unwrap();
     assert!(record.url.ends_with("/in/a") && record.offset == 9, "{record:?}");
+}
+
+#[test]
+fn an_exception_is_named_by_its_own_line_and_may_hold_anything() {
+    for (raised, said) in [
+        ("ValueError('line 1\\nHint: line 2')", "ValueError: line 1"),
+        ("ValueError('no \\ud800')", "ValueError: no \\ud800"),
+        ("KeyError", "KeyError"),
+    ] {
+        let error = failure("bad\tone\n", &format!("def map(key, value):\n    raise {raised}\n"));
+        assert_eq!(error.to_string(), format!("the map script failed: {said}"));
+        let causes = error.causes();
+        assert!(causes[0].ends_with("/in/a at byte 0: `bad\\tone`"), "{causes:?}");
+        assert!(causes[1].starts_with("Traceback"), "{causes:?}");
+    }
+    let error = failure("x\n", "def map(key, value):\n    raise ValueError('z' * 1000000)\n");
+    assert!(error.to_string().len() < 5000 && error.causes()[1].len() < 70_000);
+}
+
+#[test]
+fn a_counter_has_64_bits_and_any_name() {
+    let source = "def map(key, value):\n    counter('\\ud800', 'n', 2 ** 70)\n    counter('\\ud800', 'n', 1)\n    yield 'ok', 1\n";
+    assert_eq!(mapped("x\n", source), "ok\t1\n");
 }
 
 #[test]
@@ -212,7 +235,7 @@ fn a_script_at_a_url_works_as_one_in_the_manifest() {
     assert_eq!(place.output_text(), "x\t1\n");
     place.write("in/a", "\n");
     let error = place.run(fields.clone()).unwrap_err();
-    assert!(error.causes()[0].contains("file:scripts/map.py\", line 2"), "{:?}", error.causes());
+    assert!(error.causes()[1].contains("file:scripts/map.py\", line 2"), "{:?}", error.causes());
     std::fs::remove_file(place.path("scripts/map.py")).unwrap();
     let error = place.run(fields).unwrap_err();
     assert_eq!(

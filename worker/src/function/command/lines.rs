@@ -8,11 +8,13 @@ use crate::function::{Emit, Pair, emit_each};
 pub(super) struct Lines<'a>(pub(super) &'a mut dyn Emit);
 
 impl Take for Lines<'_> {
-    fn take(&mut self, bytes: &[u8], end: bool) -> Result<usize> {
+    fn take(&mut self, bytes: &[u8], seen: usize, end: bool) -> Result<usize> {
         let mut from = 0;
-        let lines = memchr::memchr_iter(b'\n', bytes).map(|at| {
-            let start = std::mem::replace(&mut from, at + 1);
-            Ok(pair(&bytes[start..at]))
+        // What was left is the beginning of a line: to look through it again each time would make a long line slow.
+        let lines = memchr::memchr_iter(b'\n', &bytes[seen..]).map(|at| {
+            let end = seen + at;
+            let start = std::mem::replace(&mut from, end + 1);
+            Ok(pair(&bytes[start..end]))
         });
         emit_each(lines, self.0)?;
         if end && from < bytes.len() {
@@ -50,7 +52,7 @@ mod tests {
     #[test]
     fn the_first_tab_ends_the_key_and_a_line_without_one_is_a_key() {
         let mut pairs = Pairs::default();
-        let taken = Lines(&mut pairs).take(b"a\tb\tc\nd\n\n\te\nf\tg", false).unwrap();
+        let taken = Lines(&mut pairs).take(b"a\tb\tc\nd\n\n\te\nf\tg", 0, false).unwrap();
         assert_eq!(taken, b"a\tb\tc\nd\n\n\te\n".len());
         assert_eq!(pairs.0, ["a=b\\tc", "d=", "=", "=e"]);
     }
@@ -58,8 +60,18 @@ mod tests {
     #[test]
     fn the_last_line_needs_no_newline() {
         let mut pairs = Pairs::default();
-        assert_eq!(Lines(&mut pairs).take(b"a\tb\nc\td", true).unwrap(), 7);
-        assert_eq!(Lines(&mut pairs).take(b"", true).unwrap(), 0);
+        assert_eq!(Lines(&mut pairs).take(b"a\tb\nc\td", 0, true).unwrap(), 7);
+        assert_eq!(Lines(&mut pairs).take(b"", 0, true).unwrap(), 0);
         assert_eq!(pairs.0, ["a=b", "c=d"]);
+    }
+
+    #[test]
+    fn a_line_that_comes_in_pieces_is_one() {
+        let mut pairs = Pairs::default();
+        let mut lines = Lines(&mut pairs);
+        assert_eq!(lines.take(b"a\tlo", 0, false).unwrap(), 0);
+        assert_eq!(lines.take(b"a\tlong line\nb", 4, false).unwrap(), 12);
+        assert_eq!(lines.take(b"b", 1, true).unwrap(), 1);
+        assert_eq!(pairs.0, ["a=long line", "b="]);
     }
 }

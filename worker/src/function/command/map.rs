@@ -59,13 +59,13 @@ impl Mapper for CommandMapper {
             && let Key::Bytes(key) = record.key
         {
             if memchr::memchr2(b'\t', b'\n', key).is_some() {
-                return Err(Error::bad_record(KEY, &self.url, record.offset));
+                return Err(Error::bad_record(KEY, &self.url, record.offset).showing(key));
             }
             self.lines.extend_from_slice(key);
             self.lines.push(b'\t');
         }
         if memchr::memchr(b'\n', record.value).is_some() {
-            return Err(Error::bad_record(NEWLINE, &self.url, record.offset));
+            return Err(Error::bad_record(NEWLINE, &self.url, record.offset).showing(record.value));
         }
         self.push(record.value, out)
     }

@@ -38,9 +38,9 @@ use crate::input::source::Split;
 
 /// What is done with a process's output.
 pub(super) trait Take {
-    /// Takes what it can of the bytes, from the first on, and says how many. At the end there will
-    /// be no more of them.
-    fn take(&mut self, bytes: &[u8], end: bool) -> Result<usize>;
+    /// Takes what it can of the bytes, from the first on, and says how many. The first `seen` of them were
+    /// there the last time and were left. At the end there will be no more of them.
+    fn take(&mut self, bytes: &[u8], seen: usize, end: bool) -> Result<usize>;
 
     /// Whether there is what [`Process::read_until`] waits for.
     fn is_done(&self) -> bool {
@@ -166,7 +166,7 @@ impl Process {
         while self.stdout.is_some() {
             self.step(&[], take)?;
         }
-        let taken = take.take(&self.buffer[..self.filled], true)?;
+        let taken = take.take(&self.buffer[..self.filled], self.filled, true)?;
         self.keep_behind(taken);
         let status = self.wait()?;
         self.check(status)
@@ -236,8 +236,9 @@ impl Process {
         match stdout.read(&mut self.buffer[self.filled..]) {
             Ok(0) => self.stdout = None,
             Ok(read) => {
+                let seen = self.filled;
                 self.filled += read;
-                let taken = take.take(&self.buffer[..self.filled], false)?;
+                let taken = take.take(&self.buffer[..self.filled], seen, false)?;
                 self.keep_behind(taken);
                 // After the taking: the sorting and spilling of what it took is no fault of the process.
                 self.has_moved(true);
@@ -249,6 +250,9 @@ impl Process {
     }
 
     fn keep_behind(&mut self, taken: usize) {
+        if taken == 0 {
+            return;
+        }
         self.buffer.copy_within(taken..self.filled, 0);
         self.filled -= taken;
     }

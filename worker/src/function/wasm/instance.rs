@@ -9,7 +9,7 @@ use super::WasmFunction;
 use super::engine::wanted;
 use super::host::{Call, lend};
 use super::strings::Strings;
-use crate::error::{Error, Result};
+use crate::error::{Error, MOST_LINE, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
 use crate::function::{Emit, Values};
@@ -137,7 +137,9 @@ impl Instance {
         }
         match done {
             Ok((Ok(()),)) => Ok(()),
-            Ok((Err(message),)) => Err(Error::retry(format!("{name} failed: {message}")).of_record()),
+            Ok((Err(message),)) => {
+                Err(Error::retry(format!("{name} failed: {}", shortened(message, MOST_LINE))).of_record())
+            }
             Err(error) => Err(failed(store.data(), name, &error)),
         }
     }
@@ -162,6 +164,7 @@ fn failed(state: &State, name: &str, error: &wasmtime::Error) -> Error {
             "a component has the functions of worker/wit/function.wit and no files, network or clock",
         )
     } else if let Some(line) = &state.last_line {
+        let line = shortened(line.clone(), MOST_LINE);
         Error::retry(format!("{name} failed: {cause}; the last that it logged was: {line}"))
     } else {
         Error::retry(format!("{name} failed: {cause}"))

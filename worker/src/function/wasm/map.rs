@@ -78,16 +78,21 @@ impl WasmMapper {
     /// fails at none of them has failed by what came before: its first record is named then.
     fn find_bad(&self, error: Error) -> Error {
         let first = self.offsets.first().copied().unwrap_or_default();
+        let Strings { bytes, ends } = &self.records;
+        let first_value = match ends[..] {
+            [key, value, ..] => &bytes[key as usize..value as usize],
+            _ => &[],
+        };
+        let error = error.about(&self.url, first).showing(first_value);
         if self.offsets.len() == 1 {
-            return error.about(&self.url, first);
+            return error;
         }
         let mut context = self.context.clone();
         // They were counted.
         context.counters = UserCounters::default();
         let Ok(mut instance) = Instance::new(&self.function, &context) else {
-            return error.about(&self.url, first);
+            return error;
         };
-        let Strings { bytes, ends } = &self.records;
         let mut from = 0;
         for (offset, end) in self.offsets.iter().zip(ends.as_chunks::<2>().0) {
             let [key, value] = end.map(|end| end as usize);
@@ -96,11 +101,11 @@ impl WasmMapper {
                 ends: vec![(key - from) as u32, (value - from) as u32],
             };
             if let Err(found) = instance.map(&record, &mut Nowhere) {
-                return found.about(&self.url, *offset);
+                return found.about(&self.url, *offset).showing(&bytes[key..value]);
             }
             from = value;
         }
-        error.about(&self.url, first)
+        error
     }
 }
 

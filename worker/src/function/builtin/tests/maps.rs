@@ -70,8 +70,7 @@ fn pairs(expected: &[(&str, &str)]) -> Pairs {
 
 fn complaint(builtin: &Value, text: &[u8]) -> String {
     let error = map_lines(builtin, false, text).unwrap_err();
-    let cause = error.causes().first().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
+    error.causes().iter().fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
 fn fields(args: &Value) -> Value {
@@ -176,7 +175,7 @@ fn a_record_without_a_match_is_skipped_or_bad() {
     let said = complaint(&strict, LOG.as_bytes());
     assert_eq!(
         said,
-        format!("bad record in file:///x at byte {}: the pattern of `extract` doesn't match", 85)
+        "bad record in file:///x at byte 85: the pattern of `extract` doesn't match: the record: `not a log line`"
     );
     let lenient =
         json!({"name": "extract", "args": {"pattern": "^(\\d)", "value": "1", "onMismatch": "Skip"}});

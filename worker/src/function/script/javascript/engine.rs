@@ -11,7 +11,7 @@ use rquickjs::{Array, Context, Ctx, Exception, Function, Object, Runtime, String
 use super::super::wanted;
 use super::host::{Call, ask, lend};
 use super::text;
-use crate::error::{Error, Result};
+use crate::error::{Error, MOST_LINE, MOST_TRACEBACK, Result, shortened};
 use crate::function::context::UserCounters;
 use crate::function::kind::Role;
 use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
@@ -302,7 +302,7 @@ fn thrown(ctx: &Ctx<'_>, limits: &Limits, name: &str, error: &rquickjs::Error) -
     let Some(exception) = value.as_exception() else {
         let mut shown = String::new();
         let _ = text::push(ctx, &value, "exception", &mut shown);
-        return Error::retry(format!("{name} failed: it threw {shown}"));
+        return Error::retry(format!("{name} failed: it threw {}", shortened(shown, MOST_LINE)));
     };
     let kind = exception.get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());
     let message = exception.message().unwrap_or_default();
@@ -311,11 +311,16 @@ fn thrown(ctx: &Ctx<'_>, limits: &Limits, name: &str, error: &rquickjs::Error) -
         ("InternalError", "out of memory") => {
             Error::retry(format!("{name} failed: it needs more than {mebibytes} MiB of memory"))
         }
-        _ => Error::retry(format!("{name} failed: {kind}: {line}")),
+        _ => {
+            let line = shortened(line.to_owned(), MOST_LINE);
+            Error::retry(format!("{name} failed: {kind}: {line}"))
+        }
     };
     match exception.stack() {
         Some(stack) if !stack.trim().is_empty() => {
-            failed.because(format!("{kind}: {message}\n{}", stack.trim_end()))
+            let message = shortened(message, MOST_TRACEBACK / 2);
+            let stack = shortened(stack.trim_end().to_owned(), MOST_TRACEBACK / 2);
+            failed.because(format!("{kind}: {message}\n{stack}"))
         }
         _ => failed,
     }

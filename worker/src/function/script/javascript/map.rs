@@ -50,7 +50,7 @@ fn map(calls: &Calls<'_, '_>, record: &Record<'_>, url: &str, number: &mut Vec<u
     let key = record.key.to_bytes(number);
     let key = std::str::from_utf8(key).map_err(|_| bad("key", key))?;
     let value = std::str::from_utf8(record.value).map_err(|_| bad("value", record.value))?;
-    calls.map(key, value).map_err(|error| error.about(url, record.offset))
+    calls.map(key, value).map_err(|error| error.about(url, record.offset).showing(record.value))
 }
 
 impl Mapper for JavaScriptMapper {

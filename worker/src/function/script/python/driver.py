@@ -18,6 +18,8 @@ import types
 HEADER = struct.Struct("<BBHIII")
 KEYS_SIZED, VALUES_SIZED, CONTINUES, MORE = 1, 2, 4, 8
 MOST_PAIRS = 16384
+# Characters of a record that an error shows, with what is needed to see that there are more.
+MOST_SHOWN = 101
 
 
 class Fault(Exception):
@@ -69,6 +71,11 @@ def block(items):
     return True, struct.pack("<%dI" % len(parts), *map(len, parts)) + b"\n".join(parts)
 
 
+def clean(text):
+    """The text with what can't be written as UTF-8 as Python shows it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Frame:
     def __init__(self, pipe, flags, count, keys, values):
         self.sizes = struct.unpack("<%dI" % count, pipe.read(4 * count)) if pipe.grouped else None
@@ -104,8 +111,9 @@ class Script:
         module.__dict__.get("setup", lambda: None)()
 
     def count(self, group, name, n=1):
-        place = (str(group), str(name))
-        self.counts[place] = self.counts.get(place, 0) + int(n)
+        place = (clean(str(group)), clean(str(name)))
+        # A counter has 64 bits.
+        self.counts[place] = max(-(1 << 63), min(self.counts.get(place, 0) + int(n), (1 << 63) - 1))
 
     def frames(self):
         while True:
@@ -142,6 +150,7 @@ class Script:
                     take(function(key, value))
             except BaseException:
                 self.record = len(frame.values) - left.__length_hint__() - 1
+                self.excerpt = frame.values[self.record][:MOST_SHOWN]
                 raise
             self.flush()
 
@@ -158,7 +167,7 @@ class Script:
                     report = {"message": self.message(error), "permanent": False, "key": key}
                     report.update(batch=self.batch, record=number)
                     # What was emitted and counted before keeps its place.
-                    self.pipe.send("K", keys=json.dumps(report).encode("utf-8", "replace"), values=value.encode())
+                    self.pipe.send("K", keys=json.dumps(report).encode(), values=value.encode())
                 if len(pairs) >= MOST_PAIRS:
                     self.flush()
             self.flush()
@@ -257,12 +266,16 @@ class Script:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename != self.name:
             trace = trace.tb_next
-        return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+        return clean("".join(traceback.format_exception(type(error), error, trace)).rstrip())
 
     def message(self, error):
         if isinstance(error, Fault):
-            return str(error)
-        return "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
+            return clean(str(error))
+        lines = traceback.format_exception_only(type(error), error)
+        if isinstance(error, SyntaxError):
+            # Before it there is the place in the source, behind it notes.
+            lines = [line for line in lines if line.startswith(type(error).__name__)] or lines
+        return clean("".join(lines).strip().splitlines()[0])
 
     def fail(self, error):
         if isinstance(error, Fault):
@@ -274,9 +287,9 @@ class Script:
                 "permanent": isinstance(error, SyntaxError),
             }
         if self.record is not None:
-            report.update(batch=self.batch, record=self.record)
+            report.update(batch=self.batch, record=self.record, excerpt=self.excerpt)
         sys.stdout.flush()
-        self.pipe.send("X", values=json.dumps(report).encode("utf-8", "replace"))
+        self.pipe.send("X", values=json.dumps(report).encode())
 
 
 class Rest:

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use self::frame::{CAREFUL, HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
 pub(super) use self::map::PythonMapper;
 pub(super) use self::reduce::PythonReducer;
-use crate::error::{Error, Result};
+use crate::error::{Error, MOST_LINE, MOST_TRACEBACK, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::process::{Process, Program, Take};
 use crate::function::script::ScriptFunction;
@@ -153,7 +153,7 @@ struct Frames<'a> {
 }
 
 impl Take for Frames<'_> {
-    fn take(&mut self, bytes: &[u8], _end: bool) -> Result<usize> {
+    fn take(&mut self, bytes: &[u8], _seen: usize, _end: bool) -> Result<usize> {
         let mut taken = 0;
         while let Some(header) = Header::read(&bytes[taken..]) {
             let (keys, values) = (header.keys as usize, header.values as usize);
@@ -208,6 +208,8 @@ struct Failure {
     permanent: bool,
     batch: Option<u64>,
     record: Option<usize>,
+    /// The beginning of the record.
+    excerpt: Option<String>,
     /// Of a record that was left out.
     key: Option<String>,
 }
@@ -226,12 +228,18 @@ impl Answers {
 
     fn failure(&self, report: &[u8]) -> Error {
         let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return garbled() };
-        let message = format!("{} failed: {}", self.name, failure.message);
+        let message = format!("{} failed: {}", self.name, shortened(failure.message, MOST_LINE));
         let error = if failure.permanent { Error::permanent(message) } else { Error::retry(message) };
-        let error = failure.traceback.into_iter().fold(error, Error::because);
+        let error = match failure.traceback {
+            Some(traceback) => error.because(shortened(traceback, MOST_TRACEBACK)),
+            None => error,
+        };
         let sent = self.sent.iter().find(|sent| Some(sent.batch) == failure.batch);
         match sent.and_then(|sent| Some((&sent.url, sent.offsets.get(failure.record?)?))) {
-            Some((url, &offset)) => error.about(url, offset),
+            Some((url, &offset)) => {
+                let error = error.about(url, offset);
+                failure.excerpt.iter().fold(error, |error, text| error.showing(text.as_bytes()))
+            }
             None => error,
         }
     }
