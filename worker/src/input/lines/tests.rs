@@ -165,7 +165,7 @@ fn short_records_before_a_long_one_are_not_part_of_it() {
 
 #[test]
 fn lines_that_come_slowly_are_not_taken_for_one() {
-    let text: Vec<u8> = (0..9).flat_map(|i| [&[b'a' + i; 100_000][..], b"\n"].concat()).collect();
+    let text: Vec<u8> = (0..9).flat_map(|i| [vec![b'a' + i; 100_000], vec![b'\n']].concat()).collect();
     for step in [4, 30_000, 32_768, 100_000] {
         let source = Source {
             content: Box::new(Slow { bytes: text.clone(), at: 0, step }),
