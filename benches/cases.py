@@ -165,6 +165,7 @@ WORKS = [
     Work("log", "A command as the map function: bytes by path in mawk", "weblog", [
         ours("command", needs=("mawk",)),
         shell("cat, mawk, sort", "mawk-log", "mawk"),
+        shell("cat, mawk, twice at once, sort", "catmawk2-log", "mawk"),
         shell("mawk, two processes, sort", "mawk2-log", "mawk"),
     ], id="command"),
     Work("wordcount64", "A script as the map function: word count", "text64", [

@@ -38,6 +38,7 @@ result() {
   mawk-sum) cat "$input"/* | mawk "$add" | by_key ;;
   mawk-log) cat "$input"/* | mawk "$path" | by_key ;;
   mawk2-log) halves mawk "$path" | mawk "$add" | by_key ;;
+  catmawk2-log) halves sh -c 'path=$1; shift; cat "$@" | mawk "$path"' sh "$path" | mawk "$add" | by_key ;;
   # Nothing found is a result too.
   grep-grep) { cat "$input"/* | grep -oE "$rare" || true; } | turned ;;
   grep2-grep) halves sh -c 'grep -ohE "$@" || true' grep "$rare" | turned ;;
