@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
-use mapreduce_api::wire::{ErrorReport, Termination};
+use mapreduce_api::wire::{ErrorReport, RecordRef, Termination};
 
 use super::build::names::Child;
 use super::build::pod_template::WORKER;
@@ -61,7 +61,15 @@ pub fn failure(child: Child, path: &str, failed: &[Pod], job_says: &str) -> Fail
         return Failure { reason: usual, message };
     };
     let (reason, mut message) = match (report(pod), ended(pod)) {
-        (Some(report), _) => (usual, told(&report)),
+        (Some(report), end) => {
+            // A command that took too much is killed by itself where the kernel doesn't kill all of a container, and the
+            // worker tells of a signal.
+            let too_much = end.and_then(|(container, end)| out_of_memory(child, path, pod, container, end));
+            match too_much {
+                Some(message) => (Reason::OutOfMemory, format!("{message}\n{}", told(&report))),
+                None => (usual, told(&report)),
+            }
+        }
         (None, Some((container, end))) => how(child, path, pod, container, end, usual),
         (None, None) => {
             let status = pod.status.as_ref();
@@ -81,7 +89,8 @@ fn told(report: &ErrorReport) -> String {
         Some(task) if !report.message.contains(task.as_str()) => format!("{task}: {}", report.message),
         _ => report.message.clone(),
     };
-    if let Some(record) = &report.record {
+    let said = |record: &RecordRef| report.causes.iter().any(|cause| cause.contains(&record.url));
+    if let Some(record) = report.record.as_ref().filter(|record| !said(record)) {
         let _ = write!(text, "\nat the record at offset {} of {}", record.offset, record.url);
     }
     for cause in &report.causes {
@@ -99,20 +108,7 @@ fn how(
     end: &ContainerStateTerminated,
     usual: Reason,
 ) -> (Reason, String) {
-    let name = pod.name_any();
-    if end.reason.as_deref() == Some("OOMKilled") {
-        let phase = if child == Child::Reduce { "reduce" } else { "map" };
-        let limit = pod
-            .spec
-            .iter()
-            .flat_map(|s| &s.containers)
-            .find(|c| c.name == container)
-            .and_then(|c| c.resources.as_ref()?.limits.as_ref()?.get("memory"))
-            .map_or_else(String::new, |limit| format!(" of {}", limit.0));
-        let message = format!(
-            "container {container} of pod {name} was killed for using more memory than its limit{limit}: \
-             raise {path}.{phase}.resources.limits.memory"
-        );
+    if let Some(message) = out_of_memory(child, path, pod, container, end) {
         return (Reason::OutOfMemory, message);
     }
     let why = end.reason.as_deref().filter(|r| *r != "Error").map(|r| format!(" ({r})")).unwrap_or_default();
@@ -127,6 +123,32 @@ fn how(
         let _ = write!(text, "; it wrote last:\n{message}");
     }
     (usual, text)
+}
+
+/// What to do where a container, or a process in it, was killed for the memory that it used.
+fn out_of_memory(
+    child: Child,
+    path: &str,
+    pod: &Pod,
+    container: &str,
+    end: &ContainerStateTerminated,
+) -> Option<String> {
+    if end.reason.as_deref() != Some("OOMKilled") {
+        return None;
+    }
+    let phase = if child == Child::Reduce { "reduce" } else { "map" };
+    let limit = pod
+        .spec
+        .iter()
+        .flat_map(|s| &s.containers)
+        .find(|c| c.name == container)
+        .and_then(|c| c.resources.as_ref()?.limits.as_ref()?.get("memory"))
+        .map_or_else(String::new, |limit| format!(" of {}", limit.0));
+    Some(format!(
+        "container {container} of pod {} was killed for using more memory than its limit{limit}: \
+         raise {path}.{phase}.resources.limits.memory",
+        pod.name_any()
+    ))
 }
 
 fn bounded(mut text: String) -> String {

@@ -83,6 +83,19 @@ fn a_container_that_used_too_much_memory_is_told_with_the_remedy() {
 }
 
 #[test]
+fn a_command_that_was_killed_for_its_memory_is_told_so_although_its_worker_goes_on() {
+    let message = json!({"failed": {"message": "the map command was killed by signal 9"}}).to_string();
+    let killed = ended("p", &json!({"exitCode": 1, "reason": "OOMKilled", "message": message}));
+    let told = failure(Child::Map, "spec", &[killed], "");
+    assert_eq!(told.reason, Reason::OutOfMemory);
+    assert!(
+        told.message.contains("raise spec.map.resources.limits.memory\nthe map command"),
+        "{}",
+        told.message
+    );
+}
+
+#[test]
 fn a_worker_that_said_nothing_is_told_by_how_it_ended_and_what_it_wrote_last() {
     let coded = ended("p", &json!({"exitCode": 7, "reason": "Error", "message": "a last line\n"}));
     assert_eq!(
