@@ -68,9 +68,9 @@ fn large_and_small_partitions_share_the_reduce_tasks() {
     lines.sort_unstable();
     let job = place.job(identity(Value::Null)).unwrap();
     let summary = plan::for_pods(&job, None).unwrap().plan.summary;
-    assert_eq!((summary.partitions, summary.reduce_tasks), (2, 1));
+    assert_eq!((summary.partitions, summary.reduce_tasks), (4, 1));
     let done = place.run(identity(Value::Null)).unwrap();
-    assert_eq!((done.outputs.len(), place.names("out").len()), (2, 3), "two parts and _SUCCESS");
+    assert_eq!((done.outputs.len(), place.names("out").len()), (4, 5), "four parts and _SUCCESS");
     let output = place.output_text();
     let mut found: Vec<&str> = output.lines().collect();
     found.sort_unstable();

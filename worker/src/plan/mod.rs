@@ -159,7 +159,11 @@ fn assemble(
     sample: impl FnOnce() -> Result<Vec<Split>>,
 ) -> Result<Plan> {
     let spec = &job.file.spec;
-    let chosen = input_bytes.div_ceil(PARTITION_BYTES).clamp(1, MOST_PARTITIONS) as u32;
+    let chosen = match input_bytes.div_ceil(PARTITION_BYTES).min(MOST_PARTITIONS) as u32 {
+        0 | 1 => 1,
+        // So that each of two or four threads has as many as the others.
+        several => several.next_multiple_of(PARTITIONS_PER_POD),
+    };
     let partitions = match &spec.reduce {
         _ if spec.is_map_only() => tasks.len() as u32,
         Some(reduce) => reduce.tasks.map_or(chosen, |tasks| tasks.max(1) as u32),

@@ -27,6 +27,7 @@ pub mod index;
 pub mod merge;
 pub mod object;
 pub mod order;
+mod pages;
 pub mod partition;
 pub mod pieces;
 mod radix;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::block::{Span, put_varint, record_at};
 use super::merge::Pairs;
+use super::pages;
 use super::radix::{self, Entry, Keys, prefix};
 use super::space::Lease;
 use crate::error::Result;
@@ -51,8 +52,8 @@ impl SortBuffer {
     pub fn new(partitions: u32, limit: usize) -> Self {
         let limit = limit.min(MAX_ARENA / 2);
         Self {
-            arena: Vec::with_capacity(limit),
-            entries: Vec::with_capacity(limit / LEAST_PAIR + 1),
+            arena: pages::with_capacity(limit),
+            entries: pages::with_capacity(limit / LEAST_PAIR + 1),
             sizes: vec![Size::default(); partitions as usize],
             limit,
             touched: 0,
@@ -165,6 +166,11 @@ impl Keys for Arena<'_> {
     }
 
     #[inline]
+    fn foresee(&self, places: impl Iterator<Item = u32>) {
+        touch(self.bytes, places.map(|at| at as usize));
+    }
+
+    #[inline]
     fn has_ties(&self) -> bool {
         self.values_sorted
     }
@@ -246,10 +252,10 @@ impl Pairs for InOrder<'_> {
 
 /// Pairs that are looked at together.
 const AHEAD: usize = 32;
-/// Bytes of a cache line, and how many of them are fetched beside a record's first one: what comes after is
-/// read in order, which the processor foresees.
+/// Bytes of a cache line, and how many of them are fetched of a record: what comes after is read in order,
+/// which the processor foresees.
 const LINE: usize = 64;
-const LINES: usize = 3;
+const LINES: usize = 4;
 
 /// Where the next pairs are. In sort order they are all over the arena: looking at several at once lets the
 /// processor wait for them together.
@@ -258,6 +264,8 @@ pub(super) struct Ahead {
     spans: [Span; AHEAD],
     next: usize,
     end: usize,
+    /// Bytes of the record before.
+    bytes: usize,
 }
 
 impl Ahead {
@@ -275,17 +283,27 @@ impl Ahead {
     fn look(&mut self, arena: &[u8], entries: &[Entry], left: &mut Range<usize>) -> Result<()> {
         (self.next, self.end) = (0, left.len().min(AHEAD));
         let entries = &entries[left.start..left.start + self.end];
+        // How long a record is, is in the record: a loop that asked would wait for one line after the other.
+        let lines = (0..self.bytes).step_by(LINE).take(LINES);
+        for offset in lines.chain([self.bytes]) {
+            touch(arena, entries.iter().map(|entry| entry.at as usize + offset));
+        }
         for (span, entry) in self.spans.iter_mut().zip(entries) {
             *span = record_at(arena, entry.at as usize)?;
-            // Its other cache lines are fetched as well.
-            let lines = (entry.at as usize + LINE..span.end).step_by(LINE).take(LINES);
-            for at in lines.chain([span.end - 1]) {
-                black_box(arena.get(at).copied());
-            }
+        }
+        if let (Some(span), Some(entry)) = (self.spans[..self.end].last(), entries.last()) {
+            self.bytes = span.end - entry.at as usize - 1;
         }
         left.start += self.end;
         Ok(())
     }
+}
+
+/// Reads a byte at each of these places. Nothing depends on what it reads, so that the processor can wait for
+/// all of them at once.
+#[inline]
+fn touch(arena: &[u8], places: impl Iterator<Item = usize>) {
+    black_box(places.fold(0, |all, at| all ^ arena.get(at).copied().unwrap_or_default()));
 }
 
 #[cfg(test)]
