@@ -31,7 +31,8 @@ fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|e| Error::retry("can't start the runtime").because(e))?;
-    let job = loaded.job(runtime.handle().clone(), stop.token.clone())?;
+    let mut job = loaded.job(runtime.handle().clone(), stop.token.clone())?;
+    job.last_resort = stop.last_resort();
     stop.listen(&runtime, &job, args.json)?;
     let resources = resources(args);
     let started = std::time::Instant::now();

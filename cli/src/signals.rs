@@ -1,14 +1,17 @@
-//! Ctrl-C, SIGTERM and the job's deadline end a run within a second, with nothing left behind.
+//! Ctrl-C, SIGTERM, the job's deadline and a function that can't be stopped end a run within a second, with
+//! nothing left behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mapreduce_worker::error::{Error, Kind, Result};
+use mapreduce_worker::function::LastResort;
 use mapreduce_worker::job::Job;
 use mapreduce_worker::job::folders::NewFolders;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure;
@@ -22,16 +25,20 @@ const PATIENCE: Duration = Duration::from_millis(700);
 pub(crate) struct Stop {
     pub token: CancellationToken,
     why: Arc<OnceLock<Why>>,
+    /// There is a function that can't be stopped.
+    stuck: Arc<Notify>,
     /// Whether the run has ended, or is being ended while tasks still run.
     ended: Arc<AtomicBool>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Why {
     /// A signal, with the exit code for it.
     Signal(u8),
     /// `activeDeadlineSeconds`.
     Deadline(u64),
+    /// A function that can't be stopped.
+    Stuck(Error),
 }
 
 impl Stop {
@@ -52,11 +59,14 @@ impl Stop {
         let new = NewFolders::of(&[&job.output, &job.folder]);
         runtime.spawn(async move {
             let why = tokio::select! {
-                _ = interrupt.recv() => Why::Signal(130),
-                _ = terminate.recv() => Why::Signal(143),
-                () = deadline => Why::Deadline(limit.unwrap_or_default()),
+                _ = interrupt.recv() => Some(Why::Signal(130)),
+                _ = terminate.recv() => Some(Why::Signal(143)),
+                () = deadline => limit.map(Why::Deadline),
+                () = stop.stuck.notified() => None,
             };
-            let _ = stop.why.set(why);
+            if let Some(why) = why {
+                let _ = stop.why.set(why);
+            }
             stop.token.cancel();
             tokio::time::sleep(PATIENCE).await;
             std::thread::spawn(move || {
@@ -75,6 +85,15 @@ impl Stop {
         Ok(())
     }
 
+    /// Ends the run because of a function that can't be stopped.
+    pub(crate) fn last_resort(&self) -> LastResort {
+        let (why, stuck) = (Arc::clone(&self.why), Arc::clone(&self.stuck));
+        LastResort::new(move |error| {
+            let _ = why.set(Why::Stuck(error));
+            stuck.notify_one();
+        })
+    }
+
     /// Says that the run has ended. Does not return where it is being ended already.
     pub(crate) fn end(&self) {
         if self.ended.swap(true, Ordering::SeqCst) {
@@ -90,6 +109,7 @@ impl Stop {
             Some(Why::Deadline(seconds)) if error.kind() == Kind::Cancelled => Error::permanent(format!(
                 "the job has been active for {seconds} s (spec.activeDeadlineSeconds: {seconds})"
             )),
+            Some(Why::Stuck(stuck)) if error.kind() == Kind::Cancelled => stuck.clone(),
             _ => error,
         }
     }

@@ -10,6 +10,7 @@ use mapreduce_api::wire::{Counters, ErrorReport, JobFile, JobSummary, Terminatio
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, IoContext as _, Result};
+use crate::function::LastResort;
 use crate::job::{Job, Resources, pod};
 use crate::storage::authorities;
 use crate::task::finish::Success;
@@ -62,26 +63,40 @@ impl Args {
             .with_writer(std::io::stderr)
             .init();
         let Self { command, termination_log } = self;
-        let last_words = match perform(&command) {
-            Ok(last_words) => last_words,
-            Err(error) => {
-                tracing::error!(%error, causes = ?error.causes(), "The attempt failed.");
-                Termination::Failed(error.report())
-            }
-        };
-        // Without a place for them (outside a pod) the last words are in the log alone.
-        if let Err(error) = std::fs::write(&termination_log, last_words.to_message()) {
-            tracing::warn!(%error, path = %termination_log.display(), "The termination message was not written.");
-        }
-        match last_words {
-            Termination::Failed(ErrorReport { permanent: true, .. }) => ExitCode::from(exit::PERMANENT),
-            Termination::Failed(_) => ExitCode::from(exit::RETRY),
-            _ => ExitCode::SUCCESS,
-        }
+        let done = perform(&command, &termination_log);
+        ExitCode::from(last_words(done, &termination_log))
     }
 }
 
-fn perform(command: &Command) -> Result<Termination> {
+/// Writes how the attempt has ended; the exit code.
+fn last_words(done: Result<Termination>, termination_log: &Path) -> u8 {
+    let last_words = done.unwrap_or_else(|error| {
+        tracing::error!(%error, causes = ?error.causes(), "The attempt failed.");
+        Termination::Failed(error.report())
+    });
+    // Without a place for them (outside a pod) the last words are in the log alone.
+    if let Err(error) = std::fs::write(termination_log, last_words.to_message()) {
+        tracing::warn!(%error, path = %termination_log.display(), "The termination message was not written.");
+    }
+    match last_words {
+        Termination::Failed(ErrorReport { permanent: true, .. }) => exit::PERMANENT,
+        Termination::Failed(_) => exit::RETRY,
+        _ => 0,
+    }
+}
+
+/// Ends the process in the middle of a function that can't be stopped. What the attempt has written is removed
+/// as after a pod that died.
+fn last_resort(termination_log: &Path) -> LastResort {
+    let termination_log = termination_log.to_owned();
+    LastResort::new(move |error| {
+        let code = last_words(Err(error), &termination_log);
+        #[allow(clippy::disallowed_methods, reason = "the thread that doesn't end cannot be waited for")]
+        std::process::exit(code.into())
+    })
+}
+
+fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
     let args = match command {
         Command::Plan(args) | Command::Map(args) | Command::Reduce(args) | Command::Cleanup(args) => args,
         Command::Install { to } => return install(to).map(|()| Termination::Done),
@@ -96,7 +111,9 @@ fn perform(command: &Command) -> Result<Termination> {
         .context(|| "can't start the runtime".into())?;
     let cancel = CancellationToken::new();
     listen(&runtime, &cancel)?;
-    let job = read_job(&args.job, &runtime, cancel)?.at_step(usize::from(args.step) - 1);
+    let mut job = read_job(&args.job, &runtime, cancel)?;
+    job.last_resort = last_resort(termination_log);
+    let job = job.at_step(usize::from(args.step) - 1);
     let resources = resources();
     let attempt =
         || AttemptId::new(std::env::var(env::ATTEMPT).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string()));

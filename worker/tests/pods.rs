@@ -110,3 +110,21 @@ fn the_attempt_behind_the_last_says_that_there_is_nothing_of_the_task() {
     assert_eq!((summary.counters.map_input_records, place.output_text().as_str()), (0, ""));
     assert_eq!(summary.counters.failed_tasks, 3 + 3, "those of the map task, and of the reduce task");
 }
+
+#[test]
+fn a_function_that_can_not_be_stopped_ends_its_pod_with_last_words_for_another_attempt() {
+    // Hours, in one call of a built-in function.
+    let source = "function map() { 'a'.repeat(1e7).includes('a'.repeat(5e6) + 'b'); }";
+    let map = json!({"script": {"language": "javascript", "source": source}});
+    let place = place(&map, &json!({"builtin": {"name": "sum"}}));
+    let job = String::from_utf8(place.read("job.json")).unwrap();
+    let mut job: Value = serde_json::from_str(&job).unwrap();
+    job["spec"]["taskTimeoutSeconds"] = json!(1);
+    place.write("job.json", job.to_string());
+    assert_eq!(pod(&place, &["plan"], &[]).0, 0);
+    let (code, said) = pod(&place, &["map"], &[]);
+    let Termination::Failed(report) = said else { panic!("{said:?}") };
+    assert_eq!((report.permanent, report.task.as_deref()), (false, Some("map-00000")));
+    assert!(code != 0 && report.message == "the map script made no progress for 1 s", "{code}: {report:?}");
+    assert_eq!(report.record.unwrap().offset, 0);
+}

@@ -9,6 +9,7 @@ use mapreduce_api::wire::Counters;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::function::LastResort;
 use crate::job::Job;
 use crate::shuffle::gain::Gain;
 use crate::shuffle::space::Space;
@@ -34,6 +35,8 @@ pub struct TaskContext {
     pub cancel: CancellationToken,
     /// A function that makes no progress for this long has failed.
     pub timeout: Duration,
+    /// What is done about a function that can't be stopped.
+    pub last_resort: LastResort,
     /// Where its files go.
     pub scratch: PathBuf,
     /// The stores that the job reaches.
@@ -68,6 +71,7 @@ impl TaskContext {
         scratch: PathBuf,
         skipping: Option<Skipping>,
     ) -> Self {
+        let step = job.step_name().map(str::to_owned);
         Self {
             job_id: job.file.id.to_string(),
             job_name: job.file.name.clone(),
@@ -77,6 +81,7 @@ impl TaskContext {
             reads_pairs: job.format.is_pairs(),
             cancel: job.cancel.clone(),
             timeout: Duration::from_secs(job.file.spec.task_timeout_seconds.max(1).unsigned_abs()),
+            last_resort: job.last_resort.with(move |error| error.in_task(task).in_step(step.as_deref())),
             scratch,
             stores: Arc::clone(&job.stores),
             skipping,
@@ -108,6 +113,7 @@ impl TaskContext {
             reads_pairs: false,
             cancel,
             timeout: Duration::from_mins(1),
+            last_resort: LastResort::default(),
             scratch: folder,
             stores: Arc::new(stores),
             skipping: None,

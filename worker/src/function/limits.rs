@@ -1,8 +1,8 @@
 //! What stops code of the user's that runs in the task's own thread: its time, a wish to stop the job, or an error
 //! of ours in a call of its.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -26,18 +26,83 @@ struct Inner {
     steps: AtomicU64,
     timed_out: AtomicBool,
     stopped: AtomicBool,
+    /// Whether the code runs, and not what it has called of ours.
+    inside: AtomicBool,
+    /// The object and the offset of the record at hand.
+    url: Mutex<Option<String>>,
+    offset: AtomicU64,
 }
 
 impl Limits {
     pub(in crate::function) fn new(cancel: CancellationToken, timeout: Duration) -> Self {
-        let (timed_out, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { cancel, timeout, steps: AtomicU64::new(0), timed_out, stopped }))
+        Self(Arc::new(Inner {
+            cancel,
+            timeout,
+            steps: AtomicU64::default(),
+            timed_out: AtomicBool::default(),
+            stopped: AtomicBool::default(),
+            inside: AtomicBool::default(),
+            url: Mutex::default(),
+            offset: AtomicU64::default(),
+        }))
     }
 
     /// Something was done.
     pub(in crate::function) fn step(&self) {
         // Only one thread writes it, and nothing else depends on it.
         self.0.steps.store(self.0.steps.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(in crate::function) fn steps(&self) -> u64 {
+        self.0.steps.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::function) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
+    /// Runs the code: the time that it takes is its own.
+    pub(in crate::function) fn inside<R>(&self, code: impl FnOnce() -> R) -> R {
+        self.0.inside.store(true, Ordering::Relaxed);
+        let done = code();
+        self.0.inside.store(false, Ordering::Relaxed);
+        done
+    }
+
+    /// Does what the code has asked for: the time that it takes is ours.
+    pub(in crate::function) fn outside<R>(&self, ours: impl FnOnce() -> R) -> R {
+        self.0.inside.store(false, Ordering::Relaxed);
+        let done = ours();
+        self.0.inside.store(true, Ordering::Relaxed);
+        done
+    }
+
+    pub(in crate::function) fn is_inside(&self) -> bool {
+        self.0.inside.load(Ordering::Relaxed)
+    }
+
+    /// Says which object the records to come are of, where their offsets are offsets in it.
+    pub(in crate::function) fn reads(&self, url: Option<&str>) {
+        *self.0.url.lock().unwrap_or_else(PoisonError::into_inner) = url.map(str::to_owned);
+    }
+
+    /// Says where the record at hand is.
+    pub(in crate::function) fn at(&self, offset: u64) {
+        self.0.offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// The error when the code doesn't end although it was asked to.
+    pub(in crate::function) fn unstoppable(&self, name: &str) -> Error {
+        let seconds = self.0.timeout.as_secs();
+        let error = Error::retry(format!("{name} made no progress for {seconds} s"))
+            .because("it is within one call of a built-in function, which can't be stopped");
+        match &*self.0.url.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(url) => {
+                let offset = self.0.offset.load(Ordering::Relaxed);
+                error.because(format!("the record in {url} at byte {offset}")).about(url, offset)
+            }
+            None => error,
+        }
     }
 
     /// Ends the code where it is, whatever it catches.

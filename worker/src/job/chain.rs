@@ -100,6 +100,7 @@ impl Job {
             skipped: Arc::clone(&self.skipped),
             failed_before: self.failed_before,
             cancel: self.cancel.clone(),
+            last_resort: self.last_resort.clone(),
             // What pays in one step need not in another.
             gain: Arc::default(),
             steps: Arc::clone(&self.steps),

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::function::Functions;
+use crate::function::{Functions, LastResort};
 use crate::input::format::Format;
 use crate::input::list::check_urls;
 use crate::pairs::PairsPlace;
@@ -75,6 +75,8 @@ pub struct Job {
     pub failed_before: u64,
     /// Asks all work to stop.
     pub cancel: CancellationToken,
+    /// What is done about a function that can't be stopped.
+    pub last_resort: LastResort,
     /// Whether adding up before the shuffle has paid so far.
     pub gain: Arc<Gain>,
     steps: Arc<[Step]>,
@@ -132,6 +134,7 @@ impl Job {
             skipped: Arc::default(),
             failed_before: 0,
             cancel,
+            last_resort: LastResort::default(),
             gain: Arc::default(),
             steps,
             number: 0,

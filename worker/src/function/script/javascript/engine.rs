@@ -9,11 +9,12 @@ use rquickjs::object::Property;
 use rquickjs::{Array, Context, Ctx, Exception, Function, Object, Runtime, String as Text, Value};
 
 use super::super::wanted;
-use super::host::{Call, ask, lend};
+use super::host::{Call, Host, ask, lend};
 use super::text;
 use crate::error::{Error, MOST_LINE, MOST_TRACEBACK, Result, shortened};
 use crate::function::context::UserCounters;
 use crate::function::kind::Role;
+use crate::function::last_resort::{LastResort, Watch};
 use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
 
 const PRELUDE: &str = include_str!("prelude.js");
@@ -25,6 +26,7 @@ const FUNCTIONS: &str = "__mapreduce__";
 pub(super) struct Engine {
     context: Context,
     limits: Limits,
+    _watch: Option<Watch>,
     /// Whether the last exception is one that every attempt would meet.
     permanent: Arc<AtomicBool>,
     /// What messages call the script, as `the map script`.
@@ -44,10 +46,12 @@ impl Engine {
         file: &str,
         source: &str,
         limits: &Limits,
+        last_resort: &LastResort,
         counters: &UserCounters,
         print: impl Fn(&str) + Send + 'static,
     ) -> Result<Self> {
         let name = format!("the {role} script");
+        let watch = last_resort.watch(limits, &name)?;
         let cannot = |error: rquickjs::Error| {
             Error::retry(format!("can't start the JavaScript engine for {name}")).because(error)
         };
@@ -73,7 +77,7 @@ impl Engine {
             let mut options = EvalOptions::default();
             options.strict = false;
             options.filename = Some(file.to_owned());
-            ctx.eval_with_options::<Value<'_>, _>(source, options).map_err(|error| {
+            limits.inside(|| ctx.eval_with_options::<Value<'_>, _>(source, options)).map_err(|error| {
                 let syntax = matches!(error, rquickjs::Error::Exception) && is_syntax_error(&ctx);
                 let error = thrown(error);
                 if syntax { error.permanently() } else { error }
@@ -82,14 +86,19 @@ impl Engine {
                 .map_err(thrown)?
                 .ok_or_else(|| Error::permanent(format!("the script has no function `{}`", wanted(role))))?;
             if let Some(setup) = own_function(&ctx, "setup").map_err(thrown)? {
-                setup.call::<_, Value<'_>>(()).map_err(thrown)?;
+                limits.inside(|| setup.call::<_, Value<'_>>(())).map_err(thrown)?;
             }
             let teardown = own_function(&ctx, "teardown").map_err(thrown)?;
             let all = [function, emit, counter, values].into_iter().chain(teardown);
             all.enumerate().try_for_each(|(i, function)| functions.set(i, function)).map_err(cannot)
         })?;
         let limits = limits.clone();
-        Ok(Self { context, limits, permanent, name })
+        Ok(Self { context, limits, _watch: watch, permanent, name })
+    }
+
+    /// Says which object the records to come are of, where their offsets are offsets in it.
+    pub(super) fn reads(&self, url: Option<&str>) {
+        self.limits.reads(url);
     }
 
     /// Lends the functions that the script calls back what they reach, for the calls that `work` makes.
@@ -140,7 +149,8 @@ impl Calls<'_, '_> {
         self.done((|| {
             let key = Text::from_str(self.ctx.clone(), key)?;
             let value = Text::from_str(self.ctx.clone(), value)?;
-            self.function.call((key, value, self.emit.clone(), self.counter.clone()))
+            let arguments = (key, value, self.emit.clone(), self.counter.clone());
+            self.engine.limits.inside(|| self.function.call(arguments))
         })())
     }
 
@@ -148,8 +158,14 @@ impl Calls<'_, '_> {
         self.done((|| {
             let key = Text::from_str(self.ctx.clone(), key)?;
             let values: Object<'_> = self.values.call((group as f64,))?;
-            self.function.call((key, values, self.emit.clone(), self.counter.clone()))
+            let arguments = (key, values, self.emit.clone(), self.counter.clone());
+            self.engine.limits.inside(|| self.function.call(arguments))
         })())
+    }
+
+    /// Says where the record at hand is.
+    pub(super) fn at(&self, offset: u64) {
+        self.engine.limits.at(offset);
     }
 
     fn done(&self, returned: rquickjs::Result<Value<'_>>) -> Result<()> {
@@ -177,7 +193,10 @@ impl Calls<'_, '_> {
 /// Calls the script's `teardown`, if it has one.
 pub(super) fn teardown(calls: &Calls<'_, '_>) -> Result<()> {
     match &calls.teardown {
-        Some(teardown) => calls.done(teardown.call((calls.emit.clone(), calls.counter.clone()))),
+        Some(teardown) => {
+            let arguments = (calls.emit.clone(), calls.counter.clone());
+            calls.done(calls.engine.limits.inside(|| teardown.call(arguments)))
+        }
         None => Ok(()),
     }
 }
@@ -206,7 +225,7 @@ fn emit_function<'js>(
         text::push(&ctx, &key.0.unwrap_or_else(undefined), "key", &mut k)
             .and_then(|()| text::push(&ctx, &value.0.unwrap_or_else(undefined), "value", &mut v))
             .inspect_err(|_| permanent.store(true, Ordering::Relaxed))?;
-        match ask(|host| host.emit(&k, &v)) {
+        match limits.outside(|| ask(|host| host.emit(&k, &v))) {
             Some(true) => Ok(()),
             Some(false) => Err(stop(&ctx, &limits)),
             None => {
@@ -251,11 +270,12 @@ fn prelude<'js>(
     let next = Function::new(ctx.clone(), move |ctx: Ctx<'js>, group: f64| {
         limits.step();
         let mut value = Ok(Value::new_undefined(ctx.clone()));
-        let go_on = ask(|host| {
+        let next = |host: &mut dyn Host| {
             host.next(group as u64, &mut |text| {
                 value = Text::from_str(ctx.clone(), text).map(Text::into_value);
             })
-        });
+        };
+        let go_on = limits.outside(|| ask(next));
         if go_on == Some(false) { Err(stop(&ctx, &limits)) } else { value }
     })?;
     let print = Function::new(ctx.clone(), move |text: rquickjs::Coerced<String>| print(&text.0))?;

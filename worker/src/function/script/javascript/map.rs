@@ -50,6 +50,7 @@ fn map(calls: &Calls<'_, '_>, record: &Record<'_>, url: &str, number: &mut Vec<u
     let key = record.key.to_bytes(number);
     let key = std::str::from_utf8(key).map_err(|_| bad("key", key))?;
     let value = std::str::from_utf8(record.value).map_err(|_| bad("value", record.value))?;
+    calls.at(record.offset);
     calls.map(key, value).map_err(|error| error.about(url, record.offset).showing(record.value))
 }
 
@@ -58,6 +59,10 @@ impl Mapper for JavaScriptMapper {
         self.url.clone_from(&split.url);
         if self.engine.is_none() {
             self.engine = Some(super::start(&self.function, &self.context)?);
+        }
+        if let Some(engine) = &self.engine {
+            // A part of a compressed object doesn't know how many bytes are before it.
+            engine.reads(split.codec.is_none().then_some(&split.url));
         }
         Ok(())
     }
@@ -79,6 +84,9 @@ impl Mapper for JavaScriptMapper {
     }
 
     fn finish(&mut self, out: &mut Collector) -> Result<()> {
+        if let Some(engine) = &self.engine {
+            engine.reads(None);
+        }
         self.call(out, engine::teardown)?;
         self.engine = None;
         Ok(())

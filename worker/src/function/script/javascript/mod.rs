@@ -27,6 +27,7 @@ pub(super) use self::reduce::JavaScriptReducer;
 use crate::error::{Error, Kind, Result};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::kind::Role;
+use crate::function::last_resort::LastResort;
 use crate::function::limits::Limits;
 use crate::function::script::ScriptFunction;
 
@@ -38,7 +39,8 @@ fn start(function: &ScriptFunction, context: &TaskContext) -> Result<Engine> {
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     };
     let source = function.source(context)?;
-    Engine::load(function.0.role, &function.0.name, source, &limits, &context.counters, print)
+    let last_resort = &context.last_resort;
+    Engine::load(function.0.role, &function.0.name, source, &limits, last_resort, &context.counters, print)
 }
 
 /// Longer than this a check does not wait for a script to be loaded.
@@ -47,7 +49,8 @@ const CHECK_TIME: Duration = Duration::from_secs(5);
 /// Loads a script to see whether that can be done, and whether its function is there.
 pub(super) fn check(role: Role, name: &str, source: &str) -> Result<()> {
     let limits = Limits::new(CancellationToken::new(), CHECK_TIME);
-    match Engine::load(role, name, source, &limits, &UserCounters::default(), |_| ()) {
+    let (counters, last_resort) = (UserCounters::default(), LastResort::default());
+    match Engine::load(role, name, source, &limits, &last_resort, &counters, |_| ()) {
         Err(error) if error.kind() == Kind::Permanent => {
             let at = error.causes().iter().map(|cause| cause.trim()).collect::<Vec<_>>().join(" ");
             let at = if at.is_empty() { at } else { format!(" ({at})") };

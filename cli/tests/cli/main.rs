@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+mod endings;
+
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -354,71 +356,6 @@ fn a_valid_manifest_is_said_to_be() {
     let place = Place::new();
     let output = place.run(&["validate", "job.yaml"]);
     assert_eq!((code(&output), stdout(&output).as_str()), (0, "job.yaml: MapReduceJob count is valid\n"));
-}
-
-#[test]
-fn a_signal_ends_a_run_with_nothing_left_behind() {
-    for (signal, expected) in [("INT", 130), ("TERM", 143)] {
-        let place = Place::new();
-        place.write("in/big.txt", &"a line of text that is copied and copied\n".repeat(4_000_000));
-        place.manifest(&json!({"map": {}, "reduce": {"tasks": 0}}));
-        let child = place
-            .command(&["run", "job.yaml", "--quiet", "--threads", "1"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while place.names("out").is_empty() {
-            assert!(Instant::now() < deadline, "the run did not begin to write");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let sent =
-            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(code(&output), expected, "{}", stderr(&output));
-        assert!(place.names("out").is_empty(), "{:?}", place.names("out"));
-    }
-}
-
-#[test]
-fn a_job_that_takes_longer_than_it_may_fails_with_nothing_left_behind() {
-    let place = Place::new();
-    place.manifest(&json!({
-        "map": {"function": {"command": {"shell": "sleep 60"}}}, "activeDeadlineSeconds": 1,
-    }));
-    let output = place.run(&["run", "job.yaml", "--json"]);
-    assert_eq!(code(&output), 1, "{}", stderr(&output));
-    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let message = json["error"]["message"].as_str().unwrap();
-    assert!(json["state"] == "Failed" && message.contains("spec.activeDeadlineSeconds: 1"), "{json}");
-    assert!(!place.path().join("out").exists());
-}
-
-#[test]
-fn a_signal_ends_a_run_whose_function_can_not_be_interrupted() {
-    let place = Place::new();
-    let source = "function map() { 'a'.repeat(1e7).includes('a'.repeat(5e6) + 'b'); }";
-    place.manifest(&json!({
-        "map": {"function": {"script": {"language": "javascript", "source": source}}}, "reduce": {"tasks": 0},
-    }));
-    let child = place
-        .command(&["run", "job.yaml", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while place.names("out").is_empty() {
-        assert!(Instant::now() < deadline, "the run did not begin to write");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((code(&output), &json["error"]["message"]), (130, &json!("cancelled")));
-    assert!(!place.path().join("out").exists());
 }
 
 #[test]
