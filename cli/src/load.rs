@@ -11,6 +11,7 @@ use mapreduce_api::wire::JobFile;
 use mapreduce_worker::error::{Error, Result};
 use mapreduce_worker::function::wasm;
 use mapreduce_worker::job::Job;
+use mapreduce_worker::storage::GLOB_SIGNS;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -108,7 +109,7 @@ fn absolute(url: &str) -> Result<String> {
                 .map_err(|e| Error::usage(format!("there is no current folder: {e}")))?;
             let folder =
                 folder.to_str().ok_or_else(|| Error::usage("the current folder's name is no UTF-8"))?;
-            if folder.contains(['*', '?', '[', '{']) {
+            if folder.contains(GLOB_SIGNS) {
                 return Err(Error::usage(format!(
                     "`{url}` is relative to a folder whose name would be a pattern: {folder}: run it from another one"
                 )));

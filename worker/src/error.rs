@@ -233,7 +233,7 @@ impl From<Error> for io::Error {
 const SHOWN: usize = 100;
 
 /// The beginning of a text, on one line: what can't be printed is escaped.
-fn excerpt(text: &[u8]) -> String {
+pub(crate) fn excerpt(text: &[u8]) -> String {
     let cut = &text[..text.len().min(SHOWN)];
     let mut shown = String::new();
     let mut chunks = cut.utf8_chunks().peekable();

@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use mapreduce_api::v1alpha1::Input;
 
 use crate::error::{Error, Result};
-use crate::storage::{Entry, Location, Scheme, Stores};
+use crate::storage::{Entry, GLOB_SIGNS, Location, Scheme, Stores};
 
 /// An object of the input.
 #[derive(Clone, Debug)]
@@ -79,11 +79,9 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Vec<Object>> {
     Ok(entries.into_iter().map(object).collect())
 }
 
-const SIGNS: [char; 4] = ['*', '?', '[', '{'];
-
 /// What of a path is a pattern: from the first segment on that has one of its signs.
 fn pattern(path: &str) -> &str {
-    match path.find(SIGNS) {
+    match path.find(GLOB_SIGNS) {
         Some(at) => &path[path[..at].rfind('/').map_or(0, |slash| slash + 1)..],
         None => "",
     }

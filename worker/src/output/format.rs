@@ -2,7 +2,7 @@
 
 use mapreduce_api::v1alpha1::{Output, OutputFormatType};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::input::json::{self, push_string};
 
 /// How pairs are written.
@@ -134,8 +134,7 @@ fn is_embedded(value: &str) -> bool {
 }
 
 fn unwritable(why: &str, key: &[u8], value: &[u8]) -> Error {
-    let show = |text: &[u8]| text[..text.len().min(64)].escape_ascii().to_string();
-    Error::permanent(format!("bad record: the pair `{}` → `{}` {why}", show(key), show(value)))
+    Error::permanent(format!("bad record: the pair `{}` → `{}` {why}", excerpt(key), excerpt(value)))
         .of_record()
         .because("choose another output.format, as JsonLines, or another separator")
 }

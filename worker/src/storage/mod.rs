@@ -35,7 +35,7 @@ pub use self::file::FileStore;
 pub use self::object::ObjectStores;
 pub use self::requests::{Made, Requests};
 pub(crate) use self::url::Counter;
-pub use self::url::{Location, Scheme, Stores};
+pub use self::url::{GLOB_SIGNS, Location, Scheme, Stores};
 use crate::error::Result;
 
 /// An object that a listing found.

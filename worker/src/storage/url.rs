@@ -262,6 +262,9 @@ fn options() -> Result<ClientOptions> {
         .with_connect_timeout(std::time::Duration::from_secs(5)))
 }
 
+/// The signs that make a pattern of a path.
+pub const GLOB_SIGNS: [char; 4] = ['*', '?', '[', '{'];
+
 /// Checks the URL of one object of a web server.
 fn check_http(url: &str) -> Result<()> {
     let fail = |why: &str| Err(Error::usage(format!("`{url}` {why}")));
@@ -279,7 +282,7 @@ fn check_http(url: &str) -> Result<()> {
     if url.contains('#') {
         return fail("holds a `#`, which is no part of an object's URL: write %23");
     }
-    if let Some(at) = path.find(['*', '[', '{']) {
+    if let Some(at) = path.find(GLOB_SIGNS) {
         let sign = &path[at..=at];
         return fail(&format!(
             "holds a `{sign}`, but a web server has no list of its objects to match: name each object, or write %{:02X} for the sign",

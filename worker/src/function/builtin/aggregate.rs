@@ -10,7 +10,7 @@ use std::io::Write as _;
 use super::numeric::{Sum, next_number, of_key};
 use super::reduce::bad_value;
 use super::values::{Distinct, End, ValueCounts};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::function::number::{ExactSum, Number, push_f64};
 use crate::function::{Emit, Reducer, Values};
 
@@ -253,8 +253,5 @@ impl Reducer for Aggregate {
 
 fn unnamed(key: &[u8]) -> Error {
     let names = KINDS.map(|(name, _)| name).join(", ");
-    Error::permanent(format!(
-        "key `{}` of `aggregate` is not `TYPE:id`: there are {names}",
-        key[..key.len().min(64)].escape_ascii()
-    ))
+    Error::permanent(format!("key `{}` of `aggregate` is not `TYPE:id`: there are {names}", excerpt(key)))
 }

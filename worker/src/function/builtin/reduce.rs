@@ -22,7 +22,7 @@ use super::numeric::{Extreme, Mean, Sum, Top};
 use super::stats::Stats;
 use super::values::{Collect, Count, Distinct, End, Histogram, Identity};
 use super::{builtin, unknown};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::function::Reducer;
 
 /// A checked reduce function.
@@ -245,6 +245,5 @@ pub(crate) fn not_a_number(key: &[u8], value: &[u8]) -> Error {
 
 /// The error for a value that a function doesn't take.
 pub(super) fn bad_value(key: &[u8], value: &[u8], why: &str) -> Error {
-    let show = |text: &[u8]| text[..text.len().min(64)].escape_ascii().to_string();
-    Error::permanent(format!("`{}`, a value of key `{}`, {why}", show(value), show(key)))
+    Error::permanent(format!("`{}`, a value of key `{}`, {why}", excerpt(value), excerpt(key)))
 }

@@ -2,7 +2,7 @@
 
 use super::lines::Lines;
 use super::{CommandFunction, Process, WRITE_BYTES};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
 use crate::function::kind::Role;
 use crate::function::{Emit, Reducer, Values};
@@ -77,6 +77,6 @@ impl Reducer for CommandReducer {
 }
 
 fn bad(what: &str, text: &[u8], holds: &str) -> Error {
-    let shown = text[..text.len().min(64)].escape_ascii();
+    let shown = excerpt(text);
     Error::permanent(format!("bad record: {what} holds {holds}, and a command reads lines: `{shown}`"))
 }

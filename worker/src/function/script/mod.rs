@@ -16,7 +16,7 @@ use super::context::TaskContext;
 use super::kind::Role;
 use super::stored::Stored;
 use super::{Mapper, Reducer};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 
 /// A checked script.
 #[derive(Clone, Debug)]
@@ -86,6 +86,11 @@ impl ScriptFunction {
             }
         }
     }
+}
+
+/// The error for a key or value that is no text.
+fn not_utf8(what: &str, text: &[u8]) -> Error {
+    Error::permanent(format!("bad record: a {what} is no UTF-8: `{}`", excerpt(text)))
 }
 
 /// The name of the function that a script has to have.

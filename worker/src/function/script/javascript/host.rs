@@ -4,6 +4,7 @@
 //! `scope` lends it to them.
 
 use crate::error::{Error, Result};
+use crate::function::script::not_utf8;
 use crate::function::{Emit, Values, emit_each};
 
 /// The task's side of a call.
@@ -108,7 +109,7 @@ impl Host for Call<'_> {
                         break Ok(());
                     }
                     Err(_) => {
-                        let error = not_utf8("a value", value);
+                        let error = not_utf8("value", value);
                         if let Err(error) = values.bad(error) {
                             break Err(error);
                         }
@@ -119,10 +120,4 @@ impl Host for Call<'_> {
         };
         self.kept(done)
     }
-}
-
-/// The error for a key or value that is no text.
-pub(super) fn not_utf8(what: &str, text: &[u8]) -> Error {
-    let shown = text[..text.len().min(64)].escape_ascii();
-    Error::permanent(format!("bad record: {what} is no UTF-8: `{shown}`"))
 }

@@ -2,7 +2,7 @@
 
 use super::engine::{self, Calls, Engine};
 use super::host::{Call, Pairs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::function::Mapper;
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
@@ -44,8 +44,7 @@ impl JavaScriptMapper {
 /// Calls the script for a record.
 fn map(calls: &Calls<'_, '_>, record: &Record<'_>, url: &str, number: &mut Vec<u8>) -> Result<()> {
     let bad = |what: &str, text: &[u8]| {
-        let shown = text[..text.len().min(64)].escape_ascii();
-        Error::bad_record(format!("its {what} is no UTF-8: `{shown}`"), url, record.offset)
+        Error::bad_record(format!("its {what} is no UTF-8: `{}`", excerpt(text)), url, record.offset)
     };
     let key = record.key.to_bytes(number);
     let key = std::str::from_utf8(key).map_err(|_| bad("key", key))?;

@@ -1,11 +1,11 @@
 //! A script as a reduce or combine function.
 
 use super::engine::{self, Calls, Engine};
-use super::host::{Call, Pairs, not_utf8};
+use super::host::{Call, Pairs};
 use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::kind::Role;
-use crate::function::script::ScriptFunction;
+use crate::function::script::{ScriptFunction, not_utf8};
 use crate::function::{Emit, Reducer, Values};
 
 /// Calls the script for each key.
@@ -48,7 +48,7 @@ impl Reducer for JavaScriptReducer {
         let group = self.groups;
         let Ok(key) = std::str::from_utf8(key) else {
             while values.next()?.is_some() {
-                values.bad(not_utf8("a key", key))?;
+                values.bad(not_utf8("key", key))?;
             }
             return Ok(());
         };

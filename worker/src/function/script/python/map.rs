@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Python;
 use super::frame::{Block, HEADER_BYTES, Header, KEYS_SIZED, VALUES_SIZED};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 use crate::function::Mapper;
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
@@ -54,8 +54,7 @@ impl PythonMapper {
     }
 
     fn not_utf8(&self, text: &[u8], what: &str, offset: u64) -> Error {
-        let shown = text[..text.len().min(64)].escape_ascii();
-        Error::bad_record(format!("its {what} is no UTF-8: `{shown}`"), &self.url, offset)
+        Error::bad_record(format!("its {what} is no UTF-8: `{}`", excerpt(text)), &self.url, offset)
     }
 
     fn send(&mut self, out: &mut Collector) -> Result<()> {

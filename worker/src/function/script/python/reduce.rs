@@ -1,8 +1,9 @@
 //! A script as a reduce or combine function.
 
+use super::super::not_utf8;
 use super::Python;
 use super::frame::{Block, CONTINUES, HEADER_BYTES, Header, KEYS_SIZED, MORE, VALUES_SIZED};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::kind::Role;
 use crate::function::script::ScriptFunction;
@@ -116,9 +117,4 @@ impl Reducer for PythonReducer {
             None => Ok(()),
         }
     }
-}
-
-fn not_utf8(what: &str, text: &[u8]) -> Error {
-    let shown = text[..text.len().min(64)].escape_ascii();
-    Error::permanent(format!("bad record: a {what} is no UTF-8: `{shown}`"))
 }
