@@ -6,7 +6,7 @@
 //! who ask (`/sys/kernel/mm/transparent_hugepage/enabled` says `madvise` or `always`); elsewhere nothing changes.
 
 /// Below this the pages that are touched in part would count.
-const LEAST: usize = 16 << 20;
+const LEAST: usize = 32 << 20;
 
 /// An empty vector for `capacity` elements, none of which takes memory before it is pushed.
 pub(super) fn with_capacity<T>(capacity: usize) -> Vec<T> {
