@@ -44,7 +44,7 @@ const TESTED: [&str; 23] = [
 const ELSEWHERE: [&str; 2] = ["pagerank", "steps"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new("..").canonicalize().unwrap()
 }
 
 /// A folder for results.

@@ -59,7 +59,7 @@ impl Cluster {
                 &variable("S3_SECRET_KEY")?,
             )?,
         };
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/mapreduce-operator");
+        let own = Path::new("../charts/mapreduce-operator").canonicalize()?;
         let chart = std::env::var_os("CHART").map_or(own, PathBuf::from);
         let chart = chart.to_string_lossy();
         // What an earlier run has left, on a cluster that is kept: the image may be another since.

@@ -9,7 +9,7 @@ use crate::command;
 
 /// Builds `examples/wasm/rust`, a word count; where the component is.
 pub fn word_count() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new("..").canonicalize()?;
     let target = root.join("target/wasm");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--locked", "--release", "--target", "wasm32-wasip2", "--manifest-path"]);

@@ -16,7 +16,7 @@ pub(crate) fn component(name: &str) -> Value {
     static BUILT: OnceLock<String> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/Cargo.toml");
+        let manifest = "tests/guests/Cargo.toml";
         let build = ["build", "--locked", "--release", "--examples", "--target", "wasm32-wasip2"];
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(build).args(["--manifest-path", manifest, "--target-dir"]).arg(&target);
