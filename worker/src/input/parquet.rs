@@ -9,6 +9,7 @@
 
 mod json;
 mod pages;
+mod thrift;
 
 use std::io::Read;
 use std::ops::Range;
@@ -78,6 +79,7 @@ impl ParquetReader {
         let url: Url = Arc::from(split.url.as_str());
         let damaged = |error: ParquetError| damaged(&url, error);
         let ranges = Ranges::open(split, compression, stores)?;
+        ranges.check_footer().map_err(damaged)?;
         let file = SerializedFileReader::new(ranges.clone()).map_err(damaged)?;
         let metadata = file.metadata();
         let fields = metadata.file_metadata().schema_descr().root_schema().get_fields();
@@ -337,6 +339,26 @@ impl Length for Ranges {
     }
 }
 
+impl Ranges {
+    /// Reads the footer, which is kept for the library, and looks whether it can be one.
+    fn check_footer(&self) -> parquet::errors::Result<()> {
+        let external = |error| ParquetError::External(Box::new(error));
+        let tail = self.size.saturating_sub(TAIL);
+        self.keep(std::slice::from_ref(&(tail..self.size))).map_err(external)?;
+        let Some(length_at) = self.size.checked_sub(FOOTER_END) else { return Ok(()) };
+        let length = self.get(length_at, 4).map_err(external)?.get_u32_le();
+        // What isn't so is the library's to say.
+        let Some(start) = length_at.checked_sub(length.into()) else { return Ok(()) };
+        if start < tail {
+            self.keep(std::slice::from_ref(&(start..self.size))).map_err(external)?;
+        }
+        let footer = self.get(start, length as usize).map_err(external)?;
+        thrift::check(&footer).map_err(|why| ParquetError::General(format!("the footer: {why}")))
+    }
+}
+
+/// Bytes behind the footer: its length, and `PAR1`.
+const FOOTER_END: u64 = 8;
 /// Most bytes that a reader from some place on gets where they aren't kept: the footer's end.
 const TAIL: u64 = 64 << 10;
 
@@ -353,10 +375,17 @@ impl ChunkReader for Ranges {
             source.stretches.iter().find_map(at)
         };
         let bytes = match kept {
-            Some(bytes) => Ok(bytes),
-            None => self.get(start, self.size.saturating_sub(start).min(TAIL) as usize),
+            Some(bytes) => bytes,
+            None => self
+                .get(start, self.size.saturating_sub(start).min(TAIL) as usize)
+                .map_err(|error| ParquetError::External(Box::new(error)))?,
         };
-        bytes.map(bytes::Bytes::reader).map_err(|error| ParquetError::External(Box::new(error)))
+        // Beside the file's last bytes, only a page's header is read without saying how much of it.
+        if start + FOOTER_END != self.size {
+            let impossible = |why| ParquetError::General(format!("the page header at byte {start}: {why}"));
+            thrift::check(&bytes).map_err(impossible)?;
+        }
+        Ok(bytes.reader())
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
