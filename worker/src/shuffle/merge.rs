@@ -230,8 +230,8 @@ impl<P: Pairs> Values for Groups<P> {
     }
 }
 
-/// Merges neighbouring runs until there are at most `most`, combining on the way. Neighbours stay
-/// neighbours, so that equal keys keep their order.
+/// Merges neighbouring runs until there are at most `most`, combining on the way, and no more of them than that
+/// takes: what isn't merged here isn't written again. Neighbours stay neighbours, so that equal keys keep their order.
 pub fn merge_down(
     mut runs: Vec<Run>,
     most: usize,
@@ -242,15 +242,18 @@ pub fn merge_down(
     while runs.len() > most {
         let name: Arc<str> = Arc::from("a scratch file");
         let mut merged = Vec::new();
-        let mut left = runs.into_iter().peekable();
-        while left.peek().is_some() {
-            let group: Vec<_> = left.by_ref().take(most.max(2)).collect();
+        let mut excess = runs.len() - most;
+        let mut left = runs.into_iter();
+        while excess > 0 && left.len() > 1 {
+            let group: Vec<_> = left.by_ref().take(most.max(2).min(excess + 1)).collect();
+            excess -= group.len() - 1;
             let mut writer = RunWriter::new(space, BlockCodec::None);
             let merge = Merge::new(group, arrangement.values_sorted);
             let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
             write_combined(merge, arrangement, combiner, &mut |key, value| writer.push(key, value))?;
             merged.push(writer.end(&name)?);
         }
+        merged.extend(left);
         runs = merged;
     }
     Ok(runs)

@@ -232,7 +232,7 @@ impl StepRun<'_> {
         let by_partition: Vec<_> = by_partition.into_iter().map(|runs| Mutex::new(Some(runs))).collect();
         let parallelism = spec.reduce.as_ref().and_then(|r| r.parallelism);
         let threads = threads(self.resources, parallelism, by_partition.len());
-        let fan_in = FanIn::of(self.resources.memory / 4 / threads as u64);
+        let fan_in = FanIn::of(self.resources.memory / 2 / threads as u64);
         in_threads(threads, by_partition.len(), |i| {
             let partition = i as u32;
             let mut runs = by_partition[i].lock().unwrap_or_else(PoisonError::into_inner).take();
