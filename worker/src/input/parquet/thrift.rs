@@ -100,7 +100,7 @@ impl Walk<'_> {
                     self.values(size, &[kinds >> 4, kinds & 15], depth)
                 }
             },
-            12 => self.fields(depth - 1),
+            12 => self.fields(depth.saturating_sub(1)),
             13 => self.skip(16),
             // The library knows no other either.
             _ => Err(Stop::End),
@@ -157,6 +157,9 @@ mod tests {
         assert!(check(&[0x19, 0x21, 0, 0, 0]).unwrap_err().contains("truth values"));
         let map = [&[0x1b][..], &many, &[0x88, 0]].concat();
         assert!(check(&map).unwrap_err().contains("2147483647 values"));
+        // A structure in the deepest list.
+        let deepest = [&[0x19; DEEPEST as usize][..], &[0x1c; 40]].concat();
+        assert!(check(&deepest).unwrap_err().contains("deep"));
         assert!(check(&[0x1c; 100]).unwrap_err().contains(&format!("{DEEPEST} deep")));
         assert!(check(&[[0x19].as_slice(), &[0x19; 100]].concat()).unwrap_err().contains("deep"));
     }
