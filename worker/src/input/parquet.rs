@@ -342,13 +342,15 @@ impl Length for Ranges {
 impl Ranges {
     /// Reads the footer, which is kept for the library, and looks whether it can be one.
     fn check_footer(&self) -> parquet::errors::Result<()> {
+        // What isn't so is the library's to say.
+        let Some(length_at) = self.size.checked_sub(FOOTER_END) else { return Ok(()) };
         let external = |error| ParquetError::External(Box::new(error));
         let tail = self.size.saturating_sub(TAIL);
         self.keep(std::slice::from_ref(&(tail..self.size))).map_err(external)?;
-        let Some(length_at) = self.size.checked_sub(FOOTER_END) else { return Ok(()) };
-        let length = self.get(length_at, 4).map_err(external)?.get_u32_le();
-        // What isn't so is the library's to say.
-        let Some(start) = length_at.checked_sub(length.into()) else { return Ok(()) };
+        let mut end = self.get(length_at, FOOTER_END as usize).map_err(external)?;
+        let length = end.get_u32_le();
+        let start = length_at.checked_sub(length.into());
+        let Some(start) = start.filter(|_| *end == *b"PAR1") else { return Ok(()) };
         if start < tail {
             self.keep(std::slice::from_ref(&(start..self.size))).map_err(external)?;
         }

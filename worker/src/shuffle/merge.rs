@@ -316,6 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn no_more_runs_are_merged_than_have_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Space::new(1 << 20, dir.path().to_owned());
+        let pair = |key: u8| (vec![key], Vec::new());
+        let runs = (0..10).map(|key| run(&[pair(key)], &space, BlockCodec::None)).collect();
+        let fewer = merge_down(runs, 8, &space, &super::Arrangement::default(), None).unwrap();
+        assert_eq!(fewer.iter().map(|run| run.records).collect::<Vec<_>>(), [3, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(read(fewer), (0..10).map(pair).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn runs_of_many_blocks_and_long_records_are_read_whole() {
         let dir = tempfile::tempdir().unwrap();
         for memory in [0, 1 << 30] {
