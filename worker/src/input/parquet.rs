@@ -355,7 +355,8 @@ impl Ranges {
             self.keep(std::slice::from_ref(&(start..self.size))).map_err(external)?;
         }
         let footer = self.get(start, length as usize).map_err(external)?;
-        thrift::check(&footer).map_err(|why| ParquetError::General(format!("the footer: {why}")))
+        thrift::check(&footer, &thrift::FOOTER)
+            .map_err(|why| ParquetError::General(format!("the footer: {why}")))
     }
 }
 
@@ -385,7 +386,7 @@ impl ChunkReader for Ranges {
         // Beside the file's last bytes, only a page's header is read without saying how much of it.
         if start + FOOTER_END != self.size {
             let impossible = |why| ParquetError::General(format!("the page header at byte {start}: {why}"));
-            thrift::check(&bytes).map_err(impossible)?;
+            thrift::check(&bytes, &thrift::PAGE_HEADER).map_err(impossible)?;
         }
         Ok(bytes.reader())
     }

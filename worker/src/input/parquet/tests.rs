@@ -87,3 +87,17 @@ fn any_flipped_bit_of_a_page_with_a_checksum_is_an_error() {
         }
     }
 }
+
+#[test]
+fn a_structure_of_other_types_is_an_error_before_the_library_reads_it() {
+    let whole = table(PageCompression::UNCOMPRESSED);
+    let footer = whole.len() - 8;
+    let length = u32::from_le_bytes(whole[footer..footer + 4].try_into().unwrap());
+    for (at, place) in [(4, "page header"), (footer - length as usize, "footer")] {
+        let mut damaged = whole.clone();
+        assert_eq!(damaged[at], 0x15, "a number in field 1");
+        damaged[at] = 0x19;
+        let said = read(&damaged).unwrap_err().causes().concat();
+        assert!(said.contains(&format!("field 1 of the {place} is of type 9")), "{said}");
+    }
+}
