@@ -69,7 +69,7 @@ fn right<T, E: Display>(result: Result<T, E>) -> T {
 }
 
 fn space() -> Arc<Space> {
-    Space::new(1 << 32, std::env::temp_dir())
+    Space::new(1 << 32, std::env::temp_dir(), BlockCodec::None)
 }
 
 /// A chunk of text, and what its words are added up in.
@@ -129,7 +129,7 @@ fn runs(mut pairs: Vec<(Vec<u8>, Vec<u8>)>, count: usize) -> Vec<Run> {
     let (space, name) = (space(), Arc::from("a run"));
     let run = |pairs: &mut [(Vec<u8>, Vec<u8>)]| {
         pairs.sort();
-        let mut writer = RunWriter::new(&space, BlockCodec::None);
+        let mut writer = RunWriter::new(&space);
         pairs.iter().for_each(|(key, value)| right(writer.push(key, value)));
         right(writer.end(&name))
     };

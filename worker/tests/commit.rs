@@ -32,8 +32,24 @@ fn place() -> (Place, serde_json::Value) {
     (place, fields)
 }
 
+/// Likewise of words that are all different, and too many to go with a commit record.
+fn large_place() -> (Place, serde_json::Value, Vec<String>) {
+    let (place, fields) = place();
+    let words = |i: u32| (0..500_000).map(move |word| format!("a-{i}-longer-word-{word}"));
+    let texts: Vec<String> = (0..2).map(|i| words(i).collect::<Vec<_>>().join("\n")).collect();
+    std::fs::remove_file(place.path("in/2")).unwrap();
+    texts.iter().enumerate().for_each(|(i, text)| place.write(&format!("in/{i}"), text));
+    let mut fields = fields;
+    fields["input"] = json!({"splitSize": "1Gi"});
+    (place, fields, texts)
+}
+
 fn assert_right(place: &Place) {
-    assert_eq!(parse_counts(&place.output()), counted(&TEXTS));
+    assert_right_for(place, &TEXTS);
+}
+
+fn assert_right_for(place: &Place, texts: &[impl AsRef<[u8]>]) {
+    assert_eq!(parse_counts(&place.output()), counted(texts));
     assert_eq!(place.names("out"), ["_SUCCESS", "part-00000", "part-00001"]);
     assert!(place.names("shuffle").is_empty(), "intermediate data is left");
 }
@@ -57,8 +73,9 @@ fn of_two_attempts_at_every_task_one_counts() {
             });
         }
     });
-    let objects = place.names("shuffle/run-1/shuffle");
-    assert_eq!(objects.len() as u32, maps, "the losers' objects are removed: {objects:?}");
+    let objects = place.names("shuffle/run-1/commit");
+    assert_eq!(objects.len() as u32, maps, "{objects:?}");
+    assert!(!place.path("shuffle/run-1/shuffle").exists(), "what is small goes with the commit record");
     let finished: Vec<_> = std::thread::scope(|scope| {
         let threads = ["a", "b"].map(|name| {
             let (job, place) = (&job, &place);
@@ -71,6 +88,33 @@ fn of_two_attempts_at_every_task_one_counts() {
     assert!(!finished.is_empty());
     assert_right(&place);
     assert_eq!(finished[0].counters.map_output_records, 11, "a task counts once");
+}
+
+#[test]
+fn what_does_not_fit_in_a_commit_is_an_object_of_its_own_and_a_loser_removes_its_one() {
+    let (place, fields, texts) = large_place();
+    let job = place.job(fields).unwrap();
+    let (maps, reduces) = plan(&job, &place);
+    assert_eq!(maps, 2);
+    for i in 0..maps {
+        // Both have looked for the record before either could write it: an attempt takes much longer than a look.
+        std::thread::scope(|scope| {
+            for name in ["a", "b"] {
+                let (job, place) = (&job, &place);
+                scope.spawn(move || drop(pod::map(job, i, &attempt(name), &place.resources).unwrap()));
+            }
+        });
+    }
+    let objects = place.names("shuffle/run-1/shuffle");
+    assert_eq!(objects.len() as u32, maps, "the losers' objects are removed: {objects:?}");
+    for (i, object) in objects.iter().enumerate() {
+        let record = place.read(&format!("shuffle/run-1/commit/map-{i:05}"));
+        assert!(record.len() < 1000, "{} bytes", record.len());
+        assert!(String::from_utf8(record).unwrap().contains(object));
+    }
+    let done = (0..reduces).find_map(|i| pod::reduce(&job, i, &attempt("a"), &place.resources).unwrap());
+    assert_eq!(done.unwrap().counters.map_output_records, 1_000_000);
+    assert_right_for(&place, &texts);
 }
 
 #[test]
@@ -102,17 +146,17 @@ fn a_reduce_task_finds_a_damaged_shuffle_object_and_names_it() {
     let job = place.job(fields).unwrap();
     let (maps, reduces) = plan(&job, &place);
     (0..maps).for_each(|i| drop(pod::map(&job, i, &attempt("a"), &place.resources).unwrap()));
-    let name = format!("shuffle/run-1/shuffle/{}", place.names("shuffle/run-1/shuffle")[0]);
+    let name = format!("shuffle/run-1/commit/{}", place.names("shuffle/run-1/commit")[0]);
     let mut bytes = place.read(&name);
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    let behind_the_record = bytes.len() - 3;
+    bytes[behind_the_record] ^= 1;
     place.write(&name, bytes);
     let errors: Vec<_> =
         (0..reduces).filter_map(|i| pod::reduce(&job, i, &attempt("a"), &place.resources).err()).collect();
     assert!(!errors.is_empty(), "the flipped bit was not seen");
     for error in errors {
         let text = format!("{error} {:?}", error.causes());
-        assert!(text.contains("shuffle/map-0000") && text.contains("damaged"), "{text}");
+        assert!(text.contains("commit/map-0000") && text.contains("damaged"), "{text}");
     }
     assert_eq!(
         place.names("out"),

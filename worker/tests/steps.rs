@@ -342,7 +342,7 @@ fn an_attempt_whose_data_goes_while_it_runs_finds_that_it_was_not_needed() {
     let second = job.at_step(1);
     let summary = pod::plan(&second, &place.resources).unwrap().summary;
     (0..summary.map_tasks).for_each(|i| drop(pod::map(&second, i, &attempt("a"), &place.resources).unwrap()));
-    let record = "shuffle/run-1/steps/histogram/commit/map-00000.json";
+    let record = "shuffle/run-1/steps/histogram/commit/map-00000";
     let committed = place.read(record);
     // An attempt that has looked for the record before it was there.
     std::fs::remove_file(place.path(record)).unwrap();

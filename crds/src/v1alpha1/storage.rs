@@ -47,7 +47,7 @@ pub struct Shuffle {
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 2048)))]
     pub url: Option<String>,
 
-    /// How blocks of intermediate data are compressed.
+    /// How blocks of intermediate data are compressed, in the shuffle's objects and in scratch files.
     #[serde(default)]
     pub compression: ShuffleCompression,
 }
@@ -56,7 +56,7 @@ pub struct Shuffle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub enum ShuffleCompression {
-    /// By what is scarce: zstd for a bucket, none for memory and local files.
+    /// By what is scarce: zstd for a bucket, none for local and scratch files.
     #[default]
     Auto,
     /// Not at all.

@@ -46,7 +46,7 @@ counters! {
     shuffle_bytes,
     /// GET and HEAD requests to the object store for it, up to each task's commit, and the last task's.
     shuffle_reads,
-    /// PUT, POST and LIST requests to the object store for it, likewise.
+    /// PUT, POST and LIST requests to the object store for it, with each task's commit.
     shuffle_writes,
     /// Keys given to the reduce function.
     reduce_input_groups,

@@ -22,7 +22,7 @@ use crate::function::TaskContext;
 use crate::plan::{self, Plan};
 use crate::shuffle::block::BlockCodec;
 use crate::shuffle::index::{self, Index};
-use crate::shuffle::object::{self, FanIn, Means, ShuffleObject};
+use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
 use crate::storage::Created;
@@ -80,7 +80,7 @@ fn nothing_to_read(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Option<Success>> {
-    let space = space(resources);
+    let space = space(job, resources);
     let mut commits = Vec::new();
     for partition in 0..plan.summary.reduce_tasks {
         let task = TaskId::reduce(partition);
@@ -90,7 +90,7 @@ fn nothing_to_read(
         record.add(written, &counters);
         let record = completed(job, task, record)?;
         if !job.is_last_step() {
-            let created = commit::commit(job, task, &record)?;
+            let created = commit::commit(job, task, &record, &[])?;
             give_up_if_late(job, created, &record)?;
         }
         commits.push(record);
@@ -98,8 +98,12 @@ fn nothing_to_read(
     if job.is_last_step() { finish_job(job, plan, &[], commits).map(Some) } else { Ok(None) }
 }
 
-fn space(resources: &Resources) -> Arc<Space> {
-    Space::new(resources.memory / 4, resources.scratch.clone())
+fn space(job: &Job, resources: &Resources) -> Arc<Space> {
+    Space::new(
+        resources.memory / 4,
+        resources.scratch.clone(),
+        BlockCodec::of(job.file.spec.shuffle.compression, false),
+    )
 }
 
 /// Runs an attempt at a map task. Gives the job's result when this was its last task.
@@ -116,10 +120,10 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     if commit::look(job, task)?.is_none() {
         let ran = lost::used_up(job)
             .and_then(|()| run_map(job, &plan, task, attempt, resources))
-            .and_then(|record| completed(job, task, record))
+            .and_then(|(record, data)| Ok((completed(job, task, record)?, data)))
             .or_else(|error| {
                 job.skipped.forget(task);
-                lost::record(job, task, attempt, error)
+                Ok((lost::record(job, task, attempt, error)?, Vec::new()))
             });
         commit_first(job, task, ran)?;
     }
@@ -146,21 +150,22 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     Ok(None)
 }
 
+/// The record of an attempt at a map task, and the data that goes with it.
 fn run_map(
     job: &Job,
     plan: &Plan,
     task: TaskId,
     attempt: &AttemptId,
     resources: &Resources,
-) -> Result<Commit> {
+) -> Result<(Commit, Vec<u8>)> {
     job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let splits = plan::load_task(job, plan, task.index)?;
-    let space = space(resources);
+    let space = space(job, resources);
     if job.file.spec.is_map_only() {
         let (written, counters) = map::run_map_only(job, task, attempt, &splits, &space)?;
         let mut record = Commit::new(attempt);
         record.add(written, &counters);
-        return Ok(record);
+        return Ok((record, Vec::new()));
     }
     let partitioner = plan.partitioner(job)?;
     let (runs, mut counters) =
@@ -171,12 +176,12 @@ fn run_map(
     let fan_in = FanIn::of(resources.memory / 4);
     let name = format!("shuffle/{task}-{attempt}");
     let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement };
-    let (object, combined) = object::write(&job.work, name, runs, &means, combiner)?;
+    let Shuffled { object, data, combined } = object::write(&job.work, name, runs, &means, combiner)?;
     context.counters.move_to(&mut counters)?;
     counters.combine_input_records += combined.input;
     counters.combine_output_records += combined.output;
     counters.shuffle_bytes = object.bytes();
-    Ok(Commit { counters, shuffle: Some(object), ..Commit::new(attempt) })
+    Ok((Commit { counters, shuffle: Some(object), ..Commit::new(attempt) }, data))
 }
 
 /// The record of an attempt that has succeeded, with what is known now.
@@ -189,14 +194,17 @@ fn completed(job: &Job, task: TaskId, mut record: Commit) -> Result<Commit> {
 
 /// Commits what an attempt has done. That it has failed is no matter where another one has done it: the
 /// data that it was to read may have been removed since.
-fn commit_first(job: &Job, task: TaskId, ran: Result<Commit>) -> Result<()> {
-    let mut record = match ran {
-        Ok(record) => record,
+fn commit_first(job: &Job, task: TaskId, ran: Result<(Commit, Vec<u8>)>) -> Result<()> {
+    let (mut record, data) = match ran {
+        Ok(ran) => ran,
         Err(_) if commit::look(job, task)?.is_some() => return Ok(()),
         Err(error) => return Err(error),
     };
     job.count_requests(&mut record.counters);
-    let created = commit::commit(job, task, &record)?;
+    // The commit is a request too, which its own record can only say beforehand.
+    record.counters.shuffle_writes += u64::from(!job.work.is_local());
+    let created = commit::commit(job, task, &record, &data)?;
+    job.requests.take();
     give_up_if_late(job, created, &record)
 }
 
@@ -205,7 +213,7 @@ fn give_up_if_late(job: &Job, created: Created, record: &Commit) -> Result<()> {
     if created == Created::New {
         return Ok(());
     }
-    if let Some(object) = &record.shuffle {
+    if let Some(object) = record.shuffle.as_ref().filter(|object| !object.is_with_record()) {
         job.work.store.delete(&[job.work.join(&object.name).key])?;
     }
     record.pairs.iter().try_for_each(|pairs| job.pairs.delete(&pairs.name))?;
@@ -234,7 +242,7 @@ fn reduce_task(
     if commit::look(job, task)?.is_none() {
         let ran =
             run_reduce(job, &plan, task, attempt, resources).and_then(|record| completed(job, task, record));
-        commit_first(job, task, ran)?;
+        commit_first(job, task, ran.map(|record| (record, Vec::new())))?;
     }
     if !job.is_last_step() {
         return Ok(None);
@@ -256,7 +264,7 @@ fn run_reduce(
 ) -> Result<Commit> {
     job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let shuffle = index::read(&job.work, task.index, plan.summary.reduce_tasks)?;
-    let space = space(resources);
+    let space = space(job, resources);
     let fan_in = FanIn::of(resources.memory / 2);
     let mut record = Commit::new(attempt);
     let runs = fetch_all(job, &shuffle, &space)?;

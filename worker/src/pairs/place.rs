@@ -32,7 +32,7 @@ impl PairsPlace {
                 PairsWriter::new(name, BlockCodec::of(compression, !folder.is_local()), Sink::Stored(stage))
             }
             Self::Space(kept) => {
-                PairsWriter::new(name, BlockCodec::of(compression, false), Sink::Kept(KeptWriter::new(kept)))
+                PairsWriter::new(name, kept.space.codec(), Sink::Kept(KeptWriter::new(kept)))
             }
         })
     }

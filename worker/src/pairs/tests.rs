@@ -8,6 +8,7 @@ use crate::function::Emit as _;
 use crate::input::codec::Codec;
 use crate::input::format::{Chunk, Format, Key};
 use crate::input::source::Split;
+use crate::shuffle::block::BlockCodec;
 use crate::shuffle::space::Space;
 use crate::storage::{FileStore, Location};
 
@@ -48,7 +49,7 @@ fn pairs() -> Vec<Pair> {
 #[test]
 fn pairs_come_out_as_they_went_in_however_they_are_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let in_memory = KeptPairs::new(&Space::new(1 << 20, dir.path().to_owned()));
+    let in_memory = KeptPairs::new(&Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None));
     for place in [folder(&dir), PairsPlace::Space(in_memory)] {
         let pairs = pairs();
         let object = write(&place, "pairs/00000-a", &pairs);

@@ -4,10 +4,11 @@
 //! attempt to fail. Prices are S3
 //! Standard's in us-east-1: 5 USD a million LIST and PUT, 0.40 USD a million GET; DELETE is free.
 
-use super::Planned;
+use super::{MapTask, Planned};
+use crate::input::source::Split;
 use crate::job::Job;
-use crate::shuffle::object::FETCH_BYTES;
-use crate::storage::{Scheme, Stores};
+use crate::shuffle::object::{FETCH_BYTES, SMALL};
+use crate::storage::{PART_BYTES, Scheme, Stores};
 
 /// Requests to object stores; none for local files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,12 @@ impl Cost {
             // A task looks whether the job or it is done, and reads the plan; the last of n looks at
             // all n records, those before it at n / (n - k + 1) of them.
             let barrier = |n: u64| (1..=n).map(|k| n / (n - k + 1)).sum::<u64>();
-            cost.shuffle.put = 3 + 2 * maps + reduces;
+            // What is small goes with the commit; more in parts, between the two ends of an upload.
+            let writes = |task: &MapTask| match task.splits.iter().map(Split::bytes).sum::<u64>() {
+                bytes if bytes <= SMALL as u64 => 1,
+                bytes => 3 + bytes.div_ceil(PART_BYTES as u64),
+            };
+            cost.shuffle.put = 3 + planned.tasks.iter().map(writes).sum::<u64>() + reduces;
             let fetches = maps * reduces + summary.input_bytes / FETCH_BYTES;
             cost.shuffle.get = maps * 4 + barrier(maps) + reduces * 6 + barrier(reduces) + maps + fetches;
             if reduces == 0 {

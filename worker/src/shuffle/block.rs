@@ -35,7 +35,8 @@ pub enum BlockCodec {
 }
 
 impl BlockCodec {
-    /// What the manifest asks for; `Auto` is zstd for a bucket and nothing for memory and files.
+    /// What the manifest asks for; `Auto` is zstd for a bucket and nothing for files, which cost no more than the
+    /// processor's time that they would save.
     pub fn of(compression: ShuffleCompression, bucket: bool) -> Self {
         match compression {
             ShuffleCompression::Lz4 => Self::Lz4,
@@ -137,6 +138,11 @@ impl BlockWriter {
         Self { raw: Vec::with_capacity(BLOCK_BYTES + (4 << 10)), records: 0, codec, stored: Vec::new() }
     }
 
+    /// From the current block on, this codec.
+    pub fn compress_by(&mut self, codec: BlockCodec) {
+        self.codec = codec;
+    }
+
     /// Adds a record. Says whether the block is full: it wants to be [ended](Self::end) then.
     #[inline]
     pub fn push(&mut self, key: &[u8], value: &[u8]) -> bool {
@@ -157,9 +163,8 @@ impl BlockWriter {
         let Some(raw_bytes) = raw_bytes else {
             return Err(Error::permanent("a pair is larger than 1 GiB"));
         };
-        self.stored.clear();
         match self.codec {
-            BlockCodec::None => {}
+            BlockCodec::None => self.stored.clear(),
             BlockCodec::Lz4 => {
                 self.stored.resize(lz4_flex::block::get_maximum_output_size(self.raw.len()), 0);
                 let n = lz4_flex::block::compress_into(&self.raw, &mut self.stored)

@@ -84,7 +84,7 @@ impl Collector {
             partitioner,
             arrangement: arrangement.clone(),
             stored: Vec::new(),
-            writer: RunWriter::new(space, BlockCodec::None),
+            writer: RunWriter::new(space),
             combiner: combine.map(|(function, context)| function.combiner(context)),
             gain,
             memory,
@@ -97,7 +97,7 @@ impl Collector {
 
     /// Collects for a look at the keys: nothing is partitioned or combined.
     pub fn for_sample(arrangement: &Arrangement) -> Self {
-        let space = Space::new(0, std::env::temp_dir());
+        let space = Space::new(0, std::env::temp_dir(), BlockCodec::None);
         Self::for_shuffle(
             Partitioner::hash(1),
             arrangement,
@@ -133,7 +133,7 @@ impl Collector {
             partitioner: Partitioner::hash(1),
             arrangement: Arrangement::default(),
             stored: Vec::new(),
-            writer: RunWriter::new(space, BlockCodec::None),
+            writer: RunWriter::new(space),
             combiner: None,
             gain: None,
             memory: 0,

@@ -14,7 +14,6 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::arrange::Arrangement;
-use super::block::BlockCodec;
 use super::combine::write_combined;
 use super::radix::prefix;
 use super::read::RunReader;
@@ -247,7 +246,7 @@ pub fn merge_down(
         while excess > 0 && left.len() > 1 {
             let group: Vec<_> = left.by_ref().take(most.max(2).min(excess + 1)).collect();
             excess -= group.len() - 1;
-            let mut writer = RunWriter::new(space, BlockCodec::None);
+            let mut writer = RunWriter::new(space);
             let merge = Merge::new(group, arrangement.values_sorted);
             let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
             write_combined(merge, arrangement, combiner, &mut |key, value| writer.push(key, value))?;
@@ -272,8 +271,8 @@ mod tests {
 
     type Pair = (Vec<u8>, Vec<u8>);
 
-    fn run(pairs: &[Pair], space: &Arc<Space>, codec: BlockCodec) -> Run {
-        let mut writer = RunWriter::new(space, codec);
+    fn run(pairs: &[Pair], space: &Arc<Space>) -> Run {
+        let mut writer = RunWriter::new(space);
         pairs.iter().for_each(|(key, value)| writer.push(key, value).unwrap());
         writer.end(&Arc::from("run")).unwrap()
     }
@@ -297,14 +296,14 @@ mod tests {
             memory in prop_oneof![Just(0u64), Just(1 << 20)],
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let space = Space::new(memory, dir.path().to_owned());
+            let space = Space::new(memory, dir.path().to_owned(), BlockCodec::Lz4);
             let mut expected: Vec<Pair> = Vec::new();
             let mut runs = Vec::new();
             for list in &lists {
                 let mut pairs: Vec<Pair> =
                     list.iter().map(|(key, value)| (key.clone(), value.to_string().into_bytes())).collect();
                 pairs.sort_by(|a, b| a.0.cmp(&b.0));
-                runs.push(run(&pairs, &space, BlockCodec::Lz4));
+                runs.push(run(&pairs, &space));
                 expected.extend(pairs);
             }
             expected.sort_by(|a, b| a.0.cmp(&b.0));
@@ -318,9 +317,9 @@ mod tests {
     #[test]
     fn no_more_runs_are_merged_than_have_to_be() {
         let dir = tempfile::tempdir().unwrap();
-        let space = Space::new(1 << 20, dir.path().to_owned());
+        let space = Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None);
         let pair = |key: u8| (vec![key], Vec::new());
-        let runs = (0..10).map(|key| run(&[pair(key)], &space, BlockCodec::None)).collect();
+        let runs = (0..10).map(|key| run(&[pair(key)], &space)).collect();
         let fewer = merge_down(runs, 8, &space, &super::Arrangement::default(), None).unwrap();
         assert_eq!(fewer.iter().map(|run| run.records).collect::<Vec<_>>(), [3, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(read(fewer), (0..10).map(pair).collect::<Vec<_>>());
@@ -329,16 +328,14 @@ mod tests {
     #[test]
     fn runs_of_many_blocks_and_long_records_are_read_whole() {
         let dir = tempfile::tempdir().unwrap();
-        for memory in [0, 1 << 30] {
-            let space = Space::new(memory, dir.path().to_owned());
+        for (memory, codec) in [(0, BlockCodec::None), (0, BlockCodec::Zstd), (1 << 30, BlockCodec::Zstd)] {
+            let space = Space::new(memory, dir.path().to_owned(), codec);
             let pairs: Vec<Pair> = (0..3000u32)
                 .map(|i| {
                     (format!("{i:06}").into_bytes(), vec![i as u8; if i == 1500 { 3 << 20 } else { 700 }])
                 })
                 .collect();
-            for codec in [BlockCodec::None, BlockCodec::Zstd] {
-                assert!(read(vec![run(&pairs, &space, codec)]) == pairs, "{codec:?} {memory}");
-            }
+            assert!(read(vec![run(&pairs, &space)]) == pairs, "{codec:?} {memory}");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The shuffle object: all that an attempt at a map task has to say, partition by partition.
 //!
 //! ```text
-//!  map-00017-<attempt> = run of partition 0 │ run of partition 1 │ …      (blocks, see `block`)
+//!  commit/map-00017              = commit record │ '\n' │ run of partition 0 │ run of partition 1 │ …    (blocks, see `block`)
+//!  shuffle/map-00017-<attempt>   = run of partition 0 │ run of partition 1 │ …          where it is larger than `SMALL`
 //! ```
 //!
 //! Where each partition begins and ends is in the task's commit record; empty partitions take no
-//! bytes. One object per task keeps the number of objects at M + R, however many partitions there are.
+//! bytes. One object per task keeps the number of objects at M + R, however many partitions there are, and that of
+//! the writes too where they are small.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use super::run::{Place, Run};
 use super::space::Space;
 use crate::error::Result;
 use crate::function::Reducer;
-use crate::storage::Location;
+use crate::storage::{Location, StagedWriter};
 
 /// Where a partition's run is in a shuffle object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +46,24 @@ impl Extent {
 /// What a commit record says of a shuffle object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShuffleObject {
-    /// Its name below the work folder.
+    /// Its name below the work folder; none where it goes with the commit record.
     pub name: String,
-    /// Where each partition is.
+    /// Where each partition is; in the record itself counted from the record's end, if it goes with it.
     pub extents: Vec<Extent>,
 }
 
 impl ShuffleObject {
+    /// Whether the data goes with the commit record.
+    pub fn is_with_record(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    /// Says where data is that goes with a record: in which object, and from which byte on.
+    pub fn is_behind(&mut self, name: &str, start: u64) {
+        name.clone_into(&mut self.name);
+        self.extents.iter_mut().for_each(|extent| extent.offset += start);
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> u64 {
         self.extents.iter().map(|extent| extent.bytes).sum()
@@ -82,16 +95,64 @@ pub struct Means<'a> {
     pub arrangement: &'a Arrangement,
 }
 
-/// Merges the runs of each partition into a shuffle object.
+/// Bytes of a shuffle object that goes with the commit record.
+pub const SMALL: usize = 8 << 20;
+
+/// Keeps what is written while it is small, and writes it to an object of its own when it is more.
+struct Out<'a> {
+    place: &'a Location,
+    name: String,
+    small: Vec<u8>,
+    large: Option<Box<dyn StagedWriter>>,
+}
+
+impl Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(large) = &mut self.large {
+            return large.write(bytes);
+        }
+        if self.small.len() + bytes.len() <= SMALL {
+            self.small.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let place = self.place.join(&self.name);
+        let mut large = place.store.stage(&place.key, &self.place.key)?;
+        large.write(&std::mem::take(&mut self.small))?;
+        large.write(bytes)?;
+        self.large = Some(large);
+        Ok(())
+    }
+
+    /// The object's name, or what goes with the commit record.
+    fn end(self) -> Result<(String, Vec<u8>)> {
+        match self.large {
+            Some(large) => large.publish().map(|()| (self.name, Vec::new())),
+            None => Ok((String::new(), self.small)),
+        }
+    }
+}
+
+/// What [`write`] has made of a task's runs.
+#[derive(Debug)]
+pub struct Shuffled {
+    /// What the commit record says of it.
+    pub object: ShuffleObject,
+    /// What goes with the record.
+    pub data: Vec<u8>,
+    /// What was combined on the way.
+    pub combined: Combined,
+}
+
+/// Merges the runs of each partition. If that is much it goes to the object `name`.
 pub fn write(
     place: &Location,
     name: String,
     runs: Vec<Vec<Run>>,
     means: &Means<'_>,
     mut combiner: Option<Box<dyn Reducer>>,
-) -> Result<(ShuffleObject, Combined)> {
+) -> Result<Shuffled> {
     let Means { codec, fan_in, space, arrangement } = *means;
-    let mut writer = place.store.stage(&format!("{}{name}", place.key), &place.key)?;
+    let mut writer = Out { place, name, small: Vec::new(), large: None };
     let (mut blocks, mut out) = (BlockWriter::new(codec), Vec::new());
     let (mut extents, mut offset, mut sum) = (Vec::with_capacity(runs.len()), 0, Combined::default());
     for runs in runs {
@@ -120,8 +181,8 @@ pub fn write(
         sum.output += combined.output;
         extents.push(extent);
     }
-    writer.publish()?;
-    Ok((ShuffleObject { name, extents }, sum))
+    let (name, data) = writer.end()?;
+    Ok(Shuffled { object: ShuffleObject { name, extents }, data, combined: sum })
 }
 
 /// Fetches the runs of neighbouring partitions from a shuffle object into a [`Space`]. There is a run for

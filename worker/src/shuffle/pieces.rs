@@ -17,7 +17,7 @@ use super::space::{Kept, Space};
 use crate::error::{Error, Result};
 
 /// Bytes that are collected before they are handed to the [`Space`].
-const PIECE_BYTES: usize = 4 << 20;
+pub const PIECE_BYTES: usize = 4 << 20;
 
 /// Collects bytes into pieces.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl PieceWriter {
     /// A writer. It can make several lists of pieces, one after the other.
     pub fn new(space: &Arc<Space>) -> Self {
         Self { buffer: Vec::new(), pieces: Vec::new(), space: Arc::clone(space) }
+    }
+
+    /// Where pieces go.
+    pub fn space(&self) -> &Space {
+        &self.space
     }
 
     /// Adds what `write` appends, where more is to come.

@@ -176,8 +176,8 @@ mod tests {
             codec in prop_oneof![Just(BlockCodec::None), Just(BlockCodec::Zstd)],
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let space = Space::new(memory, dir.path().to_owned());
-            let mut writer = RunWriter::new(&space, codec);
+            let space = Space::new(memory, dir.path().to_owned(), codec);
+            let mut writer = RunWriter::new(&space);
             let pair = |i: u64| {
                 let noise = i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
                 (i.to_be_bytes().to_vec(), noise.repeat(1 + i as usize % 5))

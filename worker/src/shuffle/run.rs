@@ -38,7 +38,7 @@ impl Run {
     }
 }
 
-/// Writes a run into a [`Space`].
+/// Writes a run into a [`Space`], compressed as the space wants it.
 #[derive(Debug)]
 pub struct RunWriter {
     blocks: BlockWriter,
@@ -48,19 +48,24 @@ pub struct RunWriter {
 
 impl RunWriter {
     /// A writer of runs. It can write several, one after the other.
-    pub fn new(space: &Arc<Space>, codec: BlockCodec) -> Self {
-        Self { blocks: BlockWriter::new(codec), pieces: PieceWriter::new(space), records: 0 }
+    pub fn new(space: &Arc<Space>) -> Self {
+        Self { blocks: BlockWriter::new(BlockCodec::None), pieces: PieceWriter::new(space), records: 0 }
     }
 
     /// Appends a pair.
     #[inline]
     pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.records += 1;
-        if self.blocks.push(key, value) { self.pieces.append(|out| self.blocks.end(out)) } else { Ok(()) }
+        if self.blocks.push(key, value) {
+            self.blocks.compress_by(self.pieces.space().codec());
+            self.pieces.append(|out| self.blocks.end(out))?;
+        }
+        Ok(())
     }
 
     /// Ends the run.
     pub fn end(&mut self, name: &Arc<str>) -> Result<Run> {
+        self.blocks.compress_by(self.pieces.space().codec());
         let pairs = Place::Blocks(self.pieces.finish(|out| self.blocks.end(out))?);
         Ok(Run { pairs, records: std::mem::take(&mut self.records), name: Arc::clone(name) })
     }

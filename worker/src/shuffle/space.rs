@@ -8,12 +8,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::block::BlockCodec;
+use super::pieces::PIECE_BYTES;
 use crate::error::{Error, IoContext as _, Result};
 
 /// Memory and scratch space that the tasks of one process share.
 #[derive(Debug)]
 pub struct Space {
     left: AtomicI64,
+    codec: BlockCodec,
     scratch: Mutex<Scratch>,
     spilled: AtomicU64,
 }
@@ -36,12 +39,10 @@ pub enum Kept {
     },
     /// In a scratch file.
     File {
-        /// The file. It has no name any more: the space is free when the last user is gone.
-        file: Arc<File>,
-        /// Where the bytes begin.
-        offset: u64,
-        /// Their number.
-        bytes: u64,
+        /// Where they were written; given back to the file system when the last user is gone.
+        stretch: Arc<Stretch>,
+        /// Where in it the bytes are.
+        range: Range<u64>,
     },
 }
 
@@ -72,14 +73,54 @@ impl Drop for Lease {
     }
 }
 
-/// A new scratch file is begun after this many bytes, so that the space of what has been read is freed.
+/// A part of a scratch file. The file has no name any more: it is gone when the last of its stretches is.
+#[derive(Debug)]
+pub struct Stretch {
+    file: Arc<File>,
+    offset: u64,
+    bytes: u64,
+}
+
+impl Drop for Stretch {
+    /// Gives back the blocks that are this stretch's alone: a scratch file has runs of all partitions, and would
+    /// otherwise take its space until the last one is reduced. Pages that were never written to the disk needn't be
+    /// any more, and can be used again at once.
+    fn drop(&mut self) {
+        let (start, end) = (self.offset.next_multiple_of(BLOCK), (self.offset + self.bytes) / BLOCK * BLOCK);
+        // Closing the file will do.
+        let is_last = Arc::strong_count(&self.file) == 1;
+        if is_last || end < start + LEAST_GIVEN_BACK {
+            return;
+        }
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+
+            // A file system that can't do it keeps the space until the file is closed.
+            let _ = fallocate(
+                &*self.file,
+                FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+                start,
+                end - start,
+            );
+        }
+    }
+}
+
+/// A new scratch file is begun after this many bytes, so that the space of what has been read is freed where
+/// that can only be done file by file.
 const SCRATCH_FILE_BYTES: u64 = 256 << 20;
+/// Bytes of a block of the file system, or a multiple of it.
+const BLOCK: u64 = 4 << 10;
+/// Giving back less is not worth the call.
+const LEAST_GIVEN_BACK: u64 = 64 << 10;
 
 impl Space {
-    /// A budget of `memory` bytes, and scratch files in `folder`.
-    pub fn new(memory: u64, folder: PathBuf) -> Arc<Self> {
+    /// A budget of `memory` bytes, and scratch files in `folder`, for which blocks are compressed by `codec`.
+    pub fn new(memory: u64, folder: PathBuf, codec: BlockCodec) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicI64::new(i64::try_from(memory).unwrap_or(i64::MAX)),
+            codec,
             scratch: Mutex::new(Scratch { folder, file: None }),
             spilled: AtomicU64::new(0),
         })
@@ -88,6 +129,11 @@ impl Space {
     /// Where scratch files go.
     pub fn folder(&self) -> PathBuf {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).folder.clone()
+    }
+
+    /// How a block is compressed now: not for memory, where reading it back should cost nothing.
+    pub fn codec(&self) -> BlockCodec {
+        if self.left.load(Ordering::Relaxed) > PIECE_BYTES as i64 { BlockCodec::None } else { self.codec }
     }
 
     /// Takes memory from the budget, if it has as much.
@@ -107,11 +153,11 @@ impl Space {
             let range = 0..bytes.len();
             return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _lease: lease }), range });
         }
-        let (file, offset) = self.reserve(bytes.len() as u64)?;
-        file.write_all_at(bytes, offset).map_err(|e| self.full_disk(&e))?;
-        let kept = Kept::File { file, offset, bytes: bytes.len() as u64 };
+        let stretch = self.reserve(bytes.len() as u64)?;
+        stretch.file.write_all_at(bytes, stretch.offset).map_err(|e| self.full_disk(&e))?;
         bytes.clear();
-        Ok(kept)
+        let range = 0..stretch.bytes;
+        Ok(Kept::File { stretch: Arc::new(stretch), range })
     }
 
     /// Bytes that went to scratch files so far.
@@ -126,7 +172,7 @@ impl Space {
             .because("give the job more memory, or TMPDIR (in a pod: the scratch volume) more space")
     }
 
-    fn reserve(&self, bytes: u64) -> Result<(Arc<File>, u64)> {
+    fn reserve(&self, bytes: u64) -> Result<Stretch> {
         self.spilled.fetch_add(bytes, Ordering::Relaxed);
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if scratch.file.as_ref().is_none_or(|(_, used)| *used >= SCRATCH_FILE_BYTES) {
@@ -138,7 +184,7 @@ impl Space {
             Some((file, used)) => {
                 let offset = *used;
                 *used += bytes;
-                Ok((Arc::clone(file), offset))
+                Ok(Stretch { file: Arc::clone(file), offset, bytes })
             }
             None => Err(Error::retry("there is no scratch file")),
         }
@@ -159,7 +205,7 @@ impl Kept {
     pub fn len(&self) -> u64 {
         match self {
             Self::Memory { range, .. } => range.len() as u64,
-            Self::File { bytes, .. } => *bytes,
+            Self::File { range, .. } => range.end - range.start,
         }
     }
 
@@ -177,8 +223,8 @@ impl Kept {
                 let range = range.start + from as usize..range.start + to as usize;
                 Self::Memory { loan: Arc::clone(loan), range }
             }
-            Self::File { file, offset, .. } => {
-                Self::File { file: Arc::clone(file), offset: offset + from, bytes: to - from }
+            Self::File { stretch, range } => {
+                Self::File { stretch: Arc::clone(stretch), range: range.start + from..range.start + to }
             }
         }
     }
@@ -202,8 +248,10 @@ impl Kept {
                     None => return Err(Error::retry("intermediate data ends too early")),
                 }
             }
-            Self::File { file, offset, .. } => {
-                file.read_exact_at(buf, offset + at).context(|| "can't read a scratch file".into())?;
+            Self::File { stretch, range } => {
+                let Stretch { file, offset, .. } = &**stretch;
+                let from = offset + range.start + at;
+                file.read_exact_at(buf, from).context(|| "can't read a scratch file".into())?;
             }
         }
         Ok(())
@@ -212,12 +260,14 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kept, Space};
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::{BlockCodec, Kept, Space};
 
     #[test]
     fn what_does_not_fit_in_memory_goes_to_a_file_and_reads_the_same() {
         let dir = tempfile::tempdir().unwrap();
-        let space = Space::new(1000, dir.path().join("deep"));
+        let space = Space::new(1000, dir.path().join("deep"), BlockCodec::None);
         let mut kept = Vec::new();
         for i in 0..5u8 {
             kept.push(space.keep(&mut vec![i; 400]).unwrap());
@@ -242,5 +292,42 @@ mod tests {
             matches!(space.keep(&mut vec![1; 900]).unwrap(), Kept::Memory { .. }),
             "the budget is given back"
         );
+    }
+
+    /// Bytes that the file of some kept bytes takes, as it is now.
+    fn on_disk(kept: &Kept) -> u64 {
+        let Kept::File { stretch, .. } = kept else { panic!("it is in memory") };
+        stretch.file.sync_all().unwrap();
+        stretch.file.metadata().unwrap().blocks() * 512
+    }
+
+    #[test]
+    fn a_scratch_file_takes_no_more_space_than_what_is_still_to_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Space::new(0, dir.path().to_owned(), BlockCodec::None);
+        let mut kept: Vec<Kept> = (0..8).map(|i| space.keep(&mut vec![i; 1_000_001]).unwrap()).collect();
+        let slice = kept[6].slice(10..20);
+        let all = on_disk(&kept[7]);
+        assert!(all >= 8_000_008);
+        kept.drain(..7);
+        assert!(on_disk(&kept[0]) < all / 8 * 3, "{} of {all}", on_disk(&kept[0]));
+        let mut buf = [0; 10];
+        slice.read_at(&mut buf, 0).unwrap();
+        assert_eq!(buf, [6; 10], "somebody still has it");
+        for at in [0, 999_991] {
+            kept[0].read_at(&mut buf, at).unwrap();
+            assert_eq!(buf, [7; 10], "its neighbour is not touched");
+        }
+    }
+
+    #[test]
+    fn only_what_goes_to_a_file_is_compressed() {
+        let dir = tempfile::tempdir().unwrap();
+        let in_memory = Space::new(1 << 30, dir.path().to_owned(), BlockCodec::Lz4);
+        assert_eq!(in_memory.codec(), BlockCodec::None);
+        let lease = in_memory.lease(1 << 30).unwrap();
+        assert_eq!(in_memory.codec(), BlockCodec::Lz4);
+        drop(lease);
+        assert_eq!(in_memory.codec(), BlockCodec::None);
     }
 }

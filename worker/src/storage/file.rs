@@ -64,6 +64,16 @@ impl Store for FileStore {
         }
     }
 
+    fn start(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let read = File::open(key).and_then(|file| file.take(most).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Ok(Some(bytes)),
+            Err(e) if missing(&e) => Ok(None),
+            Err(e) => Err(Error::from(e).context(format!("can't read file://{key}"))),
+        }
+    }
+
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         let temporary = write_beside(key, &bytes)?;
         fs::rename(&temporary, key).context(|| format!("can't write file://{key}"))

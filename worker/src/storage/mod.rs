@@ -32,7 +32,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::file::FileStore;
-pub use self::object::ObjectStores;
+pub use self::object::{ObjectStores, PART_BYTES};
 pub use self::requests::{Made, Requests};
 pub(crate) use self::url::Counter;
 pub use self::url::{GLOB_SIGNS, Location, Scheme, Stores};
@@ -103,6 +103,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>>;
     /// A whole object, if it is there.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>>;
+    /// The first bytes of an object, at most so many, if it is there.
+    fn start(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let whole = self.get(key)?;
+        Ok(whole.map(|mut bytes| {
+            bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+            bytes
+        }))
+    }
     /// Writes an object, replacing what was there.
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()>;
     /// Writes an object where there is none.

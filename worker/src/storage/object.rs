@@ -27,7 +27,7 @@ const READ_BYTES: u64 = 8 << 20;
 /// GETs of one stream under way at once.
 const READ_AHEAD: usize = 3;
 /// Bytes of one part of an upload. S3 takes at most 10,000 parts, the last may be smaller than 5 MiB.
-const PART_BYTES: usize = 8 << 20;
+pub const PART_BYTES: usize = 8 << 20;
 /// Parts of one upload under way at once.
 const PARTS_AHEAD: usize = 3;
 
@@ -67,6 +67,22 @@ impl ObjectStores {
     fn path(&self, key: &str) -> Result<Path> {
         Path::parse(key)
             .map_err(|e| Error::permanent(format!("{}{key} is no object's name", self.base)).because(e))
+    }
+
+    fn get_if_there(&self, key: &str, options: GetOptions) -> Result<Option<Vec<u8>>> {
+        let path = self.path(key)?;
+        self.wait(async {
+            self.requests.read();
+            let got = match self.objects.get_opts(&path, options).await {
+                Ok(result) => result.bytes().await,
+                Err(e) => Err(e),
+            };
+            match got {
+                Ok(bytes) => Ok(Some(bytes.into())),
+                Err(e) if is_missing(&e) => Ok(None),
+                Err(e) => Err(self.error("read", key, &e)),
+            }
+        })
     }
 
     /// Says which object it is about, and whether another attempt may do better.
@@ -166,19 +182,14 @@ impl Store for ObjectStores {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.path(key)?;
-        self.wait(async {
-            self.requests.read();
-            let got = match self.objects.get(&path).await {
-                Ok(result) => result.bytes().await,
-                Err(e) => Err(e),
-            };
-            match got {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(e) if is_missing(&e) => Ok(None),
-                Err(e) => Err(self.error("read", key, &e)),
-            }
-        })
+        self.get_if_there(key, GetOptions::default())
+    }
+
+    fn start(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        self.get_if_there(
+            key,
+            GetOptions { range: Some(GetRange::Bounded(0..most)), ..GetOptions::default() },
+        )
     }
 
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {

@@ -5,9 +5,13 @@
 //! the task's commit record wins; what the others wrote is never read.
 //!
 //! ```text
-//!  <work>/commit/map-00017.json    attempt, shuffle object and where each partition is in it, counters
-//!  <work>/commit/reduce-00003.json attempt, staged parts or pairs for the next step, counters
+//!  <work>/commit/map-00017     attempt, where each partition is in the shuffle object, counters │ '\n' │ shuffle data
+//!  <work>/commit/reduce-00003  attempt, staged parts or pairs for the next step, counters       │ '\n'
 //! ```
+//!
+//! A record is a line of JSON. Behind a map task's is its shuffle data, if it is no more than fits in one request
+//! ([`object::SMALL`](crate::shuffle::object::SMALL)): the task is written and committed at once then. More is in an
+//! object of its own, which the record names.
 //!
 //! The task whose commit is the phase's last has to know it, without a LIST and without anybody
 //! to count: after its own commit each task looks for the others' records in an order of its own
@@ -24,7 +28,7 @@ use crate::job::Job;
 use crate::output::StagedPart;
 use crate::pairs::PairsObject;
 use crate::shuffle::object::ShuffleObject;
-use crate::storage::{Created, Location};
+use crate::storage::Created;
 use crate::task::result::Written;
 use crate::task::skipped::SkippedRecords;
 
@@ -36,7 +40,7 @@ pub struct Commit {
     pub attempt: AttemptId,
     /// What the task has done.
     pub counters: Counters,
-    /// A map task's shuffle object.
+    /// A map task's shuffle data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle: Option<ShuffleObject>,
     /// The parts of a reduce task, or of a map task without reducers.
@@ -82,23 +86,52 @@ impl Commit {
     }
 }
 
-fn place(job: &Job, task: TaskId) -> Location {
-    job.work.join(&format!("commit/{task}.json"))
+/// The folder of the commit records, in the work folder.
+pub const FOLDER: &str = "commit/";
+/// Most bytes of a record are read with one request.
+const RECORD_BYTES: u64 = 16 << 10;
+
+fn name(task: TaskId) -> String {
+    format!("{FOLDER}{task}")
 }
 
 /// The commit record of a task, if there is one.
 pub fn look(job: &Job, task: TaskId) -> Result<Option<Commit>> {
-    let place = place(job, task);
-    let Some(bytes) = place.store.get(&place.key)? else { return Ok(None) };
-    let parsed = serde_json::from_slice(&bytes);
-    parsed.map(Some).map_err(|e| Error::permanent(format!("can't read {}", place.url(&place.key))).because(e))
+    look_at(job, &name(task))
 }
 
-/// Commits an attempt; says whether it was the first.
-pub fn commit(job: &Job, task: TaskId, record: &Commit) -> Result<Created> {
-    let place = place(job, task);
-    let bytes =
+/// The commit record of this name in the work folder, if it is there.
+pub fn look_at(job: &Job, name: &str) -> Result<Option<Commit>> {
+    let place = job.work.join(name);
+    let mut most = RECORD_BYTES;
+    let (bytes, end) = loop {
+        let Some(bytes) = place.store.start(&place.key, most)? else { return Ok(None) };
+        match bytes.iter().position(|&byte| byte == b'\n') {
+            Some(end) => break (bytes, end),
+            None if bytes.len() as u64 == most => most *= 16,
+            None => {
+                let what = format!("the commit record {} has no end", place.url(&place.key));
+                return Err(Error::permanent(what));
+            }
+        }
+    };
+    let parsed = serde_json::from_slice(&bytes[..end]);
+    let mut commit: Commit =
+        parsed.map_err(|e| Error::permanent(format!("can't read {}", place.url(&place.key))).because(e))?;
+    if let Some(object) = commit.shuffle.as_mut().filter(|object| object.is_with_record()) {
+        object.is_behind(name, end as u64 + 1);
+    }
+    Ok(Some(commit))
+}
+
+/// Commits an attempt, with its shuffle data where that is small; says whether it was the first.
+pub fn commit(job: &Job, task: TaskId, record: &Commit, data: &[u8]) -> Result<Created> {
+    let place = job.work.join(&name(task));
+    let mut bytes =
         serde_json::to_vec(record).map_err(|e| Error::permanent("can't write a commit record").because(e))?;
+    bytes.reserve_exact(1 + data.len());
+    bytes.push(b'\n');
+    bytes.extend_from_slice(data);
     let created = place.store.create(&place.key, bytes)?;
     if created == Created::Exists && look(job, task)?.is_some_and(|there| there.attempt == record.attempt) {
         // Our own: the answer to the first request was lost and the store was asked again.

@@ -10,7 +10,7 @@ use mapreduce_api::v1alpha1::{Cleanup, IfExists};
 use mapreduce_api::wire::{Counters, StepCounters};
 use serde::{Deserialize, Serialize};
 
-use super::commit::Commit;
+use super::commit::{self, Commit};
 use crate::error::{Error, Result};
 use crate::function::context::check_user_counters;
 use crate::job::Job;
@@ -182,10 +182,13 @@ pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
     let first = if job.file.spec.skips() { 0 } else { job.step_count() - 1 };
     let mut parts = Vec::new();
     for job in (first..job.step_count()).map(|step| job.at_step(step)) {
-        for entry in job.work.store.list(&job.work.join("commit/").key, true)? {
-            let record = job.work.store.get(&entry.key)?;
-            if let Some(commit) = record.and_then(|bytes| serde_json::from_slice::<Commit>(&bytes).ok()) {
-                parts.extend(commit.staged().cloned());
+        for entry in job.work.store.list(&job.work.join(commit::FOLDER).key, true)? {
+            let name = entry.key.strip_prefix(&job.work.key).unwrap_or(&entry.key);
+            match commit::look_at(&job, name) {
+                Ok(record) => parts.extend(record.iter().flat_map(Commit::staged).cloned()),
+                // What can't be read keeps nothing else from being removed.
+                Err(error) if !error.is_retryable() => {}
+                Err(error) => return Err(error),
             }
         }
     }

@@ -105,6 +105,10 @@ impl Store for Faulty {
         self.plan.call(&format!("get {key}"), || self.store.get(key))
     }
 
+    fn start(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        self.plan.call(&format!("start {key}"), || self.store.start(key, most))
+    }
+
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         self.plan.call(&format!("put {key}"), || self.store.put(key, bytes))
     }

@@ -30,13 +30,15 @@ enum Kind {
     Double,
     Binary,
     Struct(&'static Shape),
-    List(&'static Kind),
+    List(&'static Self),
+    /// What the library passes over, whatever it is.
+    Passed,
 }
 
-/// A structure that the library reads: the kinds of its fields from number 1 on, but for those that it passes over.
+/// A structure that the library reads: the kinds of its fields from number 1 on.
 pub(super) struct Shape {
     name: &'static str,
-    fields: &'static [Option<Kind>],
+    fields: &'static [Kind],
 }
 
 /// An error when the structure at the beginning of `bytes` is not of this shape, or has a collection that can't be
@@ -59,6 +61,7 @@ impl Kind {
             Self::Binary => written == 8,
             Self::List(_) => matches!(written, 9 | 10),
             Self::Struct(_) => written == 12,
+            Self::Passed => true,
         }
     }
 }
@@ -114,7 +117,7 @@ impl Walk<'_> {
                 _ => id.checked_add(delta.into()).ok_or(Stop::End)?,
             };
             let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
-            let known = index.and_then(|index| shape.fields.get(index)?.as_ref());
+            let known = index.and_then(|index| shape.fields.get(index));
             // What it knows the library reads as it should be, whatever it is said to be: all behind would be
             // something else to it than it is here.
             if let Some(known) = known

@@ -13,6 +13,7 @@ use crate::function::TaskContext;
 use crate::input::format::{Chunk, Format};
 use crate::input::lines::{Lines, SLACK};
 use crate::shuffle::arrange::Arrangement;
+use crate::shuffle::block::BlockCodec;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::merge::{Merge, Pairs as _};
 use crate::shuffle::partition::Partitioner;
@@ -21,7 +22,7 @@ use crate::shuffle::space::Space;
 /// What a map function emits for the lines of a text, in byte order; with `sum`, added up.
 fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let dir = tempfile::tempdir().unwrap();
-    let space = Space::new(1 << 20, dir.path().to_owned());
+    let space = Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None);
     let mut fields = vec![("map", builtin.clone()), ("reduce", json!("sum"))];
     if sum {
         fields.push(("combine", json!("sum")));

@@ -1,20 +1,20 @@
 //! The structures of Parquet that the library reads, and the kind of each of their fields.
 //!
 //! From the [definition](https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift); the
-//! fields are in the order of their numbers, from 1 on. Those that the library doesn't read are [`PASSED`].
+//! fields are in the order of their numbers, from 1 on. Those that the library doesn't read are [`Kind::Passed`].
 
 use super::{Kind, Shape};
 
-const PASSED: Option<Kind> = None;
-const BOOL: Option<Kind> = Some(Kind::Bool);
-const BYTE: Option<Kind> = Some(Kind::Byte);
-const INT: Option<Kind> = Some(Kind::Int);
-const DOUBLE: Option<Kind> = Some(Kind::Double);
-const BINARY: Option<Kind> = Some(Kind::Binary);
-const INTS: Option<Kind> = Some(Kind::List(&Kind::Int));
+const PASSED: Kind = Kind::Passed;
+const BOOL: Kind = Kind::Bool;
+const BYTE: Kind = Kind::Byte;
+const INT: Kind = Kind::Int;
+const DOUBLE: Kind = Kind::Double;
+const BINARY: Kind = Kind::Binary;
+const INTS: Kind = Kind::List(&Kind::Int);
 
-const fn one(shape: &'static Shape) -> Option<Kind> {
-    Some(Kind::Struct(shape))
+const fn one(shape: &'static Shape) -> Kind {
+    Kind::Struct(shape)
 }
 
 /// A structure without fields, or one whose fields aren't known.
@@ -24,12 +24,12 @@ pub(in super::super) static FOOTER: Shape = Shape {
     name: "footer",
     fields: &[
         INT,
-        Some(Kind::List(&Kind::Struct(&SCHEMA_ELEMENT))),
+        Kind::List(&Kind::Struct(&SCHEMA_ELEMENT)),
         INT,
-        Some(Kind::List(&Kind::Struct(&ROW_GROUP))),
-        Some(Kind::List(&Kind::Struct(&KEY_VALUE))),
+        Kind::List(&Kind::Struct(&ROW_GROUP)),
+        Kind::List(&Kind::Struct(&KEY_VALUE)),
         BINARY,
-        Some(Kind::List(&Kind::Struct(&COLUMN_ORDER))),
+        Kind::List(&Kind::Struct(&COLUMN_ORDER)),
     ],
 };
 
@@ -71,10 +71,10 @@ static COLUMN_ORDER: Shape = Shape { name: "column order", fields: &[one(&OTHER)
 static ROW_GROUP: Shape = Shape {
     name: "row group",
     fields: &[
-        Some(Kind::List(&Kind::Struct(&COLUMN_CHUNK))),
+        Kind::List(&Kind::Struct(&COLUMN_CHUNK)),
         INT,
         INT,
-        Some(Kind::List(&Kind::Struct(&SORTING_COLUMN))),
+        Kind::List(&Kind::Struct(&SORTING_COLUMN)),
         INT,
         PASSED,
         INT,
@@ -101,7 +101,7 @@ static COLUMN_METADATA: Shape = Shape {
         INT,
         INT,
         one(&STATISTICS),
-        Some(Kind::List(&Kind::Struct(&PAGE_ENCODING))),
+        Kind::List(&Kind::Struct(&PAGE_ENCODING)),
         INT,
         INT,
         one(&SIZE_STATISTICS),
