@@ -40,7 +40,7 @@ fn large_place() -> (Place, serde_json::Value, Vec<String>) {
     std::fs::remove_file(place.path("in/2")).unwrap();
     texts.iter().enumerate().for_each(|(i, text)| place.write(&format!("in/{i}"), text));
     let mut fields = fields;
-    fields["input"] = json!({"splitSize": "1Gi"});
+    fields["input"] = json!({"splitSize": "12Mi"});
     (place, fields, texts)
 }
 
@@ -115,6 +115,18 @@ fn what_does_not_fit_in_a_commit_is_an_object_of_its_own_and_a_loser_removes_its
     let done = (0..reduces).find_map(|i| pod::reduce(&job, i, &attempt("a"), &place.resources).unwrap());
     assert_eq!(done.unwrap().counters.map_output_records, 1_000_000);
     assert_right_for(&place, &texts);
+}
+
+#[test]
+fn a_commit_record_may_be_longer_than_what_is_read_at_first() {
+    let (place, mut fields) = place();
+    fields["reduce"]["tasks"] = json!(600);
+    let job = place.job(fields).unwrap();
+    let (maps, reduces) = plan(&job, &place);
+    (0..maps).for_each(|i| drop(pod::map(&job, i, &attempt("a"), &place.resources).unwrap()));
+    assert!(place.read("shuffle/run-1/commit/map-00000").len() > 17 << 10);
+    let done = (0..reduces).find_map(|i| pod::reduce(&job, i, &attempt("a"), &place.resources).unwrap());
+    assert_eq!(done.unwrap().counters.reduce_output_records, counted(&TEXTS).len() as u64);
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! Standard's in us-east-1: 5 USD a million LIST and PUT, 0.40 USD a million GET; DELETE is free.
 
 use super::{MapTask, Planned};
-use crate::input::source::Split;
 use crate::job::Job;
 use crate::shuffle::object::{FETCH_BYTES, SMALL};
 use crate::storage::{PART_BYTES, Scheme, Stores};
@@ -54,7 +53,7 @@ impl Cost {
             // all n records, those before it at n / (n - k + 1) of them.
             let barrier = |n: u64| (1..=n).map(|k| n / (n - k + 1)).sum::<u64>();
             // What is small goes with the commit; more in parts, between the two ends of an upload.
-            let writes = |task: &MapTask| match task.splits.iter().map(Split::bytes).sum::<u64>() {
+            let writes = |task: &MapTask| match task.bytes() {
                 bytes if bytes <= SMALL as u64 => 1,
                 bytes => 3 + bytes.div_ceil(PART_BYTES as u64),
             };

@@ -5,8 +5,11 @@
 //! the task's commit record wins; what the others wrote is never read.
 //!
 //! ```text
-//!  <work>/commit/map-00017     attempt, where each partition is in the shuffle object, counters │ '\n' │ shuffle data
-//!  <work>/commit/reduce-00003  attempt, staged parts or pairs for the next step, counters       │ '\n'
+//!  <work>/commit/map-00017     record │ ' ' │ XXH3 of the record, 16 hexadecimal digits │ '\n' │ shuffle data
+//!  <work>/commit/reduce-00003  record │ ' ' │ XXH3 │ '\n'
+//!
+//!  record = attempt, counters; of a map task where each partition is in the shuffle data,
+//!           of a reduce task staged parts, or pairs for the next step
 //! ```
 //!
 //! A record is a line of JSON. Behind a map task's is its shuffle data, if it is no more than fits in one request
@@ -87,9 +90,11 @@ impl Commit {
 }
 
 /// The folder of the commit records, in the work folder.
-pub const FOLDER: &str = "commit/";
-/// Most bytes of a record are read with one request.
+const FOLDER: &str = "commit/";
+/// Bytes that are read at first: most records are shorter.
 const RECORD_BYTES: u64 = 16 << 10;
+/// Bytes behind a record: a space, and its checksum.
+const SUM: usize = 17;
 
 fn name(task: TaskId) -> String {
     format!("{FOLDER}{task}")
@@ -97,31 +102,56 @@ fn name(task: TaskId) -> String {
 
 /// The commit record of a task, if there is one.
 pub fn look(job: &Job, task: TaskId) -> Result<Option<Commit>> {
-    look_at(job, &name(task))
+    let name = name(task);
+    let Some(bytes) = start_of(job, &name)? else { return Ok(None) };
+    let damaged = || {
+        let place = job.work.join(&name);
+        // What was read may have been damaged on its way: another attempt reads it again.
+        Error::retry(format!("the commit record {} is damaged", place.url(&place.key)))
+    };
+    parse(&name, &bytes).map(Some).ok_or_else(damaged)
 }
 
-/// The commit record of this name in the work folder, if it is there.
-pub fn look_at(job: &Job, name: &str) -> Result<Option<Commit>> {
+/// The commit records of all tasks that have one, but for those that can't be read as such.
+pub fn list(job: &Job) -> Result<Vec<Commit>> {
+    let mut found = Vec::new();
+    for entry in job.work.store.list(&job.work.join(FOLDER).key, true)? {
+        let name = entry.key.strip_prefix(&job.work.key).unwrap_or(&entry.key);
+        found.extend(start_of(job, name)?.and_then(|bytes| parse(name, &bytes)));
+    }
+    Ok(found)
+}
+
+/// The first bytes of an object, its first line at least.
+fn start_of(job: &Job, name: &str) -> Result<Option<Vec<u8>>> {
     let place = job.work.join(name);
     let mut most = RECORD_BYTES;
-    let (bytes, end) = loop {
+    loop {
         let Some(bytes) = place.store.start(&place.key, most)? else { return Ok(None) };
-        match bytes.iter().position(|&byte| byte == b'\n') {
-            Some(end) => break (bytes, end),
-            None if bytes.len() as u64 == most => most *= 16,
-            None => {
-                let what = format!("the commit record {} has no end", place.url(&place.key));
-                return Err(Error::permanent(what));
-            }
+        if bytes.contains(&b'\n') || (bytes.len() as u64) < most {
+            return Ok(Some(bytes));
         }
-    };
-    let parsed = serde_json::from_slice(&bytes[..end]);
-    let mut commit: Commit =
-        parsed.map_err(|e| Error::permanent(format!("can't read {}", place.url(&place.key))).because(e))?;
+        most *= 16;
+    }
+}
+
+/// The record that an object of this name begins with.
+fn parse(name: &str, bytes: &[u8]) -> Option<Commit> {
+    let end = bytes.iter().position(|&byte| byte == b'\n')?;
+    let (record, sum) = bytes[..end].split_last_chunk::<SUM>()?;
+    if *sum != *seal(record).as_bytes() {
+        return None;
+    }
+    let mut commit: Commit = serde_json::from_slice(record).ok()?;
     if let Some(object) = commit.shuffle.as_mut().filter(|object| object.is_with_record()) {
         object.is_behind(name, end as u64 + 1);
     }
-    Ok(Some(commit))
+    Some(commit)
+}
+
+/// What stands behind a record.
+fn seal(record: &[u8]) -> String {
+    format!(" {:016x}", xxh3_64(record))
 }
 
 /// Commits an attempt, with its shuffle data where that is small; says whether it was the first.
@@ -129,7 +159,9 @@ pub fn commit(job: &Job, task: TaskId, record: &Commit, data: &[u8]) -> Result<C
     let place = job.work.join(&name(task));
     let mut bytes =
         serde_json::to_vec(record).map_err(|e| Error::permanent("can't write a commit record").because(e))?;
-    bytes.reserve_exact(1 + data.len());
+    let seal = seal(&bytes);
+    bytes.reserve_exact(SUM + 1 + data.len());
+    bytes.extend_from_slice(seal.as_bytes());
     bytes.push(b'\n');
     bytes.extend_from_slice(data);
     let created = place.store.create(&place.key, bytes)?;

@@ -182,15 +182,7 @@ pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
     let first = if job.file.spec.skips() { 0 } else { job.step_count() - 1 };
     let mut parts = Vec::new();
     for job in (first..job.step_count()).map(|step| job.at_step(step)) {
-        for entry in job.work.store.list(&job.work.join(commit::FOLDER).key, true)? {
-            let name = entry.key.strip_prefix(&job.work.key).unwrap_or(&entry.key);
-            match commit::look_at(&job, name) {
-                Ok(record) => parts.extend(record.iter().flat_map(Commit::staged).cloned()),
-                // What can't be read keeps nothing else from being removed.
-                Err(error) if !error.is_retryable() => {}
-                Err(error) => return Err(error),
-            }
-        }
+        parts.extend(commit::list(&job)?.iter().flat_map(Commit::staged).cloned());
     }
     Ok(parts)
 }
