@@ -260,8 +260,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-
     use super::{BlockCodec, Kept, Space};
 
     #[test]
@@ -295,12 +293,16 @@ mod tests {
     }
 
     /// Bytes that the file of some kept bytes takes, as it is now.
+    #[cfg(target_os = "linux")]
     fn on_disk(kept: &Kept) -> u64 {
+        use std::os::unix::fs::MetadataExt as _;
+
         let Kept::File { stretch, .. } = kept else { panic!("it is in memory") };
         stretch.file.sync_all().unwrap();
         stretch.file.metadata().unwrap().blocks() * 512
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_scratch_file_takes_no_more_space_than_what_is_still_to_be_read() {
         let dir = tempfile::tempdir().unwrap();
