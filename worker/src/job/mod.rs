@@ -23,7 +23,9 @@ use crate::input::format::Format;
 use crate::input::list::check_urls;
 use crate::pairs::PairsPlace;
 use crate::shuffle::arrange::Arrangement;
+use crate::shuffle::block::BlockCodec;
 use crate::shuffle::gain::Gain;
+use crate::shuffle::space::Space;
 use crate::storage::{Location, Made, Requests, Stores};
 use crate::task::skipped::{self, Skipping};
 
@@ -140,6 +142,12 @@ impl Job {
             number: 0,
         };
         Ok(first.at_step(0))
+    }
+
+    /// Where tasks of this process keep intermediate data: in a quarter of the memory, then in scratch files.
+    pub(crate) fn space(&self, resources: &Resources) -> Arc<Space> {
+        let codec = BlockCodec::of(self.file.spec.shuffle.compression, false);
+        Space::new(resources.memory / 4, resources.scratch.clone(), codec)
     }
 
     /// Adds the requests for intermediate data since it was last called.

@@ -80,7 +80,7 @@ fn nothing_to_read(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Option<Success>> {
-    let space = space(job, resources);
+    let space = job.space(resources);
     let mut commits = Vec::new();
     for partition in 0..plan.summary.reduce_tasks {
         let task = TaskId::reduce(partition);
@@ -96,14 +96,6 @@ fn nothing_to_read(
         commits.push(record);
     }
     if job.is_last_step() { finish_job(job, plan, &[], commits).map(Some) } else { Ok(None) }
-}
-
-fn space(job: &Job, resources: &Resources) -> Arc<Space> {
-    Space::new(
-        resources.memory / 4,
-        resources.scratch.clone(),
-        BlockCodec::of(job.file.spec.shuffle.compression, false),
-    )
 }
 
 /// Runs an attempt at a map task. Gives the job's result when this was its last task.
@@ -160,7 +152,7 @@ fn run_map(
 ) -> Result<(Commit, Vec<u8>)> {
     job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let splits = plan::load_task(job, plan, task.index)?;
-    let space = space(job, resources);
+    let space = job.space(resources);
     if job.file.spec.is_map_only() {
         let (written, counters) = map::run_map_only(job, task, attempt, &splits, &space)?;
         let mut record = Commit::new(attempt);
@@ -204,6 +196,7 @@ fn commit_first(job: &Job, task: TaskId, ran: Result<(Commit, Vec<u8>)>) -> Resu
     // The commit is a request too, which its own record can only say beforehand.
     record.counters.shuffle_writes += u64::from(!job.work.is_local());
     let created = commit::commit(job, task, &record, &data)?;
+    // It has been counted.
     job.requests.take();
     give_up_if_late(job, created, &record)
 }
@@ -264,7 +257,7 @@ fn run_reduce(
 ) -> Result<Commit> {
     job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let shuffle = index::read(&job.work, task.index, plan.summary.reduce_tasks)?;
-    let space = space(job, resources);
+    let space = job.space(resources);
     let fan_in = FanIn::of(resources.memory / 2);
     let mut record = Commit::new(attempt);
     let runs = fetch_all(job, &shuffle, &space)?;

@@ -132,7 +132,7 @@ impl Out<'_> {
     }
 }
 
-/// What [`write`] has made of a task's runs.
+/// What [`write()`] has made of a task's runs.
 #[derive(Debug)]
 pub struct Shuffled {
     /// What the commit record says of it.

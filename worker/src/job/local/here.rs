@@ -15,7 +15,6 @@ use crate::job::{Job, Resources};
 use crate::output::StagedPart;
 use crate::pairs::{KeptPairs, PairsObject, PairsPlace};
 use crate::plan::Planned;
-use crate::shuffle::block::BlockCodec;
 use crate::shuffle::object::FanIn;
 use crate::shuffle::run::Run;
 use crate::shuffle::space::Space;
@@ -25,11 +24,7 @@ use crate::task::skipped::{self, SkippedRecords};
 use crate::task::{attempts, lost, map, reduce};
 
 pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
-    let space = Space::new(
-        resources.memory / 4,
-        resources.scratch.clone(),
-        BlockCodec::of(job.file.spec.shuffle.compression, false),
-    );
+    let space = job.space(resources);
     let job = job.keeping_pairs_in(PairsPlace::Space(KeptPairs::new(&space)));
     let mut written = Vec::new();
     let kept = Kept::default();
