@@ -167,7 +167,9 @@ fn run_map(
     let combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(&context));
     let fan_in = FanIn::of(resources.memory / 4);
     let name = format!("shuffle/{task}-{attempt}");
-    let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement };
+    // Commit records stay to the job's end, but the data of a step no longer than the next one needs it.
+    let with_record = if job.is_last_step() { object::SMALL } else { 0 };
+    let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement, with_record };
     let Shuffled { object, data, combined } = object::write(&job.work, name, runs, &means, combiner)?;
     context.counters.move_to(&mut counters)?;
     counters.combine_input_records += combined.input;

@@ -52,9 +52,9 @@ impl Cost {
             // A task looks whether the job or it is done, and reads the plan; the last of n looks at
             // all n records, those before it at n / (n - k + 1) of them.
             let barrier = |n: u64| (1..=n).map(|k| n / (n - k + 1)).sum::<u64>();
-            // What is small goes with the commit; more in parts, between the two ends of an upload.
+            // What is small goes with the commit, in the last step; more in parts, between the two ends of an upload.
             let writes = |task: &MapTask| match task.bytes() {
-                bytes if bytes <= SMALL as u64 => 1,
+                bytes if bytes <= SMALL as u64 => 2 - u64::from(job.is_last_step()),
                 bytes => 3 + bytes.div_ceil(PART_BYTES as u64),
             };
             cost.shuffle.put = 3 + planned.tasks.iter().map(writes).sum::<u64>() + reduces;

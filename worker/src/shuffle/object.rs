@@ -93,15 +93,18 @@ pub struct Means<'a> {
     pub space: &'a Arc<Space>,
     /// The order of pairs.
     pub arrangement: &'a Arrangement,
+    /// Bytes that may go with the commit record.
+    pub with_record: usize,
 }
 
-/// Bytes of a shuffle object that goes with the commit record.
+/// Bytes that go with a commit record at most.
 pub const SMALL: usize = 8 << 20;
 
 /// Keeps what is written while it is small, and writes it to an object of its own when it is more.
 struct Out<'a> {
     place: &'a Location,
     name: String,
+    most: usize,
     small: Vec<u8>,
     large: Option<Box<dyn StagedWriter>>,
 }
@@ -111,7 +114,7 @@ impl Out<'_> {
         if let Some(large) = &mut self.large {
             return large.write(bytes);
         }
-        if self.small.len() + bytes.len() <= SMALL {
+        if self.small.len() + bytes.len() <= self.most {
             self.small.extend_from_slice(bytes);
             return Ok(());
         }
@@ -151,8 +154,8 @@ pub fn write(
     means: &Means<'_>,
     mut combiner: Option<Box<dyn Reducer>>,
 ) -> Result<Shuffled> {
-    let Means { codec, fan_in, space, arrangement } = *means;
-    let mut writer = Out { place, name, small: Vec::new(), large: None };
+    let Means { codec, fan_in, space, arrangement, with_record } = *means;
+    let mut writer = Out { place, name, most: with_record, small: Vec::new(), large: None };
     let (mut blocks, mut out) = (BlockWriter::new(codec), Vec::new());
     let (mut extents, mut offset, mut sum) = (Vec::with_capacity(runs.len()), 0, Combined::default());
     for runs in runs {
