@@ -23,7 +23,7 @@ use super::run::{Place, Run};
 use super::space::Space;
 use crate::error::Result;
 use crate::function::Reducer;
-use crate::storage::{Location, StagedWriter};
+use crate::storage::{Location, PART_BYTES, StagedWriter};
 
 /// Where a partition's run is in a shuffle object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +97,8 @@ pub struct Means<'a> {
     pub with_record: usize,
 }
 
-/// Bytes that go with a commit record at most.
-pub const SMALL: usize = 8 << 20;
+/// Bytes that go with a commit record at most: what an upload would write with one request too.
+pub const SMALL: usize = PART_BYTES;
 
 /// Keeps what is written while it is small, and writes it to an object of its own when it is more.
 struct Out<'a> {

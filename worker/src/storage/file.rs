@@ -57,11 +57,7 @@ impl Store for FileStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        match fs::read(key) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if missing(&e) => Ok(None),
-            Err(e) => Err(Error::from(e).context(format!("can't read file://{key}"))),
-        }
+        self.start(key, u64::MAX)
     }
 
     fn start(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {

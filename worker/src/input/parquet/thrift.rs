@@ -22,6 +22,7 @@ pub(super) use self::shapes::{FOOTER, PAGE_HEADER};
 const DEEPEST: u32 = 32;
 
 /// What a field holds.
+#[derive(Clone, Copy)]
 enum Kind {
     Bool,
     Byte,

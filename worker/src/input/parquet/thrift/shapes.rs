@@ -1,21 +1,10 @@
 //! The structures of Parquet that the library reads, and the kind of each of their fields.
 //!
 //! From the [definition](https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift); the
-//! fields are in the order of their numbers, from 1 on. Those that the library doesn't read are [`Kind::Passed`].
+//! fields are in the order of their numbers, from 1 on. Those that the library doesn't read are [`Passed`].
 
-use super::{Kind, Shape};
-
-const PASSED: Kind = Kind::Passed;
-const BOOL: Kind = Kind::Bool;
-const BYTE: Kind = Kind::Byte;
-const INT: Kind = Kind::Int;
-const DOUBLE: Kind = Kind::Double;
-const BINARY: Kind = Kind::Binary;
-const INTS: Kind = Kind::List(&Kind::Int);
-
-const fn one(shape: &'static Shape) -> Kind {
-    Kind::Struct(shape)
-}
+use super::Kind::{Binary, Bool, Byte, Double, Int, List, Passed, Struct};
+use super::Shape;
 
 /// A structure without fields, or one whose fields aren't known.
 pub(super) static OTHER: Shape = Shape { name: "structure", fields: &[] };
@@ -23,110 +12,105 @@ pub(super) static OTHER: Shape = Shape { name: "structure", fields: &[] };
 pub(in super::super) static FOOTER: Shape = Shape {
     name: "footer",
     fields: &[
-        INT,
-        Kind::List(&Kind::Struct(&SCHEMA_ELEMENT)),
-        INT,
-        Kind::List(&Kind::Struct(&ROW_GROUP)),
-        Kind::List(&Kind::Struct(&KEY_VALUE)),
-        BINARY,
-        Kind::List(&Kind::Struct(&COLUMN_ORDER)),
+        Int,
+        List(&Struct(&SCHEMA_ELEMENT)),
+        Int,
+        List(&Struct(&ROW_GROUP)),
+        List(&Struct(&KEY_VALUE)),
+        Binary,
+        List(&Struct(&COLUMN_ORDER)),
     ],
 };
 
 static SCHEMA_ELEMENT: Shape = Shape {
     name: "schema element",
-    fields: &[INT, INT, INT, BINARY, INT, INT, INT, INT, INT, one(&LOGICAL_TYPE)],
+    fields: &[Int, Int, Int, Binary, Int, Int, Int, Int, Int, Struct(&LOGICAL_TYPE)],
 };
 
 static LOGICAL_TYPE: Shape = Shape {
     name: "logical type",
     fields: &[
-        one(&OTHER),
-        one(&OTHER),
-        one(&OTHER),
-        one(&OTHER),
-        one(&Shape { name: "decimal type", fields: &[INT, INT] }),
-        one(&OTHER),
-        one(&TIME),
-        one(&TIME),
-        PASSED,
-        one(&Shape { name: "integer type", fields: &[BYTE, BOOL] }),
-        one(&OTHER),
-        one(&OTHER),
-        one(&OTHER),
-        one(&OTHER),
-        one(&OTHER),
-        one(&Shape { name: "variant type", fields: &[BYTE] }),
-        one(&Shape { name: "geometry type", fields: &[BINARY] }),
-        one(&Shape { name: "geography type", fields: &[BINARY, INT] }),
-        one(&OTHER),
+        Struct(&OTHER),
+        Struct(&OTHER),
+        Struct(&OTHER),
+        Struct(&OTHER),
+        Struct(&Shape { name: "decimal type", fields: &[Int, Int] }),
+        Struct(&OTHER),
+        Struct(&TIME),
+        Struct(&TIME),
+        Passed,
+        Struct(&Shape { name: "integer type", fields: &[Byte, Bool] }),
+        Struct(&OTHER),
+        Struct(&OTHER),
+        Struct(&OTHER),
+        Struct(&OTHER),
+        Struct(&OTHER),
+        Struct(&Shape { name: "variant type", fields: &[Byte] }),
+        Struct(&Shape { name: "geometry type", fields: &[Binary] }),
+        Struct(&Shape { name: "geography type", fields: &[Binary, Int] }),
+        Struct(&OTHER),
     ],
 };
 
-static TIME: Shape = Shape { name: "time type", fields: &[BOOL, one(&TIME_UNIT)] };
-static TIME_UNIT: Shape = Shape { name: "time unit", fields: &[one(&OTHER), one(&OTHER), one(&OTHER)] };
-static KEY_VALUE: Shape = Shape { name: "key and value", fields: &[BINARY, BINARY] };
-static COLUMN_ORDER: Shape = Shape { name: "column order", fields: &[one(&OTHER), one(&OTHER), one(&OTHER)] };
+static TIME: Shape = Shape { name: "time type", fields: &[Bool, Struct(&TIME_UNIT)] };
+static TIME_UNIT: Shape =
+    Shape { name: "time unit", fields: &[Struct(&OTHER), Struct(&OTHER), Struct(&OTHER)] };
+static KEY_VALUE: Shape = Shape { name: "key and value", fields: &[Binary, Binary] };
+static COLUMN_ORDER: Shape =
+    Shape { name: "column order", fields: &[Struct(&OTHER), Struct(&OTHER), Struct(&OTHER)] };
 
 static ROW_GROUP: Shape = Shape {
     name: "row group",
-    fields: &[
-        Kind::List(&Kind::Struct(&COLUMN_CHUNK)),
-        INT,
-        INT,
-        Kind::List(&Kind::Struct(&SORTING_COLUMN)),
-        INT,
-        PASSED,
-        INT,
-    ],
+    fields: &[List(&Struct(&COLUMN_CHUNK)), Int, Int, List(&Struct(&SORTING_COLUMN)), Int, Passed, Int],
 };
 
-static SORTING_COLUMN: Shape = Shape { name: "sorting column", fields: &[INT, BOOL, BOOL] };
+static SORTING_COLUMN: Shape = Shape { name: "sorting column", fields: &[Int, Bool, Bool] };
 
 static COLUMN_CHUNK: Shape =
-    Shape { name: "column chunk", fields: &[BINARY, INT, one(&COLUMN_METADATA), INT, INT, INT, INT] };
+    Shape { name: "column chunk", fields: &[Binary, Int, Struct(&COLUMN_METADATA), Int, Int, Int, Int] };
 
 static COLUMN_METADATA: Shape = Shape {
     name: "column metadata",
     fields: &[
-        INT,
-        INTS,
-        PASSED,
-        INT,
-        INT,
-        INT,
-        INT,
-        PASSED,
-        INT,
-        INT,
-        INT,
-        one(&STATISTICS),
-        Kind::List(&Kind::Struct(&PAGE_ENCODING)),
-        INT,
-        INT,
-        one(&SIZE_STATISTICS),
-        one(&GEO_STATISTICS),
+        Int,
+        List(&Int),
+        Passed,
+        Int,
+        Int,
+        Int,
+        Int,
+        Passed,
+        Int,
+        Int,
+        Int,
+        Struct(&STATISTICS),
+        List(&Struct(&PAGE_ENCODING)),
+        Int,
+        Int,
+        Struct(&SIZE_STATISTICS),
+        Struct(&GEO_STATISTICS),
     ],
 };
 
 static STATISTICS: Shape =
-    Shape { name: "statistics", fields: &[BINARY, BINARY, INT, INT, BINARY, BINARY, BOOL, BOOL, INT] };
-static PAGE_ENCODING: Shape = Shape { name: "page encoding", fields: &[INT, INT, INT] };
-static SIZE_STATISTICS: Shape = Shape { name: "size statistics", fields: &[INT, INTS, INTS] };
-static GEO_STATISTICS: Shape = Shape { name: "geospatial statistics", fields: &[one(&BOUNDING_BOX), INTS] };
-static BOUNDING_BOX: Shape = Shape { name: "bounding box", fields: &[DOUBLE; 8] };
+    Shape { name: "statistics", fields: &[Binary, Binary, Int, Int, Binary, Binary, Bool, Bool, Int] };
+static PAGE_ENCODING: Shape = Shape { name: "page encoding", fields: &[Int, Int, Int] };
+static SIZE_STATISTICS: Shape = Shape { name: "size statistics", fields: &[Int, List(&Int), List(&Int)] };
+static GEO_STATISTICS: Shape =
+    Shape { name: "geospatial statistics", fields: &[Struct(&BOUNDING_BOX), List(&Int)] };
+static BOUNDING_BOX: Shape = Shape { name: "bounding box", fields: &[Double; 8] };
 
 /// Statistics in it are passed over.
 pub(in super::super) static PAGE_HEADER: Shape = Shape {
     name: "page header",
     fields: &[
-        INT,
-        INT,
-        INT,
-        INT,
-        one(&Shape { name: "data page", fields: &[INT, INT, INT, INT] }),
-        one(&OTHER),
-        one(&Shape { name: "dictionary page", fields: &[INT, INT, BOOL] }),
-        one(&Shape { name: "data page", fields: &[INT, INT, INT, INT, INT, INT, BOOL] }),
+        Int,
+        Int,
+        Int,
+        Int,
+        Struct(&Shape { name: "data page", fields: &[Int, Int, Int, Int] }),
+        Struct(&OTHER),
+        Struct(&Shape { name: "dictionary page", fields: &[Int, Int, Bool] }),
+        Struct(&Shape { name: "data page", fields: &[Int, Int, Int, Int, Int, Int, Bool] }),
     ],
 };
