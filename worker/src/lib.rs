@@ -1,4 +1,5 @@
 //! The MapReduce engine: splits, map, shuffle, reduce, commit. See each module for its picture.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests are run on this machine"))]
 
 pub mod error;
 pub mod function;
@@ -6,6 +7,7 @@ pub mod function;
 pub mod fuzzing;
 pub mod input;
 pub mod job;
+pub mod machine;
 pub mod output;
 pub mod pairs;
 pub mod plan;

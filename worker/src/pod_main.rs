@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, IoContext as _, Result};
 use crate::function::LastResort;
 use crate::job::{Job, Resources, pod};
+use crate::machine::{random, variables};
 use crate::storage::authorities;
 use crate::task::finish::Success;
 
@@ -116,7 +117,7 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
     let job = job.at_step(usize::from(args.step) - 1);
     let resources = resources();
     let attempt =
-        || AttemptId::new(std::env::var(env::ATTEMPT).unwrap_or_else(|_| uuid::Uuid::new_v4().to_string()));
+        || AttemptId::new(variables::text(env::ATTEMPT).unwrap_or_else(|| random::name().to_string()));
     match command {
         Command::Plan(_) => {
             let planned = pod::plan(&job, &resources)?;
@@ -151,7 +152,7 @@ fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: Cancellation
             .because(e)
     })?;
     let mut job = Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?;
-    let failed_before = std::env::var(env::FAILED_BEFORE).ok();
+    let failed_before = variables::text(env::FAILED_BEFORE);
     job.failed_before = failed_before.and_then(|text| text.parse().ok()).unwrap_or(0);
     Ok(job)
 }
@@ -170,7 +171,7 @@ fn listen(runtime: &tokio::runtime::Runtime, cancel: &CancellationToken) -> Resu
 }
 
 fn index() -> Result<u32> {
-    let text = std::env::var(env::INDEX).unwrap_or_default();
+    let text = variables::text(env::INDEX).unwrap_or_default();
     text.parse().map_err(|_| Error::permanent(format!("{} is `{text}`, not a task's number", env::INDEX)))
 }
 
@@ -178,13 +179,13 @@ fn index() -> Result<u32> {
 const DEFAULT_MEMORY: u64 = 1 << 30;
 
 fn resources() -> Resources {
-    let limit = std::env::var(env::MEMORY_LIMIT).ok().and_then(|text| text.parse::<u64>().ok());
+    let limit = variables::text(env::MEMORY_LIMIT).and_then(|text| text.parse::<u64>().ok());
     // The rest of the limit is for what is not counted: stacks, connections, the program itself.
     let memory = limit.map_or(DEFAULT_MEMORY, |limit| limit / 10 * 6);
     Resources {
         memory,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
-        scratch: std::env::var_os(env::SCRATCH).map_or_else(std::env::temp_dir, PathBuf::from),
+        scratch: variables::get(env::SCRATCH).map_or_else(variables::temporary_folder, PathBuf::from),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Two attempts at a task, attempts that die at the worst moment, and outputs that exist.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     missing_docs,

@@ -1,6 +1,7 @@
 //! Every call to the stores fails once, in every way: the job ends with the right result or an error, and
 //! leaves nothing but that.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     unreachable_pub,

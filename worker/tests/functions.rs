@@ -1,5 +1,6 @@
 //! The same jobs written as each kind of function: the results are the same.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     clippy::needless_pass_by_value,

@@ -1,5 +1,6 @@
 //! Input from web servers: those that give ranges, those that don't, and those that fail.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     unreachable_pub,

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result};
 use crate::function::LastResort;
 use crate::job::Job;
+use crate::machine::variables;
 use crate::shuffle::gain::Gain;
 use crate::shuffle::space::Space;
 use crate::storage::Stores;
@@ -60,7 +61,7 @@ impl TaskContext {
     pub fn for_sample(job: &Job) -> Self {
         // A sample need not be complete: whatever is bad is the map task's to tell.
         let skipping = job.file.spec.skips().then(Skipping::in_silence);
-        Self::of(job, TaskId::map(0), 0, AttemptId::new("sample"), std::env::temp_dir(), skipping)
+        Self::of(job, TaskId::map(0), 0, AttemptId::new("sample"), variables::temporary_folder(), skipping)
     }
 
     fn of(

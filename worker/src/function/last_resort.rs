@@ -11,10 +11,11 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::limits::Limits;
 use crate::error::{Error, Result};
+use crate::machine::{clock, threads};
 
 /// Ends the process, if whoever has started the job has said how.
 #[derive(Clone, Default)]
@@ -57,18 +58,17 @@ impl LastResort {
         let (limits, name) = (limits.clone(), name.to_owned());
         let watch = move || {
             let patience = limits.timeout() + GRACE;
-            let (mut seen, mut since) = (limits.steps(), Instant::now());
+            let (mut seen, mut since) = (limits.steps(), clock::now());
             while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 let steps = limits.steps();
                 if steps != seen || !limits.is_inside() {
-                    (seen, since) = (steps, Instant::now());
-                } else if since.elapsed() >= patience {
+                    (seen, since) = (steps, clock::now());
+                } else if clock::now().duration_since(since) >= patience {
                     return end(limits.unstoppable(&name));
                 }
             }
         };
-        let spawned = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
-        spawned.map_err(|e| Error::retry("can't start a thread").because(e))?;
+        threads::detach("watch", watch).map_err(|e| Error::retry("can't start a thread").because(e))?;
         Ok(Some(Watch { _ended: ended }))
     }
 }

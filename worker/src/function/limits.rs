@@ -3,11 +3,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::machine::clock;
 
 /// Bytes that it may take. A task may run one function to map and one to combine.
 pub(in crate::function) const MEMORY_BYTES: usize = 256 << 20;
@@ -114,14 +115,14 @@ impl Limits {
     pub(in crate::function) fn watch(&self) -> impl FnMut() -> bool + Send + Sync + 'static {
         let watched = self.clone();
         let mut seen = self.0.steps.load(Ordering::Relaxed);
-        let mut since = Instant::now();
+        let mut since = clock::now();
         move || {
             let limits = &watched.0;
             let steps = limits.steps.load(Ordering::Relaxed);
             if steps != seen {
-                (seen, since) = (steps, Instant::now());
+                (seen, since) = (steps, clock::now());
             }
-            if since.elapsed() > limits.timeout {
+            if clock::now().duration_since(since) > limits.timeout {
                 limits.timed_out.store(true, Ordering::Relaxed);
             }
             watched.is_stopping()

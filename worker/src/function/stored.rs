@@ -7,6 +7,7 @@ use mapreduce_api::wire::env;
 
 use super::context::TaskContext;
 use crate::error::{Error, IoContext as _, Result};
+use crate::machine::variables;
 use crate::storage::Stores;
 
 /// Where it is.
@@ -45,7 +46,7 @@ impl Stored {
                 found.ok_or_else(|| Error::permanent(format!("there is no {what} {url}")))
             }
             Self::ConfigMap(ConfigMapKeyRef { name, key }) => {
-                let folder = std::env::var_os(env::CONFIG_MAPS).ok_or_else(|| {
+                let folder = variables::get(env::CONFIG_MAPS).ok_or_else(|| {
                     Error::permanent(format!(
                         "the {what} is in ConfigMap {name}, and those are there only on a cluster"
                     ))

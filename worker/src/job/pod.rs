@@ -19,6 +19,7 @@ use super::threads::in_parallel;
 use super::{Job, Resources};
 use crate::error::{Error, Result};
 use crate::function::TaskContext;
+use crate::machine::random;
 use crate::plan::{self, Plan};
 use crate::shuffle::block::BlockCodec;
 use crate::shuffle::index::{self, Index};
@@ -56,7 +57,7 @@ fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
         job.remove_used()?;
         return Ok(Planned { summary, success: None });
     }
-    let attempt = AttemptId::new(format!("plan-{}", uuid::Uuid::new_v4()));
+    let attempt = AttemptId::new(format!("plan-{}", random::name()));
     let before = match job.step().checked_sub(1) {
         Some(before) => Some(chain::ended(&job.at_step(before), &attempt)?),
         None => None,

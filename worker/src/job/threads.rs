@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Resources;
 use crate::error::{Error, Kind, Result};
+use crate::machine::threads;
 
 /// Of two errors the one that says why: that work was cancelled is only what followed.
 pub(super) fn worse(first: Result<()>, second: Error) -> Error {
@@ -29,24 +30,20 @@ pub(super) fn in_threads<T: Send>(
     let next = AtomicU32::new(0);
     let stop = AtomicBool::new(false);
     let done: Mutex<Vec<(usize, Result<T>)>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let i = next.fetch_add(1, Ordering::Relaxed) as usize;
-                    if i >= tasks {
-                        return;
-                    }
-                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(i)))
-                        .unwrap_or_else(|_| {
-                            Err(Error::permanent("a task has panicked: this is a defect, please report it"))
-                        });
-                    if result.is_err() {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
-                }
-            });
+    threads::each(threads, |_| {
+        while !stop.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed) as usize;
+            if i >= tasks {
+                return;
+            }
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(i))).unwrap_or_else(|_| {
+                    Err(Error::permanent("a task has panicked: this is a defect, please report it"))
+                });
+            if result.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
         }
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -62,16 +59,9 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
 ) -> Result<Vec<R>> {
     const AT_ONCE: usize = 16;
     let share = items.len().div_ceil(AT_ONCE).max(1);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|items| scope.spawn(move || items.iter().map(work).collect::<Result<Vec<R>>>()))
-            .collect();
-        let done: Result<Vec<Vec<R>>> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::retry("a thread has panicked"))))
-            .collect();
-        Ok(done?.into_iter().flatten().collect())
-    })
+    let shares: Vec<&[T]> = items.chunks(share).collect();
+    let done = threads::each(shares.len(), |i| shares[i].iter().map(&work).collect::<Result<Vec<R>>>());
+    let panicked = |_| Err(Error::retry("a thread has panicked"));
+    let done: Result<Vec<Vec<R>>> = done.into_iter().map(|done| done.unwrap_or_else(panicked)).collect();
+    Ok(done?.into_iter().flatten().collect())
 }

@@ -16,6 +16,7 @@ use super::space::{Lease, Space};
 use super::table::SumTable;
 use crate::error::{Error, Result};
 use crate::function::{Emit, Pair, ReduceFunction, Reducer, TaskContext, builtin};
+use crate::machine::variables;
 use crate::task::result::ResultWriter;
 
 /// Where the pairs of a map task go.
@@ -97,7 +98,7 @@ impl Collector {
 
     /// Collects for a look at the keys: nothing is partitioned or combined.
     pub fn for_sample(arrangement: &Arrangement) -> Self {
-        let space = Space::new(0, std::env::temp_dir(), BlockCodec::None);
+        let space = Space::new(0, variables::temporary_folder(), BlockCodec::None);
         Self::for_shuffle(
             Partitioner::hash(1),
             arrangement,

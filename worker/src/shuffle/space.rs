@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::block::BlockCodec;
 use super::pieces::PIECE_BYTES;
 use crate::error::{Error, IoContext as _, Result};
+use crate::machine::random;
 
 /// Memory and scratch space that the tasks of one process share.
 #[derive(Debug)]
@@ -194,7 +195,7 @@ impl Space {
 /// A file without a name: nothing is left of it, however the process ends.
 fn nameless(folder: &std::path::Path) -> io::Result<File> {
     std::fs::create_dir_all(folder)?;
-    let path = folder.join(format!("mapreduce-{}", uuid::Uuid::new_v4()));
+    let path = folder.join(format!("mapreduce-{}", random::name()));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)

@@ -20,6 +20,7 @@ use super::object::ObjectStores;
 use super::wait::Waiter;
 use super::{SharedStore, Store};
 use crate::error::{Error, Result};
+use crate::machine::variables;
 
 /// The kinds of URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,11 +224,11 @@ impl Stores {
         let S3Storage { endpoint, region, secret_ref: _ } = self.storage.s3.clone().unwrap_or_default();
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry());
         let endpoint = endpoint
-            .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
-            .or_else(|| std::env::var("AWS_ENDPOINT_URL").ok());
+            .or_else(|| variables::text("AWS_ENDPOINT_URL_S3"))
+            .or_else(|| variables::text("AWS_ENDPOINT_URL"));
         if let Some(endpoint) = &endpoint {
             builder = builder.with_endpoint(endpoint);
-            if std::env::var_os("AWS_ACCESS_KEY_ID").is_none() && !has_identity() {
+            if variables::get("AWS_ACCESS_KEY_ID").is_none() && !has_identity() {
                 return Err(Error::permanent(format!("there are no credentials for {base}")).because(
                     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, \
                      or storage.s3.secretRef for pods",
@@ -334,7 +335,7 @@ fn has_identity() -> bool {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ]
     .iter()
-    .any(|name| std::env::var_os(name).is_some())
+    .any(|name| variables::get(name).is_some())
 }
 
 fn retry() -> RetryConfig {

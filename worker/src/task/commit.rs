@@ -28,6 +28,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::machine::threads;
 use crate::output::StagedPart;
 use crate::pairs::PairsObject;
 use crate::shuffle::object::ShuffleObject;
@@ -184,20 +185,12 @@ pub fn all(job: &Job, kind: TaskKind, tasks: u32, attempt: &AttemptId) -> Result
         found[*index as usize] = Some(commit);
     }
     for batch in rest.chunks(64) {
-        let looked = std::thread::scope(|scope| {
-            let threads: Vec<_> = batch
-                .chunks(batch.len().div_ceil(8))
-                .map(|indexes| {
-                    scope.spawn(move || {
-                        indexes
-                            .iter()
-                            .map(|&index| (index, look(job, TaskId { kind, index })))
-                            .collect::<Vec<_>>()
-                    })
-                })
-                .collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+        let shares: Vec<_> = batch.chunks(batch.len().div_ceil(8)).collect();
+        let looked = threads::each(shares.len(), |share| {
+            let look = |&index: &u32| (index, look(job, TaskId { kind, index }));
+            shares[share].iter().map(look).collect::<Vec<_>>()
         });
+        let looked: Vec<_> = looked.into_iter().flat_map(Result::unwrap_or_default).collect();
         if looked.len() < batch.len() {
             return Err(Error::retry("a thread that read commit records has panicked"));
         }

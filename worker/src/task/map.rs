@@ -10,6 +10,7 @@ use crate::function::{Mapper, TaskContext, map_careful};
 use crate::input::reader::Reader;
 use crate::input::source::{Split, content_before};
 use crate::job::{Job, Resources};
+use crate::machine::threads;
 use crate::plan::MapTask;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::partition::Partitioner;
@@ -69,15 +70,9 @@ pub fn run_threads(
     let total = splits.splits.len();
     let stretch =
         |i: usize| MapTask { splits: splits.splits[total * i / threads..total * (i + 1) / threads].to_vec() };
-    let done = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads)
-            .map(|i| scope.spawn(move || run(job, task, attempt, &stretch(i), partitioner, memory, space)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(Error::retry("a map thread has panicked"))))
-            .collect::<Result<Vec<_>>>()
-    })?;
+    let done = threads::each(threads, |i| run(job, task, attempt, &stretch(i), partitioner, memory, space));
+    let panicked = |_| Err(Error::retry("a map thread has panicked"));
+    let done = done.into_iter().map(|done| done.unwrap_or_else(panicked)).collect::<Result<Vec<_>>>()?;
     let mut all: Runs = (0..partitioner.partitions()).map(|_| Vec::new()).collect();
     let mut counters = Counters::default();
     for (runs, counted) in done {

@@ -29,6 +29,7 @@ use super::process::{Process, Program, check_names};
 use super::{Mapper, Reducer};
 use crate::error::{Error, Result};
 use crate::input::source::Split;
+use crate::machine::variables;
 
 /// A checked command.
 #[derive(Clone, Debug)]
@@ -105,6 +106,6 @@ impl CommandFunction {
 fn value(variable: &Variable) -> Option<OsString> {
     match &variable.value {
         VariableValue::Text(text) => Some(text.into()),
-        VariableValue::From(from) => std::env::var_os(Variable::pod_name(from)),
+        VariableValue::From(from) => variables::get(&Variable::pod_name(from)),
     }
 }

@@ -7,6 +7,7 @@ use mapreduce_api::ids::TaskKind;
 
 use crate::function::context::TaskContext;
 use crate::input::source::Split;
+use crate::machine::variables;
 
 /// What a process has of our own environment.
 const PASSED: [&str; 5] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ"];
@@ -22,7 +23,7 @@ pub(super) fn environment(
     manifest: &[(String, OsString)],
 ) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(OsString, OsString)> = vec![("PATH".into(), PATH.into())];
-    variables.extend(PASSED.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))));
+    variables.extend(PASSED.iter().filter_map(|name| Some((name.into(), variables::get(name)?))));
     // What it leaves there goes with the folder.
     variables.push(("TMPDIR".into(), folder.into()));
     let mut set = |name: &str, value: String| variables.push((name.into(), value.into()));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, IoContext as _, Result};
+use crate::machine::random;
 
 /// Held while files are written and while processes are started. A process that is started while
 /// a file is open for writing has it open too until it becomes its program; and a program that
@@ -26,7 +27,7 @@ pub(super) struct Folder(PathBuf);
 impl Folder {
     /// A new folder below `scratch`.
     pub(super) fn new(scratch: &Path, files: &BTreeMap<String, String>) -> Result<Self> {
-        let path = scratch.join(format!("mapreduce-function-{}", uuid::Uuid::new_v4()));
+        let path = scratch.join(format!("mapreduce-function-{}", random::name()));
         fs::create_dir_all(&path).context(|| format!("can't make the folder {}", path.display()))?;
         let folder = Self(path);
         exclusively(|| files.iter().try_for_each(|(name, text)| folder.write(name, text)))?;

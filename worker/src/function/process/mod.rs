@@ -35,6 +35,7 @@ use self::stderr::Stderr;
 use super::context::TaskContext;
 use crate::error::{Error, IoContext as _, Result};
 use crate::input::source::Split;
+use crate::machine::clock;
 
 /// What is done with a process's output.
 pub(super) trait Take {
@@ -124,7 +125,7 @@ impl Process {
             stderr,
             buffer: vec![0; BLOCK_BYTES],
             filled: 0,
-            moved: Instant::now(),
+            moved: clock::now(),
             context: context.clone(),
             reaped: false,
             _folder: folder,
@@ -139,7 +140,7 @@ impl Process {
     /// more of its input is no failure.
     pub(super) fn write(&mut self, mut bytes: &[u8], take: &mut dyn Take) -> Result<()> {
         // What we did since the last call is no fault of the process.
-        self.moved = Instant::now();
+        self.moved = clock::now();
         while !bytes.is_empty() && self.stdin.is_some() {
             let written = self.step(bytes, take)?;
             bytes = &bytes[written..];
@@ -152,7 +153,7 @@ impl Process {
 
     /// Takes output until that is done, or until there is no more.
     pub(super) fn read_until(&mut self, take: &mut dyn Take) -> Result<()> {
-        self.moved = Instant::now();
+        self.moved = clock::now();
         while !take.is_done() && self.stdout.is_some() {
             self.step(&[], take)?;
         }
@@ -162,7 +163,7 @@ impl Process {
     /// Ends the input, and has the rest of the output taken. An exit code other than 0 is an error.
     pub(super) fn end(&mut self, take: &mut dyn Take) -> Result<()> {
         self.stdin = None;
-        self.moved = Instant::now();
+        self.moved = clock::now();
         while self.stdout.is_some() {
             self.step(&[], take)?;
         }
@@ -259,7 +260,7 @@ impl Process {
 
     fn has_moved(&mut self, moved: bool) {
         if moved {
-            self.moved = Instant::now();
+            self.moved = clock::now();
         }
     }
 
@@ -291,7 +292,7 @@ impl Process {
     /// An error when nothing has moved for too long.
     fn check_patience(&self) -> Result<()> {
         let timeout = self.context.timeout;
-        if self.moved.elapsed() <= timeout {
+        if clock::now().duration_since(self.moved) <= timeout {
             return Ok(());
         }
         let message = format!("{} made no progress for {} s and was killed", self.name, timeout.as_secs());
@@ -303,7 +304,7 @@ impl Process {
     /// Waits for the process's end; what it says meanwhile is heard.
     fn wait(&mut self) -> Result<ExitStatus> {
         let mut patience = Duration::from_millis(1);
-        self.moved = Instant::now();
+        self.moved = clock::now();
         while !self.has_ended()? {
             let ready = self.ready(&[], patience)?;
             self.check_cancelled()?;
@@ -313,7 +314,7 @@ impl Process {
                 self.stderr.read(&mut progress)?;
                 self.has_moved(progress);
             } else if self.stderr.pipe().is_none() {
-                std::thread::sleep(patience);
+                clock::sleep(patience);
                 patience = TICK.min(patience * 2);
             }
         }

@@ -11,6 +11,7 @@ use super::instance::State;
 use crate::error::{Error, Result};
 use crate::function::kind::Role;
 use crate::function::limits::{MEMORY_BYTES, STACK_BYTES};
+use crate::machine::{clock, threads};
 
 /// Between two looks whether a component is to end.
 const TICK: Duration = Duration::from_millis(50);
@@ -85,12 +86,15 @@ fn engine() -> Result<&'static Engine> {
     // Of two that start one, one has the clock.
     Ok(ENGINE.get_or_init(|| {
         let ticking = made.clone();
-        std::thread::spawn(move || {
+        let tick = move || {
             loop {
-                std::thread::sleep(TICK);
+                clock::sleep(TICK);
                 ticking.increment_epoch();
             }
-        });
+        };
+        if let Err(error) = threads::detach("epochs", tick) {
+            tracing::warn!(%error, "There is no thread for the time limits of WebAssembly.");
+        }
         made
     }))
 }

@@ -8,6 +8,7 @@ use super::Progress;
 use crate::error::{Error, Result};
 use crate::job::threads::{in_threads, threads};
 use crate::job::{Job, Resources, pod};
+use crate::machine::random;
 use crate::task::attempts;
 use crate::task::finish::Success;
 
@@ -22,7 +23,7 @@ pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Resu
 
 /// Runs a step. Gives the job's result, where that is the end of the job.
 fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<Option<Success>> {
-    let attempt = || AttemptId::new(uuid::Uuid::new_v4().to_string());
+    let attempt = || AttemptId::new(random::name().to_string());
     let share = |threads: usize| Resources {
         memory: resources.memory / threads as u64,
         threads: 1,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode, header};
 use object_store::client::{HttpError, HttpErrorKind, HttpResponse};
 
+use crate::machine::random;
+
 /// The longest pause, whatever the server asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -23,8 +25,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 /// Twice as long with each attempt, and never the same for many that failed at once.
 pub(super) fn pause(first: Duration, attempt: u32) -> Duration {
     let pause = first.saturating_mul(1 << attempt.min(16)).min(LONGEST_PAUSE);
-    let share = (uuid::Uuid::new_v4().as_u128() % 1000) as u32;
-    pause / 2 + pause / 2000 * share
+    pause / 2 + pause / 2000 * random::below(1000)
 }
 
 pub(super) fn retry_after(response: &HttpResponse) -> Option<Duration> {

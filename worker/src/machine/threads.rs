@@ -1,0 +1,46 @@
+//! Threads.
+#![allow(clippy::disallowed_methods, reason = "this is what is called instead")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use super::{random, simulated};
+
+/// Does pieces of work at once, each in a thread of its own. The results are in the order of the pieces; an
+/// error for one that has panicked.
+///
+/// On a machine that a test has made up they are done one after the other, in any order.
+pub fn each<R: Send>(pieces: usize, work: impl Fn(usize) -> R + Sync) -> Vec<thread::Result<R>> {
+    if simulated().is_some() {
+        return in_any_order(pieces, work);
+    }
+    if pieces == 1 {
+        return vec![catch_unwind(AssertUnwindSafe(|| work(0)))];
+    }
+    thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..pieces).map(|piece| scope.spawn(move || work(piece))).collect();
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+    })
+}
+
+/// A test that ends a process in the middle of a piece does so by a panic, which ends all of them.
+fn in_any_order<R>(pieces: usize, work: impl Fn(usize) -> R) -> Vec<thread::Result<R>> {
+    let mut left: Vec<usize> = (0..pieces).collect();
+    let mut done: Vec<(usize, R)> = Vec::with_capacity(pieces);
+    while !left.is_empty() {
+        let piece = match left.len() {
+            1 => 0,
+            more => random::below(more as u32) as usize,
+        };
+        let piece = left.swap_remove(piece);
+        done.push((piece, work(piece)));
+    }
+    done.sort_by_key(|(piece, _)| *piece);
+    done.into_iter().map(|(_, result)| Ok(result)).collect()
+}
+
+/// Begins a thread that nobody waits for.
+pub fn detach(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
