@@ -129,7 +129,7 @@ impl Case {
         let bucket = if self.in_memory { Bucket::memory(&place) } else { Bucket::file(&place) };
         TEXTS.iter().enumerate().for_each(|(i, text)| bucket.write(&format!("in/{i}"), text));
         let old = if self.shape == Shape::Replacing {
-            &["_SUCCESS", "old", "part-00000", "part-00007"][..]
+            &["_SUCCESS", "_report.html", "part-00000", "part-00007"][..]
         } else {
             &[]
         };

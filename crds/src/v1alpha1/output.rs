@@ -88,6 +88,7 @@ pub enum IfExists {
     /// End with an error that names what is there.
     #[default]
     Fail,
-    /// Remove it once the new result is ready to commit: a failed run leaves the old result.
+    /// Remove what earlier runs left, once the new result is ready to commit: a failed run leaves the old
+    /// result. What no run left is an error.
     Replace,
 }

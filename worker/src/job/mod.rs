@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::function::{Functions, LastResort};
 use crate::input::format::Format;
 use crate::input::list::check_urls;
+use crate::output::replaceable::WORK;
 use crate::pairs::PairsPlace;
 use crate::shuffle::arrange::Arrangement;
 use crate::shuffle::block::BlockCodec;
@@ -197,7 +198,3 @@ fn check_step(spec: &MapReduceJobSpec, number: usize) -> Result<Step> {
     let arrangement = Arrangement::new(spec.reduce.as_ref())?;
     Ok(Step { name, spec, functions, arrangement })
 }
-
-/// What the names of work folders under an output prefix begin with: hidden, so that a job that
-/// reads the prefix does not see them.
-pub const WORK: &str = "_mapreduce-";

@@ -3,6 +3,7 @@
 mod encoder;
 mod format;
 mod parquet;
+pub mod replaceable;
 
 use std::io::Write;
 

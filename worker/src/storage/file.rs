@@ -7,8 +7,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Created, Entry, Staged, StagedWriter, Store};
+use super::{Contents, Created, Entry, Staged, StagedWriter, Store};
 use crate::error::{Error, IoContext as _, Result};
+
+/// What the names of temporary files begin with: as a work folder's, so that what a process that was killed
+/// leaves is known as a run's own.
+const TEMPORARY: &str = "_mapreduce-";
 
 /// The file system of this machine; keys are absolute paths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +30,19 @@ impl Store for FileStore {
         walk(Path::new(prefix), recursive, &mut above, &mut found)?;
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
+    }
+
+    fn contents(&self, prefix: &str) -> Result<Contents> {
+        let path = Path::new(prefix.trim_end_matches('/'));
+        let mut contents = Contents {
+            link_to: fs::read_link(path).ok().map(|to| to.display().to_string()),
+            ..Contents::default()
+        };
+        if fs::metadata(prefix).is_ok_and(|meta| meta.is_dir()) {
+            walk_unfollowed(Path::new(prefix), &mut contents.keys)?;
+        }
+        contents.keys.sort_unstable();
+        Ok(contents)
     }
 
     fn head(&self, key: &str) -> Result<Option<Entry>> {
@@ -122,8 +139,21 @@ impl Store for FileStore {
         self.delete(std::slice::from_ref(path))
     }
 
+    fn delete_below(&self, prefix: &str, keys: &[String]) -> Result<()> {
+        self.delete(keys)?;
+        for key in keys {
+            let above = Path::new(key).ancestors().skip(1);
+            // Those that hold something more stay, and so does all that is above them.
+            let _ = above
+                .take_while(|folder| folder.as_os_str().len() >= prefix.len())
+                .try_for_each(fs::remove_dir);
+        }
+        Ok(())
+    }
+
     fn delete_prefix(&self, prefix: &str) -> Result<()> {
-        match fs::remove_dir_all(prefix) {
+        // With a `/` behind it a link would be what it leads to.
+        match fs::remove_dir_all(prefix.trim_end_matches('/')) {
             Err(e) if !missing(&e) => Err(Error::from(e).context(format!("can't remove file://{prefix}"))),
             _ => Ok(()),
         }
@@ -165,14 +195,31 @@ fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut
                 walk(&path, recursive, above, found)?;
             }
         } else if meta.is_file() {
-            let Some(key) = path.to_str() else {
-                return Err(Error::permanent(format!("the name of file://{} is no UTF-8", path.display())));
-            };
-            found.push(entry(key.to_owned(), &meta));
+            found.push(entry(utf8(&path)?.to_owned(), &meta));
         }
     }
     above.pop();
     Ok(())
+}
+
+/// All that isn't a folder below one; links are not followed.
+fn walk_unfollowed(folder: &Path, found: &mut Vec<String>) -> Result<()> {
+    let what = || format!("can't list file://{}", folder.display());
+    for item in fs::read_dir(folder).context(what)? {
+        let item = item.context(what)?;
+        let path = item.path();
+        if item.file_type().context(what)?.is_dir() {
+            walk_unfollowed(&path, found)?;
+        } else {
+            found.push(utf8(&path)?.to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str()
+        .ok_or_else(|| Error::permanent(format!("the name of file://{} is not valid UTF-8", path.display())))
 }
 
 /// A reader that ends with an error when the file has changed or become shorter meanwhile.
@@ -267,7 +314,8 @@ fn make_parent(path: &Path) -> Result<()> {
 }
 
 fn write_beside(key: &str, bytes: &[u8]) -> Result<PathBuf> {
-    let path = PathBuf::from(format!("{key}.{}.tmp", unique()));
+    let (folder, name) = key.rsplit_once('/').unwrap_or(("", key));
+    let path = PathBuf::from(format!("{folder}/{TEMPORARY}{name}.{}.tmp", unique()));
     make_parent(&path)?;
     fs::write(&path, bytes).map_err(|e| {
         let _ = fs::remove_file(&path);
@@ -320,6 +368,40 @@ mod tests {
         std::fs::write(&key, "longer than before").unwrap();
         let Err(error) = FileStore.open(&entry, 0..5) else { panic!("it was read") };
         assert!(error.to_string().contains("changed while"), "{error}");
+    }
+
+    #[test]
+    fn a_deletion_sees_links_themselves_and_removes_no_more() {
+        let (_dir, prefix) = folder();
+        for name in ["prod/deep/f", "out/d/e/part"] {
+            FileStore.put(&format!("{prefix}{name}"), b"x".to_vec()).unwrap();
+        }
+        let out = format!("{prefix}out/");
+        std::fs::create_dir(format!("{out}empty")).unwrap();
+        for link in ["latest", "d/link", "part-00000"] {
+            std::os::unix::fs::symlink(format!("{prefix}prod"), format!("{out}{link}")).unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", format!("{out}dangling")).unwrap();
+        let contents = FileStore.contents(&out).unwrap();
+        let names: Vec<_> = contents.keys.iter().map(|key| &key[out.len()..]).collect();
+        assert_eq!(names, ["d/e/part", "d/link", "dangling", "latest", "part-00000"]);
+        assert_eq!(contents.link_to, None);
+        FileStore.delete_below(&out, &contents.keys).unwrap();
+        assert_eq!(FileStore.contents(&out).unwrap().keys, [""; 0]);
+        assert!(std::path::Path::new(&format!("{out}empty")).exists(), "a folder that was empty stays");
+        assert!(!std::path::Path::new(&format!("{out}d")).exists(), "one that became empty goes");
+        // Nor does the removal of a whole folder follow the folder's own name.
+        std::os::unix::fs::symlink(format!("{prefix}prod"), format!("{prefix}work")).unwrap();
+        assert_eq!(
+            FileStore.contents(&format!("{prefix}work/")).unwrap(),
+            super::Contents {
+                keys: vec![format!("{prefix}work/deep/f")],
+                link_to: Some(format!("{prefix}prod"))
+            }
+        );
+        FileStore.delete_prefix(&format!("{prefix}work/")).unwrap();
+        assert!(!std::path::Path::new(&format!("{prefix}work")).exists());
+        assert_eq!(FileStore.get(&format!("{prefix}prod/deep/f")).unwrap().unwrap(), b"x");
     }
 
     #[test]

@@ -49,6 +49,15 @@ pub struct Entry {
     pub version: Option<String>,
 }
 
+/// What is below a prefix, as a deletion finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Objects, and links themselves in the place of what they lead to, by name.
+    pub keys: Vec<String>,
+    /// Where the prefix itself is a link: what it says.
+    pub link_to: Option<String>,
+}
+
 /// Who was first to write an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
@@ -91,6 +100,11 @@ pub trait StagedWriter: Send {
 pub trait Store: fmt::Debug + Send + Sync {
     /// The objects below a prefix, which is empty or ends in `/`; all levels, or the first.
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>>;
+    /// What is below a prefix, all levels, no link followed.
+    fn contents(&self, prefix: &str) -> Result<Contents> {
+        let keys = self.list(prefix, true)?.into_iter().map(|entry| entry.key).collect();
+        Ok(Contents { keys, link_to: None })
+    }
     /// One object, if it is there.
     fn head(&self, key: &str) -> Result<Option<Entry>>;
     /// Whether a range of an object can be read without all that is before it.
@@ -128,6 +142,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn counting(&self, requests: &Arc<Requests>) -> Option<SharedStore> {
         let _ = requests;
         None
+    }
+    /// Removes these objects below a prefix, and the folders there that become empty.
+    fn delete_below(&self, prefix: &str, keys: &[String]) -> Result<()> {
+        let _ = prefix;
+        self.delete(keys)
     }
     /// Removes everything below a prefix, folders too where the store has them.
     fn delete_prefix(&self, prefix: &str) -> Result<()> {

@@ -17,6 +17,8 @@ use crate::job::Job;
 use crate::job::chain::Done;
 use crate::job::threads::in_parallel;
 use crate::output::StagedPart;
+use crate::output::replaceable::{SUCCESS, replaceable};
+use crate::storage::Contents;
 use crate::task::{attempts, lost, skipped};
 
 /// A part of the output.
@@ -46,16 +48,18 @@ pub struct Success {
     pub outputs: Vec<OutputObject>,
 }
 
-const SUCCESS: &str = "_SUCCESS";
+/// Bytes of a `_SUCCESS` that are looked at: of 100,000 parts with long names it has 30 MiB.
+const MOST_SUCCESS: u64 = 64 << 20;
 /// There while parts appear: without `_SUCCESS` beside it, those that did have to go again.
 const COMMITTING: &str = "committing";
 
 /// An error when there is something at the output prefix that must not be there.
 pub fn check_output(job: &Job) -> Result<()> {
+    let contents = old_contents(job)?;
     if job.file.spec.output.if_exists == IfExists::Replace {
-        return Ok(());
+        return replaceable_keys(job, contents).map(drop);
     }
-    match old_objects(job)?.first() {
+    match contents.keys.first() {
         None => Ok(()),
         Some(key) => Err(Error::permanent(format!(
             "output {} exists: there is {}",
@@ -67,11 +71,17 @@ pub fn check_output(job: &Job) -> Result<()> {
 }
 
 /// What is at the output prefix and is not this run's own work folder.
-fn old_objects(job: &Job) -> Result<Vec<String>> {
-    let mut entries = job.output.store.list(&job.output.key, true)?;
-    entries
-        .retain(|entry| !entry.key.starts_with(&job.staging.key) && !entry.key.starts_with(&job.folder.key));
-    Ok(entries.into_iter().map(|entry| entry.key).collect())
+fn old_contents(job: &Job) -> Result<Contents> {
+    let mut contents = job.output.store.contents(&job.output.key)?;
+    contents.keys.retain(|key| !key.starts_with(&job.staging.key) && !key.starts_with(&job.folder.key));
+    Ok(contents)
+}
+
+/// Of that, what may be removed: an error where there is more.
+fn replaceable_keys(job: &Job, contents: Contents) -> Result<Vec<String>> {
+    let success = job.output.join(SUCCESS);
+    let success = success.store.start(&success.key, MOST_SUCCESS)?;
+    replaceable(&job.output, contents, success.as_deref())
 }
 
 /// The `_SUCCESS` of this very run, if it is there.
@@ -107,12 +117,13 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
         parts.iter().chain(done.skipped.iter().map(|skipped| &skipped.part)).cloned().collect();
     if job.file.spec.output.if_exists == IfExists::Replace {
         let ours: HashSet<String> = all.iter().map(|part| job.output.join(&part.name).key).collect();
-        let mut old = old_objects(job)?;
+        let mut contents = old_contents(job)?;
         // Those of the same name are replaced in one step when the new ones appear.
-        old.retain(|key| !ours.contains(key));
+        contents.keys.retain(|key| !ours.contains(key));
+        let old = replaceable_keys(job, contents)?;
         // It goes first: from then on nobody takes what is left for a result.
         job.output.store.delete(&[job.output.join(SUCCESS).key])?;
-        job.output.store.delete(&old)?;
+        job.output.store.delete_below(&job.output.key, &old)?;
     }
     let marker = job.staging.join(COMMITTING);
     marker.store.put(&marker.key, Vec::new())?;

@@ -23,10 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::input::format::{Format, Key};
 use crate::output::StagedPart;
+use crate::output::replaceable::SKIPPED;
 use crate::storage::{Location, StagedWriter};
 
-/// The folder of the output's prefix.
-const FOLDER: &str = "_skipped";
 /// Bytes of a record that its line has.
 const MOST_BYTES: usize = 1 << 20;
 /// Records that an error names.
@@ -76,7 +75,7 @@ impl Attempts {
             };
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
-            let name = format!("{FOLDER}/part-{number:05}.jsonl");
+            let name = format!("{SKIPPED}/part-{number:05}.jsonl");
             let (place, staging) = (places.output.join(&name), places.staging.clone());
             let (format, state) = (places.format.clone(), Mutex::default());
             Skipping(Some(Arc::new(Shared { most, name, place, staging, format, state })))
