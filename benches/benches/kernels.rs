@@ -14,19 +14,18 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mapreduce_api::v1alpha1::{Function, Input};
-use mapreduce_worker::function::Mapper;
-use mapreduce_worker::function::builtin::MapFunction;
-use mapreduce_worker::input::format::{Chunk, Format};
-use mapreduce_worker::input::lines::{Lines, SLACK};
+use mapreduce_worker::function::builtin::{MapFunction, ReduceFunction};
+use mapreduce_worker::record::Mapper;
+use mapreduce_worker::record::block::{BlockCodec, BlockWriter, HEADER, Header};
+use mapreduce_worker::record::format::{Chunk, Format};
+use mapreduce_worker::record::lines::{Lines, SLACK};
+use mapreduce_worker::record::space::Space;
 use mapreduce_worker::shuffle::arrange::Arrangement;
-use mapreduce_worker::shuffle::block::{BlockCodec, BlockWriter, HEADER, Header};
-use mapreduce_worker::shuffle::collector::{Collector, Sink};
+use mapreduce_worker::shuffle::collector::{Collector, Combine};
 use mapreduce_worker::shuffle::merge::{Merge, Pairs as _};
 use mapreduce_worker::shuffle::partition::Partitioner;
 use mapreduce_worker::shuffle::run::{Run, RunWriter};
 use mapreduce_worker::shuffle::sort::SortBuffer;
-use mapreduce_worker::shuffle::space::Space;
-use mapreduce_worker::shuffle::table::SumTable;
 
 /// Pairs that a kernel is given: more than the processor's caches hold.
 const PAIRS: usize = 500_000;
@@ -85,16 +84,18 @@ fn tokenise(c: &mut Criterion) {
     let (format, url) = (Format::new(&input), Arc::from("file:text"));
     let lines = Lines { bytes: &text[..len], padded: &text, offset: 0 };
     let chunk = Chunk::new(lines, &format, &url);
-    let mut words: Box<dyn Mapper> = right(MapFunction::new(&Function::builtin("words"))).make();
+    let mut words: Box<dyn Mapper<Collector>> = right(MapFunction::new(&Function::builtin("words"))).make();
     let mut out = Collector::for_shuffle(
         Partitioner::hash(1),
         &Arrangement::default(),
-        None,
+        Some(Combine {
+            combiner: right(ReduceFunction::new(&Function::builtin("sum"))).combiner(),
+            gain: Some(Arc::default()),
+        }),
         MEMORY,
         &space(),
         Arc::from(""),
     );
-    out.sink = Sink::Sum(SumTable::new(MEMORY));
     let mut group = c.benchmark_group("tokenise");
     group.throughput(Throughput::Bytes(len as u64));
     group.bench_function("words", |b| b.iter(|| right(words.map_chunk(&chunk, &mut out))));

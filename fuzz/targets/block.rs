@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mapreduce_worker::fuzzing::parse_index;
-use mapreduce_worker::shuffle::block::{HEADER, Header, record_at};
+use mapreduce_worker::record::block::{HEADER, Header, record_at};
 
 fuzz_target!(|data: &[u8]| {
     let _ = parse_index(data, 1, 3);

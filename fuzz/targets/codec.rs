@@ -4,7 +4,7 @@
 use std::io::{Cursor, Read as _};
 
 use libfuzzer_sys::fuzz_target;
-use mapreduce_worker::input::codec::Codec;
+use mapreduce_worker::record::split::Codec;
 
 /// What is read at most: bombs are cut off.
 const MOST: u64 = 4 << 20;

@@ -5,8 +5,8 @@ use std::io::{Cursor, Read as _};
 
 use libfuzzer_sys::fuzz_target;
 use mapreduce_worker::fuzzing::frame_length;
-use mapreduce_worker::input::codec::Codec;
 use mapreduce_worker::input::frames::Frames;
+use mapreduce_worker::record::split::Codec;
 
 /// Content that is longer is not decoded to its end, and so proves nothing.
 const MOST: u64 = 4 << 20;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mapreduce_worker::input::json::{Path, check, find, plain};
+use mapreduce_worker::record::json::{Path, check, find, plain};
 use serde_json::Value;
 
 fuzz_target!(|data: &[u8]| {

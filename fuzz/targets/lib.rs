@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 
 use mapreduce_api::v1alpha1::Input;
 use mapreduce_worker::error::Result;
-use mapreduce_worker::input::codec::Codec;
-use mapreduce_worker::input::format::Format;
 use mapreduce_worker::input::reader::Reader;
-use mapreduce_worker::input::source::Split;
+use mapreduce_worker::record::format::Format;
+use mapreduce_worker::record::split::Codec;
+use mapreduce_worker::record::split::Split;
 use mapreduce_worker::storage::Stores;
 use serde_json::{Value, json};
 

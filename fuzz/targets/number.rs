@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mapreduce_worker::function::number::{ExactSum, Number};
+use mapreduce_worker::record::number::{ExactSum, Number};
 
 fn sum<'a>(numbers: impl Iterator<Item = &'a Number>) -> Option<Vec<u8>> {
     let (mut sum, mut text) = (ExactSum::default(), Vec::new());

@@ -9,10 +9,10 @@ pub mod input;
 pub mod job;
 pub mod machine;
 pub mod output;
-pub mod pairs;
 pub mod plan;
 #[cfg(feature = "pod")]
 pub mod pod_main;
+pub mod record;
 pub mod shuffle;
 pub mod storage;
 pub mod task;

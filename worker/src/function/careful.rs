@@ -1,17 +1,17 @@
 //! Functions that go on without bad records: `spec.skipBadRecords`.
 
-use super::{Emit, Mapper, Reducer, Values, at_record};
 use crate::error::{Error, Result};
-use crate::input::format::Chunk;
-use crate::shuffle::collector::Collector;
-use crate::task::skipped::Skipping;
+use crate::record::format::Chunk;
+use crate::record::functions::at_record;
+use crate::record::skipped::Skipping;
+use crate::record::{Emit, MapOutput, Mapper, Reducer, Values};
 
 /// Maps the records of a chunk one by one, and leaves out those that are bad. Says how many there were.
-pub fn map_careful(
-    function: &mut dyn Mapper,
+pub fn map_careful<O: MapOutput>(
+    function: &mut dyn Mapper<O>,
     chunk: &Chunk<'_>,
     skipping: &Skipping,
-    out: &mut Collector,
+    out: &mut O,
 ) -> Result<u64> {
     let mut count = 0;
     chunk.each_or_bad(|found| {

@@ -10,12 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::function::LastResort;
-use crate::job::Job;
-use crate::machine::variables;
-use crate::shuffle::gain::Gain;
-use crate::shuffle::space::Space;
+use crate::record::skipped::Skipping;
 use crate::storage::Stores;
-use crate::task::skipped::Skipping;
 
 /// An attempt at a task, as its functions see it.
 #[derive(Clone, Debug)]
@@ -46,50 +42,6 @@ pub struct TaskContext {
     pub skipping: Option<Skipping>,
     /// The user's counters.
     pub counters: UserCounters,
-    /// Whether adding up has paid so far.
-    pub gain: Arc<Gain>,
-}
-
-impl TaskContext {
-    /// The context of an attempt at a task of a job.
-    pub fn new(job: &Job, task: TaskId, partition: u32, attempt: &AttemptId, space: &Space) -> Self {
-        let skipping = job.skipping(task, attempt);
-        Self::of(job, task, partition, attempt.clone(), space.folder(), skipping)
-    }
-
-    /// The context of a look at what the map function emits.
-    pub fn for_sample(job: &Job) -> Self {
-        // A sample need not be complete: whatever is bad is the map task's to tell.
-        let skipping = job.file.spec.skips().then(Skipping::in_silence);
-        Self::of(job, TaskId::map(0), 0, AttemptId::new("sample"), variables::temporary_folder(), skipping)
-    }
-
-    fn of(
-        job: &Job,
-        task: TaskId,
-        partition: u32,
-        attempt: AttemptId,
-        scratch: PathBuf,
-        skipping: Option<Skipping>,
-    ) -> Self {
-        let step = job.step_name().map(str::to_owned);
-        Self {
-            job_id: job.file.id.to_string(),
-            job_name: job.file.name.clone(),
-            task,
-            partition,
-            attempt,
-            reads_pairs: job.format.is_pairs(),
-            cancel: job.cancel.clone(),
-            timeout: Duration::from_secs(job.file.spec.task_timeout_seconds.max(1).unsigned_abs()),
-            last_resort: job.last_resort.with(move |error| error.in_task(task).in_step(step.as_deref())),
-            scratch,
-            stores: Arc::clone(&job.stores),
-            skipping,
-            counters: UserCounters::default(),
-            gain: Arc::clone(&job.gain),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -119,7 +71,6 @@ impl TaskContext {
             stores: Arc::new(stores),
             skipping: None,
             counters: UserCounters::default(),
-            gain: Arc::default(),
         }
     }
 }

@@ -4,13 +4,14 @@ use std::fmt;
 
 use mapreduce_api::v1alpha1::Function;
 
+use super::builtin;
 use super::careful::Careful;
 use super::command::CommandFunction;
 use super::context::TaskContext;
 use super::script::ScriptFunction;
 use super::wasm::WasmFunction;
-use super::{Mapper, Reducer, builtin};
 use crate::error::{Error, Result};
+use crate::record::{MapOutput, Mapper, Reducer};
 
 /// What a function is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl MapFunction {
     }
 
     /// One for an attempt at a task.
-    pub fn make(&self, context: &TaskContext) -> Box<dyn Mapper> {
+    pub fn make<O: MapOutput>(&self, context: &TaskContext) -> Box<dyn Mapper<O>> {
         match self {
             Self::Builtin(function) => function.make(),
             Self::Command(function) => function.mapper(context),

@@ -5,10 +5,9 @@ use mapreduce_api::v1alpha1::SourceFrom;
 use super::context::TaskContext;
 use super::kind::Role;
 use super::stored::Stored;
-use super::{Emit, Mapper, Reducer, Values};
 use crate::error::{Error, Result};
-use crate::input::format::Record;
-use crate::shuffle::collector::Collector;
+use crate::record::format::Record;
+use crate::record::{Emit, MapOutput, Mapper, Reducer, Values};
 
 /// Whether this build can run components.
 pub const IS_THERE: bool = false;
@@ -25,7 +24,7 @@ impl WasmFunction {
     }
 
     #[allow(clippy::unused_self, reason = "as where it is there")]
-    pub(super) fn mapper(&self, _context: &TaskContext) -> Box<dyn Mapper> {
+    pub(super) fn mapper<O: MapOutput>(&self, _context: &TaskContext) -> Box<dyn Mapper<O>> {
         Box::new(LeftOut)
     }
 
@@ -43,8 +42,8 @@ impl LeftOut {
     }
 }
 
-impl Mapper for LeftOut {
-    fn map(&mut self, _record: &Record<'_>, _out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for LeftOut {
+    fn map(&mut self, _record: &Record<'_>, _out: &mut O) -> Result<()> {
         Err(Self::refuse())
     }
 }

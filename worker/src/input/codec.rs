@@ -8,35 +8,14 @@ use std::ops::Range;
 
 use flate2::bufread::MultiGzDecoder;
 use mapreduce_api::v1alpha1::Compression;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-
-/// A way in which bytes are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Codec {
-    /// Not at all.
-    #[default]
-    None,
-    /// gzip, one or more members.
-    Gzip,
-    /// bzip2, one or more streams.
-    Bzip2,
-    /// zstd, one or more frames.
-    Zstd,
-    /// LZ4 frames.
-    Lz4,
-}
+use crate::record::split::Codec;
 
 /// Bytes that tell a codec from others.
 pub const MAGIC_BYTES: u64 = 4;
 
 impl Codec {
-    /// Whether there is nothing to decode.
-    pub fn is_none(&self) -> bool {
-        *self == Self::None
-    }
-
     /// The codec of an object, by the manifest, then by its first bytes, then by its name.
     pub fn of(compression: Compression, head: &[u8], name: &str) -> Self {
         match compression {

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
 
-use super::json::push_string;
-use super::lines::{Lines, SLACK};
-use super::rows::{Columns, Row, Rows};
-use super::source::{Source, Url};
+use super::rows::{Columns, Rows};
+use super::source::Source;
 use crate::error::{Error, Result};
+use crate::record::json::push_string;
+use crate::record::lines::{Lines, SLACK};
+use crate::record::row::Row;
+use crate::record::split::Url;
 
 /// Bytes of a chunk of rows.
 const CHUNK_BYTES: usize = 256 << 10;

@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
-use super::lines::{Lines, SLACK};
-use super::source::{Source, Url};
+use super::source::Source;
 use crate::error::{Error, Result};
+use crate::record::lines::{Lines, SLACK};
+use crate::record::split::Url;
 
 /// Bytes of a chunk, where records are shorter.
 const CHUNK_BYTES: usize = 256 << 10;

@@ -15,8 +15,8 @@
 //! header of its own in between: a chain that is none breaks there. Should a false one be taken all the same,
 //! that is an error and never a wrong result: the split before ends in the middle of a frame.
 
-use super::codec::Codec;
 use crate::error::Result;
+use crate::record::split::Codec;
 use crate::storage::{Entry, Location};
 
 /// The largest frame of zstd, compressed, that is looked for.

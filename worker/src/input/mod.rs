@@ -10,9 +10,7 @@
 pub mod codec;
 mod csv;
 mod fixed;
-pub mod format;
 pub mod frames;
-pub mod json;
 pub mod lines;
 pub mod list;
 mod parquet;

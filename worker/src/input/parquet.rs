@@ -26,11 +26,13 @@ use parquet::record::{Field, Row as ParquetRow};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
 use self::pages::CheckedGroup;
-use super::codec::Codec;
-use super::lines::{Lines, SLACK};
-use super::rows::{Columns, Row, Rows};
-use super::source::{Split, Url, codec_of, open};
+use super::rows::{Columns, Rows};
+use super::source::{codec_of, open};
 use crate::error::{Error, Result};
+use crate::record::lines::{Lines, SLACK};
+use crate::record::row::Row;
+use crate::record::split::Codec;
+use crate::record::split::{Split, Url};
 use crate::storage::{Counter, Entry, Location, Stores};
 
 /// Bytes of a chunk of rows.

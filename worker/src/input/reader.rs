@@ -6,13 +6,14 @@ use mapreduce_api::v1alpha1::Compression;
 
 use super::csv::CsvReader;
 use super::fixed::FixedReader;
-use super::format::{Chunk, Format, RecordKind};
 use super::lines::LineReader;
 use super::parquet::ParquetReader;
-use super::source::{Split, Url, open};
+use super::source::open;
 use super::whole::WholeReader;
 use crate::error::Result;
-use crate::pairs::PairsReader;
+use crate::record::format::{Chunk, Format, RecordKind};
+use crate::record::pairs::PairsReader;
+use crate::record::split::{Split, Url};
 use crate::storage::Stores;
 
 /// The records of a split, a chunk at a time.

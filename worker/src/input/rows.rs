@@ -2,22 +2,8 @@
 
 use std::sync::Arc;
 
-use super::json::push_string;
-
-/// Where a row is in the bytes of its chunk.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    /// Its number in the object, from 1 on.
-    pub(super) number: u64,
-    /// Where in the object's content it begins.
-    pub(super) offset: u64,
-    /// The key column's value.
-    pub(super) key: Option<(usize, usize)>,
-    /// The JSON object.
-    pub(super) value: (usize, usize),
-    /// Why it is a bad record.
-    pub(super) bad: Option<Box<str>>,
-}
+use crate::record::json::push_string;
+use crate::record::row::Row;
 
 /// Rows one behind the other.
 #[derive(Debug, Default)]

@@ -25,42 +25,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mapreduce_api::v1alpha1::Compression;
-use serde::{Deserialize, Serialize};
 
-use super::codec::{Codec, MAGIC_BYTES};
-use crate::error::{Error, Result};
+use super::codec::MAGIC_BYTES;
+use crate::error::Result;
+use crate::record::split::{Codec, Split};
 use crate::storage::{Entry, Location, Stores};
-
-/// A part of the input that one task reads by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Split {
-    /// The object.
-    pub url: String,
-    /// Its version when the plan was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Its size, as stored.
-    pub size: u64,
-    /// Where the split begins.
-    pub start: u64,
-    /// Where it ends; records that begin before are read to their end.
-    pub end: u64,
-    /// How a part of an object is compressed, which begins and ends with frames then.
-    #[serde(default, skip_serializing_if = "Codec::is_none")]
-    pub codec: Codec,
-}
-
-impl Split {
-    /// Bytes of the split, as stored.
-    pub fn bytes(&self) -> u64 {
-        self.end - self.start
-    }
-
-    /// Whether the split is a whole object.
-    pub fn is_whole(&self) -> bool {
-        self.start == 0 && self.end == self.size
-    }
-}
 
 /// The content of a split, and where in the object's content it begins.
 pub struct Source {
@@ -218,16 +187,4 @@ impl Read for Frames {
             self.content = codec.decode(Box::new(behind), url)?;
         }
     }
-}
-
-/// Names an object in the errors of functions that only see its records.
-pub(crate) type Url = Arc<str>;
-
-/// The error of a record that is longer than allowed.
-pub(crate) fn too_long(url: &str, offset: u64, most: u64) -> Error {
-    Error::bad_record(
-        format!("longer than {most} bytes: raise maxRecordBytes, or check the delimiter"),
-        url,
-        offset,
-    )
 }

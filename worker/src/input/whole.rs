@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
-use super::lines::{Lines, SLACK};
-use super::source::{Source, Url};
+use super::source::Source;
 use crate::error::{Error, Result};
+use crate::record::lines::{Lines, SLACK};
+use crate::record::split::Url;
 
 /// Reads an object whole.
 pub(super) struct WholeReader {

@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Job;
 use crate::error::{Error, Result};
-use crate::input::format::Format;
-use crate::pairs::{PairsObject, PairsPlace};
 use crate::plan;
-use crate::task::skipped::{self, SkippedRecords};
+use crate::record::format::Format;
+use crate::record::pairs::{PairsObject, PairsPlace};
+use crate::record::skipped::{self, SkippedRecords};
 use crate::task::{commit, lost};
 
 /// What the steps that are complete have done.

@@ -19,18 +19,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::function::{Functions, LastResort};
-use crate::input::format::Format;
 use crate::input::list::check_urls;
 use crate::output::replaceable::WORK;
-use crate::pairs::PairsPlace;
+use crate::record::block::BlockCodec;
+use crate::record::format::Format;
+use crate::record::pairs::PairsPlace;
+use crate::record::skipped::{self, Skipping};
+use crate::record::space::Space;
 use crate::shuffle::arrange::Arrangement;
-use crate::shuffle::block::BlockCodec;
 use crate::shuffle::gain::Gain;
-use crate::shuffle::space::Space;
 use crate::storage::{Location, Made, Requests, Stores};
-use crate::task::skipped::{self, Skipping};
 
 pub mod chain;
+mod context;
 pub mod folders;
 pub mod local;
 pub mod pod;

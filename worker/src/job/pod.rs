@@ -18,18 +18,18 @@ use super::chain::{self, Done};
 use super::threads::in_parallel;
 use super::{Job, Resources};
 use crate::error::{Error, Result};
-use crate::function::TaskContext;
 use crate::machine::random;
 use crate::plan::{self, Plan};
-use crate::shuffle::block::BlockCodec;
+use crate::record::block::BlockCodec;
+use crate::record::skipped;
+use crate::record::space::Space;
 use crate::shuffle::index::{self, Index};
 use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
 use crate::shuffle::run::Run;
-use crate::shuffle::space::Space;
 use crate::storage::Created;
 use crate::task::commit::{self, Commit};
 use crate::task::finish::{self, Success};
-use crate::task::{lost, map, reduce, skipped};
+use crate::task::{lost, map, reduce};
 
 /// What the plan pod has to say.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ fn run_map(
     let (runs, mut counters) =
         map::run_threads(job, task, attempt, &splits, &partitioner, resources, &space)?;
     let codec = BlockCodec::of(job.file.spec.shuffle.compression, !job.work.is_local());
-    let context = TaskContext::new(job, task, task.index, attempt, &space);
+    let context = job.task_context(task, task.index, attempt, &space);
     let combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(&context));
     let fan_in = FanIn::of(resources.memory / 4);
     let name = format!("shuffle/{task}-{attempt}");

@@ -75,7 +75,7 @@ mod tests {
     use mapreduce_api::v1alpha1::{Compression, OutputCompression};
 
     use super::Encoder;
-    use crate::input::codec::Codec;
+    use crate::record::split::Codec;
 
     #[test]
     fn what_is_written_is_what_the_input_reads() {

@@ -3,7 +3,7 @@
 use mapreduce_api::v1alpha1::{Output, OutputFormatType};
 
 use crate::error::{Error, Result, excerpt};
-use crate::input::json::{self, push_string};
+use crate::record::json::{self, push_string};
 
 /// How pairs are written.
 #[derive(Debug)]

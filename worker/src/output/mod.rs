@@ -8,29 +8,16 @@ pub mod replaceable;
 use std::io::Write;
 
 use mapreduce_api::v1alpha1::{Output, OutputCompression, OutputFormatType};
-use serde::{Deserialize, Serialize};
 
 use self::encoder::Encoder;
 use self::format::Format;
 use self::parquet::ParquetWriter;
 use crate::error::Result;
-use crate::function::Emit;
-use crate::storage::{Location, Staged, StagedWriter};
-use crate::task::skipped::Skipping;
+use crate::record::Emit;
+use crate::record::skipped::Skipping;
+use crate::storage::{Location, StagedWriter};
 
-/// A part that is written but not visible: what a task's commit record says of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StagedPart {
-    /// `part-00000`
-    pub name: String,
-    /// Where its bytes are.
-    pub staged: Staged,
-    /// Their number.
-    pub bytes: u64,
-    /// Number of pairs.
-    pub records: u64,
-}
+pub use crate::storage::StagedPart;
 
 /// The name of a partition's part, with the extensions of its format and compression.
 pub fn part_name(output: &Output, partition: u32) -> String {

@@ -18,12 +18,11 @@ use std::collections::HashSet;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::record::skipped::SKIPPED;
 use crate::storage::{Contents, Location};
 
 /// The object whose presence says that a result is whole.
 pub const SUCCESS: &str = "_SUCCESS";
-/// The folder with the records that a run left out.
-pub const SKIPPED: &str = "_skipped";
 /// What the names of work folders and temporary files begin with: hidden, so that a job that reads the prefix
 /// doesn't see them.
 pub const WORK: &str = "_mapreduce-";

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use self::splits::{MapTask, Unsplit};
 use crate::error::{Error, Result};
 use crate::input::list;
-use crate::input::source::Split;
 use crate::job::Job;
 use crate::job::chain::{Done, Ended};
+use crate::record::split::Split;
 use crate::shuffle::partition::{HASH, Partitioner};
 use mapreduce_api::wire::PlanSummary;
 

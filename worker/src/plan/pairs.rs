@@ -2,10 +2,10 @@
 
 use super::splits::{pack, parts, target};
 use super::{Division, MapTask};
-use crate::input::codec::Codec;
-use crate::input::source::Split;
 use crate::job::Job;
-use crate::pairs::PairsObject;
+use crate::record::pairs::PairsObject;
+use crate::record::split::Codec;
+use crate::record::split::Split;
 
 /// Divides pairs into map tasks: large objects are cut where blocks begin, small ones are packed.
 pub(super) fn divide(objects: &[PairsObject], job: &Job, division: Division) -> Vec<MapTask> {
@@ -52,7 +52,7 @@ pub(super) fn pieces(objects: &[PairsObject], job: &Job, most: usize) -> Vec<Spl
 #[cfg(test)]
 mod tests {
     use super::edges;
-    use crate::pairs::PairsObject;
+    use crate::record::pairs::PairsObject;
 
     fn object(blocks: &[u64]) -> PairsObject {
         let cuts = blocks

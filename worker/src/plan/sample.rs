@@ -6,10 +6,10 @@
 use super::MapTask;
 use super::splits::{Cuts, cuts as cuts_of};
 use crate::error::Result;
-use crate::function::{TaskContext, map_careful};
+use crate::function::map_careful;
 use crate::input::reader::Reader;
-use crate::input::source::Split;
 use crate::job::Job;
+use crate::record::split::Split;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::partition;
 use crate::storage::Entry;
@@ -72,7 +72,7 @@ fn keys(job: &Job, piece: &Split) -> Result<Vec<Vec<u8>>> {
         read => read?,
     };
     if let Some(chunk) = chunk {
-        let context = TaskContext::for_sample(job);
+        let context = job.sample_context();
         let mut function = job.functions.map.make(&context);
         function.begin(piece, &mut out)?;
         match &context.skipping {

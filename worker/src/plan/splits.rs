@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Division;
 use crate::error::Result;
-use crate::input::codec::Codec;
 use crate::input::frames::Frames;
 use crate::input::list::Object;
-use crate::input::source::{Split, codec_of};
+use crate::input::source::codec_of;
 use crate::job::Job;
 use crate::job::threads::in_parallel;
+use crate::record::split::Codec;
+use crate::record::split::Split;
 use crate::storage::{Entry, Location};
 
 /// What one map task reads, in order.
@@ -185,8 +186,8 @@ pub(super) fn pack(pieces: Vec<Split>, target: u64) -> Vec<MapTask> {
 #[cfg(test)]
 mod tests {
     use super::{MapTask, pack, parts};
-    use crate::input::codec::Codec;
-    use crate::input::source::Split;
+    use crate::record::split::Codec;
+    use crate::record::split::Split;
 
     #[test]
     fn an_object_is_cut_into_as_many_splits_as_it_fills_and_some_bytes_are_no_split() {

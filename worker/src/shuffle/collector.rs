@@ -5,29 +5,41 @@ use std::sync::Arc;
 use mapreduce_api::wire::Counters;
 
 use super::arrange::Arrangement;
-use super::block::BlockCodec;
 use super::combine::{Combined, write_combined};
 use super::gain::{Gain, Way};
 use super::merge::Pairs as _;
 use super::partition::Partitioner;
 use super::run::{Place, Run, RunWriter};
 use super::sort::SortBuffer;
-use super::space::{Lease, Space};
 use super::table::SumTable;
 use crate::error::{Error, Result};
-use crate::function::{Emit, Pair, ReduceFunction, Reducer, TaskContext, builtin};
 use crate::machine::variables;
-use crate::task::result::ResultWriter;
+use crate::record::block::BlockCodec;
+use crate::record::hashed::HashedKey;
+use crate::record::space::{Lease, Space};
+use crate::record::{Emit, MapOutput, Pair, Reducer};
 
-/// Where the pairs of a map task go.
+/// What a map task's pairs are collected in.
 #[derive(Debug)]
-pub enum Sink {
+enum Collected {
     /// Sums by key: `combine: sum`.
     Sum(SumTable),
     /// Pairs to be sorted.
     Sort(SortBuffer),
-    /// Straight into the result: a map-only step.
-    Result(ResultWriter),
+}
+
+/// How the pairs of a key are added up before the shuffle.
+pub struct Combine {
+    /// The combine function.
+    pub combiner: Box<dyn Reducer>,
+    /// Whether a table of sums may do its work, and whether that has paid so far.
+    pub gain: Option<Arc<Gain>>,
+}
+
+impl std::fmt::Debug for Combine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Combine").field("gain", &self.gain).finish_non_exhaustive()
+    }
 }
 
 /// A sample is of a chunk's records: what they emit fits in this.
@@ -35,8 +47,7 @@ const SAMPLE_BYTES: usize = 256 << 20;
 
 /// The output of a map task: its pairs, partitioned, sorted and combined.
 pub struct Collector {
-    /// Where pairs go.
-    pub sink: Sink,
+    sink: Collected,
     partitioner: Partitioner,
     arrangement: Arrangement,
     stored: Vec<u8>,
@@ -63,21 +74,18 @@ impl Collector {
     pub fn for_shuffle(
         partitioner: Partitioner,
         arrangement: &Arrangement,
-        combine: Option<(&ReduceFunction, &TaskContext)>,
+        combine: Option<Combine>,
         memory: usize,
         space: &Arc<Space>,
         name: Arc<str>,
     ) -> Self {
-        let gain = combine.and_then(|(function, context)| match function.builtin() {
-            // A sum that leaves out bad values has to see them one by one.
-            Some(builtin::ReduceFunction::Sum) if context.skipping.is_none() => {
-                Some(Arc::clone(&context.gain))
-            }
-            _ => None,
-        });
+        let (combiner, gain) = match combine {
+            Some(Combine { combiner, gain }) => (Some(combiner), gain),
+            None => (None, None),
+        };
         let sink = match &gain {
-            Some(gain) if gain.way() == Way::Table => Sink::Sum(SumTable::new(memory)),
-            _ => Sink::Sort(SortBuffer::new(partitioner.partitions(), memory)),
+            Some(gain) if gain.way() == Way::Table => Collected::Sum(SumTable::new(memory)),
+            _ => Collected::Sort(SortBuffer::new(partitioner.partitions(), memory)),
         };
         let runs = vec![Vec::new(); partitioner.partitions() as usize];
         Self {
@@ -86,7 +94,7 @@ impl Collector {
             arrangement: arrangement.clone(),
             stored: Vec::new(),
             writer: RunWriter::new(space),
-            combiner: combine.map(|(function, context)| function.combiner(context)),
+            combiner,
             gain,
             memory,
             space: Arc::clone(space),
@@ -111,7 +119,7 @@ impl Collector {
 
     /// At most about `most` of the stored keys, evenly spread.
     pub fn into_sample(mut self, most: usize) -> Result<Vec<Vec<u8>>> {
-        let Sink::Sort(buffer) = &mut self.sink else { return Ok(Vec::new()) };
+        let Collected::Sort(buffer) = &mut self.sink else { return Ok(Vec::new()) };
         let step = buffer.len().div_ceil(most).max(1);
         let mut keys = Vec::new();
         buffer.drain(false, |_, mut pairs| {
@@ -127,31 +135,10 @@ impl Collector {
         Ok(keys)
     }
 
-    /// Writes what is emitted into the task's result.
-    pub fn for_result(result: ResultWriter, space: &Arc<Space>) -> Self {
-        Self {
-            sink: Sink::Result(result),
-            partitioner: Partitioner::hash(1),
-            arrangement: Arrangement::default(),
-            stored: Vec::new(),
-            writer: RunWriter::new(space),
-            combiner: None,
-            gain: None,
-            memory: 0,
-            space: Arc::clone(space),
-            name: Arc::from(""),
-            runs: Vec::new(),
-            counters: Counters::default(),
-        }
-    }
-
     /// Takes a pair.
     #[inline]
-    pub fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.counters.map_output_records += 1;
-        if let Sink::Result(result) = &mut self.sink {
-            return result.emit(key, value);
-        }
         let mut scratch = std::mem::take(&mut self.stored);
         let stored = self.arrangement.order.stored(key, &mut scratch);
         let result = self.keep(key, stored, value);
@@ -162,7 +149,7 @@ impl Collector {
     #[inline]
     fn keep(&mut self, key: &[u8], stored: &[u8], value: &[u8]) -> Result<()> {
         match &mut self.sink {
-            Sink::Sort(buffer) => {
+            Collected::Sort(buffer) => {
                 let partition = self.partitioner.of(key, stored);
                 if !buffer.has_room(stored, value) {
                     self.flush()?;
@@ -172,11 +159,10 @@ impl Collector {
                     self.flush()?;
                 }
             }
-            Sink::Sum(table) => {
+            Collected::Sum(table) => {
                 table.add(stored, value)?;
                 self.make_room()?;
             }
-            Sink::Result(_) => {}
         }
         Ok(())
     }
@@ -184,7 +170,7 @@ impl Collector {
     /// A pair that may not fit the buffer even when it is empty.
     #[cold]
     fn push_alone(&mut self, partition: u32, key: &[u8], value: &[u8]) -> Result<()> {
-        let Sink::Sort(buffer) = &mut self.sink else { return Ok(()) };
+        let Collected::Sort(buffer) = &mut self.sink else { return Ok(()) };
         if !buffer.has_room(key, value) {
             return Err(Error::permanent("a pair is larger than 4 GiB"));
         }
@@ -192,28 +178,18 @@ impl Collector {
         self.flush()
     }
 
-    /// Takes a pair whose value is `1`.
-    #[inline]
-    pub fn emit_one(&mut self, key: &[u8]) -> Result<()> {
-        if let Some(table) = self.plain_sums() {
-            table.add_one(key);
-            return self.added(1);
-        }
-        self.emit(key, b"1")
-    }
-
     /// The table of sums, where keys are stored as they are.
     #[inline]
-    pub fn plain_sums(&mut self) -> Option<&mut SumTable> {
+    fn plain_sums(&mut self) -> Option<&mut SumTable> {
         match &mut self.sink {
-            Sink::Sum(table) if self.arrangement.order.is_plain() => Some(table),
+            Collected::Sum(table) if self.arrangement.order.is_plain() => Some(table),
             _ => None,
         }
     }
 
     /// Says that `pairs` were added to the table itself.
     #[inline]
-    pub fn added(&mut self, pairs: u64) -> Result<()> {
+    fn added(&mut self, pairs: u64) -> Result<()> {
         self.counters.map_output_records += pairs;
         self.make_room()
     }
@@ -222,8 +198,8 @@ impl Collector {
     #[inline]
     fn make_room(&mut self) -> Result<()> {
         match &self.sink {
-            Sink::Sum(table) if table.is_full() => self.flush(),
-            Sink::Sum(table) if table.is_poor() => self.sort_instead(),
+            Collected::Sum(table) if table.is_full() => self.flush(),
+            Collected::Sum(table) if table.is_poor() => self.sort_instead(),
             _ => Ok(()),
         }
     }
@@ -235,7 +211,9 @@ impl Collector {
             gain.gave_up();
         }
         let buffer = SortBuffer::new(self.partitioner.partitions(), self.memory);
-        let Sink::Sum(table) = std::mem::replace(&mut self.sink, Sink::Sort(buffer)) else { return Ok(()) };
+        let Collected::Sum(table) = std::mem::replace(&mut self.sink, Collected::Sort(buffer)) else {
+            return Ok(());
+        };
         self.counters.combine_input_records += table.input;
         let order = self.arrangement.order.clone();
         table.each(|stored, value| {
@@ -247,7 +225,7 @@ impl Collector {
     /// Makes sorted runs of what is in memory.
     fn flush(&mut self) -> Result<()> {
         match &mut self.sink {
-            Sink::Sum(table) => {
+            Collected::Sum(table) => {
                 let (runs, mut output) = (&mut self.runs, 0);
                 self.counters.combine_input_records += std::mem::take(&mut table.input);
                 let order = &self.arrangement.order;
@@ -258,7 +236,7 @@ impl Collector {
                 self.counters.combine_output_records += output;
                 Ok(())
             }
-            Sink::Sort(buffer) => {
+            Collected::Sort(buffer) => {
                 let combines =
                     self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
                 let lease = if combines { None } else { self.space.lease(buffer.footprint()) };
@@ -270,13 +248,12 @@ impl Collector {
                     None => self.write_sorted(combines),
                 }
             }
-            Sink::Result(_) => Ok(()),
         }
     }
 
     /// Leaves sorted pairs where they are.
     fn keep_sorted(&mut self, lease: Lease) {
-        let Sink::Sort(buffer) = &mut self.sink else { return };
+        let Collected::Sort(buffer) = &mut self.sink else { return };
         let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
         let sorted = std::mem::replace(buffer, next).into_sorted(self.arrangement.values_sorted, lease);
         for (partition, sorted) in (0..).zip(sorted) {
@@ -287,7 +264,7 @@ impl Collector {
 
     /// Writes sorted pairs out, perhaps combined.
     fn write_sorted(&mut self, combines: bool) -> Result<()> {
-        let Sink::Sort(buffer) = &mut self.sink else { return Ok(()) };
+        let Collected::Sort(buffer) = &mut self.sink else { return Ok(()) };
         let mut all = Combined::default();
         buffer.drain(self.arrangement.values_sorted, |partition, sorted| {
             let combiner = self.combiner.as_deref_mut().filter(|_| combines);
@@ -303,7 +280,7 @@ impl Collector {
         self.counters.combine_output_records += all.output;
         let way = self.gain.as_ref().map(|gain| gain.combined(all.input, all.output));
         if way == Some(Way::Table) {
-            self.sink = Sink::Sum(SumTable::new(self.memory));
+            self.sink = Collected::Sum(SumTable::new(self.memory));
         }
         Ok(())
     }
@@ -312,14 +289,6 @@ impl Collector {
     pub fn into_runs(mut self) -> Result<(Vec<Vec<Run>>, Counters)> {
         self.flush()?;
         Ok((self.runs, self.counters))
-    }
-
-    /// Ends the task of a map-only step: its result.
-    pub fn into_result(self) -> Result<(ResultWriter, Counters)> {
-        match self.sink {
-            Sink::Result(result) => Ok((result, self.counters)),
-            _ => Err(Error::permanent("a map task of a step with reducers has no result")),
-        }
     }
 }
 
@@ -332,7 +301,7 @@ fn add(runs: &mut [Vec<Run>], partition: u32, run: Run) {
 
 impl Emit for Collector {
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        Self::emit(self, key, value)
+        self.take(key, value)
     }
 
     fn emit_all(&mut self, pairs: &[Pair<'_>]) -> Result<()> {
@@ -340,6 +309,31 @@ impl Emit for Collector {
             table.add_all(pairs)?;
             return self.added(pairs.len() as u64);
         }
-        pairs.iter().try_for_each(|(key, value)| Self::emit(self, key, value))
+        pairs.iter().try_for_each(|(key, value)| self.take(key, value))
+    }
+}
+
+impl MapOutput for Collector {
+    #[inline]
+    fn emit_one(&mut self, key: &[u8]) -> Result<()> {
+        if let Some(table) = self.plain_sums() {
+            table.add_one(key);
+            return self.added(1);
+        }
+        self.take(key, b"1")
+    }
+
+    #[inline]
+    fn adds_up(&self) -> bool {
+        matches!(self.sink, Collected::Sum(_)) && self.arrangement.order.is_plain()
+    }
+
+    #[inline]
+    fn add_ones(&mut self, keys: &[HashedKey<'_>]) -> Result<()> {
+        if let Some(table) = self.plain_sums() {
+            table.add_ones(keys);
+            return self.added(keys.len() as u64);
+        }
+        keys.iter().try_for_each(|key| self.take(key.bytes, b"1"))
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::arrange::Arrangement;
 use super::merge::{Groups, Pairs};
 use crate::error::{Error, Result};
-use crate::function::{Emit, Reducer};
+use crate::record::{Emit, Reducer};
 
 /// Takes the pairs that are written.
 type Write<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;

@@ -18,9 +18,9 @@ use super::combine::write_combined;
 use super::radix::prefix;
 use super::read::RunReader;
 use super::run::{Run, RunWriter};
-use super::space::Space;
 use crate::error::Result;
-use crate::function::{Reducer, Values};
+use crate::record::space::Space;
+use crate::record::{Reducer, Values};
 
 /// Pairs in sort order, one after the other.
 pub trait Pairs {
@@ -264,10 +264,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::block::BlockCodec;
     use super::super::run::{Run, RunWriter};
-    use super::super::space::Space;
     use super::{Merge, Pairs, merge_down};
+    use crate::record::block::BlockCodec;
+    use crate::record::space::Space;
 
     type Pair = (Vec<u8>, Vec<u8>);
 

@@ -16,10 +16,9 @@
 //! ```
 //!
 //! Memory is bounded by the budget, not by the data: what does not fit goes to scratch files in
-//! the same block format that shuffle objects have ([`block`]).
+//! the same block format that shuffle objects have ([`block`](crate::record::block)).
 
 pub mod arrange;
-pub mod block;
 pub mod collector;
 pub mod combine;
 pub mod gain;
@@ -29,10 +28,8 @@ pub mod object;
 pub mod order;
 mod pages;
 pub mod partition;
-pub mod pieces;
 mod radix;
 pub mod read;
 pub mod run;
 pub mod sort;
-pub mod space;
 pub mod table;

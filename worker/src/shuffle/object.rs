@@ -15,14 +15,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::arrange::Arrangement;
-use super::block::{BlockCodec, BlockWriter};
 use super::combine::{Combined, write_combined};
 use super::merge::{Merge, merge_down};
-use super::pieces::stretch;
 use super::run::{Place, Run};
-use super::space::Space;
 use crate::error::Result;
-use crate::function::Reducer;
+use crate::record::Reducer;
+use crate::record::block::{BlockCodec, BlockWriter};
+use crate::record::pieces::stretch;
+use crate::record::space::Space;
 use crate::storage::{Location, PART_BYTES, StagedWriter};
 
 /// Where a partition's run is in a shuffle object.
@@ -77,7 +77,7 @@ pub struct FanIn(pub usize);
 impl FanIn {
     /// As many runs as fit `memory` with a block each.
     pub fn of(memory: u64) -> Self {
-        let per_run = 3 * super::block::BLOCK_BYTES as u64;
+        let per_run = 3 * crate::record::block::BLOCK_BYTES as u64;
         Self(usize::try_from(memory / per_run).unwrap_or(usize::MAX).clamp(8, 1000))
     }
 }

@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::block::{HEADER, Header, Span, record_at};
-use super::pieces::Pieces;
 use super::radix::prefix;
 use super::run::{Place, Run};
 use super::sort::{Ahead, Sorted};
-use super::space::Kept;
 use crate::error::Result;
+use crate::record::block::{HEADER, Header, Span, record_at};
+use crate::record::pieces::Pieces;
+use crate::record::space::Kept;
 
 /// Reads a run, pair by pair.
 #[derive(Debug)]
@@ -154,10 +154,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::block::BlockCodec;
     use super::super::run::{Place, Run, RunWriter};
-    use super::super::space::{Kept, Space};
     use super::RunReader;
+    use crate::record::block::BlockCodec;
+    use crate::record::space::{Kept, Space};
 
     fn read(run: Run) -> crate::error::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let (mut reader, mut pairs) = (RunReader::new(run), Vec::new());

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::block::{BlockCodec, BlockWriter};
-use super::pieces::PieceWriter;
 use super::sort::Sorted;
-use super::space::{Kept, Space};
 use crate::error::Result;
+use crate::record::block::{BlockCodec, BlockWriter};
+use crate::record::pieces::PieceWriter;
+use crate::record::space::{Kept, Space};
 
 /// A run of one partition.
 #[derive(Clone, Debug)]

@@ -17,12 +17,12 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::block::{Span, put_varint, record_at};
 use super::merge::Pairs;
 use super::pages;
 use super::radix::{self, Entry, Keys, prefix};
-use super::space::Lease;
 use crate::error::Result;
+use crate::record::block::{Span, put_varint, record_at};
+use crate::record::space::Lease;
 
 /// Unsorted pairs of all partitions.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ use super::order::KeyOrder;
 use super::partition::Partitioner;
 use super::run::{Run, RunWriter};
 use crate::error::Result;
-use crate::function::Pair;
-use crate::function::builtin::not_a_number;
-use crate::function::number::{ExactSum, Number};
+use crate::record::Pair;
+use crate::record::hashed::{HashedKey, INLINE, hash};
+use crate::record::number::{ExactSum, Number, not_a_number, push_i64};
 
 /// Aligned, so that none is in two cache lines.
 #[derive(Clone, Copy, Debug)]
@@ -31,33 +31,6 @@ struct Slot {
 
 /// No key is that long: records end at 1 GiB.
 const EMPTY: Slot = Slot { a: 0, b: 0, sum: 0, at: 0, len: u32::MAX };
-const INLINE: usize = 16;
-
-/// A key on its way to its slot.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Key<'a> {
-    /// Its first 16 bytes, filled with zeros.
-    a: u64,
-    b: u64,
-    hash: u64,
-    bytes: &'a [u8],
-}
-
-impl<'a> Key<'a> {
-    #[inline]
-    fn new(bytes: &'a [u8]) -> Self {
-        let (a, b) = halves(bytes);
-        Self::of_halves(a, b, bytes)
-    }
-
-    /// The key whose first 16 bytes, filled with zeros, are `a` and `b`.
-    #[inline]
-    pub fn of_halves(a: u64, b: u64, bytes: &'a [u8]) -> Self {
-        let short = bytes.len() <= INLINE;
-        let hash = if short { hash(a, b, bytes.len() as u32) } else { xxhash_rust::xxh3::xxh3_64(bytes) };
-        Self { a, b, hash, bytes }
-    }
-}
 
 /// Sums by key.
 #[derive(Debug)]
@@ -70,28 +43,6 @@ pub struct SumTable {
     others_bytes: usize,
     /// Pairs added.
     pub input: u64,
-}
-
-/// The first 16 bytes of a key as two little-endian numbers, filled with zeros.
-#[inline]
-fn halves(key: &[u8]) -> (u64, u64) {
-    if key.len() >= INLINE {
-        let (a, b) = key[..INLINE].split_at(8);
-        return (
-            u64::from_le_bytes(a.try_into().unwrap_or_default()),
-            u64::from_le_bytes(b.try_into().unwrap_or_default()),
-        );
-    }
-    let mut bytes = [0; INLINE];
-    bytes[..key.len()].copy_from_slice(key);
-    halves(&bytes)
-}
-
-#[inline]
-fn hash(a: u64, b: u64, len: u32) -> u64 {
-    let product =
-        u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ u64::from(len) ^ 0xbf58_476d_1ce4_e5b9);
-    product as u64 ^ (product >> 64) as u64
 }
 
 impl SumTable {
@@ -112,12 +63,12 @@ impl SumTable {
     /// Adds one to a key's sum.
     #[inline]
     pub fn add_one(&mut self, key: &[u8]) {
-        self.add_key(&Key::new(key), 1);
+        self.add_key(&HashedKey::new(key), 1);
     }
 
     /// Adds one to the sum of each of these keys: best of some ten at once.
     #[inline]
-    pub fn add_ones(&mut self, keys: &[Key<'_>]) {
+    pub fn add_ones(&mut self, keys: &[HashedKey<'_>]) {
         let mask = self.slots.len() - 1;
         self.touch(keys.iter().map(|key| key.hash as usize & mask));
         keys.iter().for_each(|key| self.add_key(key, 1));
@@ -132,15 +83,15 @@ impl SumTable {
 
     /// Adds a number to a key's sum; an error when the value is none.
     pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.add_value(&Key::new(key), value)
+        self.add_value(&HashedKey::new(key), value)
     }
 
     /// Adds a number to the sum of each key: best of some ten at once.
     pub fn add_all(&mut self, pairs: &[Pair<'_>]) -> Result<()> {
-        let mut keys = [Key::default(); 32];
+        let mut keys = [HashedKey::default(); 32];
         for pairs in pairs.chunks(keys.len()) {
             let keys = &mut keys[..pairs.len()];
-            keys.iter_mut().zip(pairs).for_each(|(key, pair)| *key = Key::new(pair.0));
+            keys.iter_mut().zip(pairs).for_each(|(key, pair)| *key = HashedKey::new(pair.0));
             let mask = self.slots.len() - 1;
             self.touch(keys.iter().map(|key| key.hash as usize & mask));
             keys.iter().zip(pairs).try_for_each(|(key, pair)| self.add_value(key, pair.1))?;
@@ -149,7 +100,7 @@ impl SumTable {
     }
 
     #[inline]
-    fn add_value(&mut self, key: &Key<'_>, value: &[u8]) -> Result<()> {
+    fn add_value(&mut self, key: &HashedKey<'_>, value: &[u8]) -> Result<()> {
         // Most often a word that was counted.
         if let [digit @ b'0'..=b'9'] = value {
             self.add_key(key, i64::from(digit - b'0'));
@@ -175,9 +126,9 @@ impl SumTable {
     }
 
     #[inline]
-    fn add_key(&mut self, key: &Key<'_>, n: i64) {
+    fn add_key(&mut self, key: &HashedKey<'_>, n: i64) {
         self.input += 1;
-        let &Key { a, b, hash, bytes } = key;
+        let &HashedKey { a, b, hash, bytes } = key;
         let len = bytes.len() as u32;
         let mask = self.slots.len() - 1;
         let mut i = hash as usize & mask;
@@ -332,24 +283,6 @@ impl SumTable {
             key.truncate(len);
         }
     }
-}
-
-/// Appends a number as decimal text.
-pub fn push_i64(out: &mut Vec<u8>, n: i64) {
-    let mut digits = [0; 20];
-    let (mut at, mut left) = (digits.len(), n.unsigned_abs());
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    if n < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 #[cfg(test)]

@@ -85,6 +85,20 @@ pub enum Staged {
     },
 }
 
+/// A part that is written but not visible: what a task's commit record says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StagedPart {
+    /// `part-00000`
+    pub name: String,
+    /// Where its bytes are.
+    pub staged: Staged,
+    /// Their number.
+    pub bytes: u64,
+    /// Number of pairs.
+    pub records: u64,
+}
+
 /// A writer whose bytes nobody sees until the token that it ends with is completed. Dropped
 /// before its end, it removes what it has stored.
 pub trait StagedWriter: Send {

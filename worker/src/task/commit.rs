@@ -30,11 +30,11 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::machine::threads;
 use crate::output::StagedPart;
-use crate::pairs::PairsObject;
+use crate::record::pairs::PairsObject;
+use crate::record::skipped::SkippedRecords;
 use crate::shuffle::object::ShuffleObject;
 use crate::storage::Created;
 use crate::task::result::Written;
-use crate::task::skipped::SkippedRecords;
 
 /// The commit record of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,8 +18,9 @@ use crate::job::chain::Done;
 use crate::job::threads::in_parallel;
 use crate::output::StagedPart;
 use crate::output::replaceable::{SUCCESS, replaceable};
+use crate::record::skipped;
 use crate::storage::Contents;
-use crate::task::{attempts, lost, skipped};
+use crate::task::{attempts, lost};
 
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

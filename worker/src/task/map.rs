@@ -6,18 +6,20 @@ use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::wire::Counters;
 
 use crate::error::{Error, Result};
-use crate::function::{Mapper, TaskContext, map_careful};
+use crate::function::{TaskContext, builtin, map_careful};
 use crate::input::reader::Reader;
-use crate::input::source::{Split, content_before};
+use crate::input::source::content_before;
 use crate::job::{Job, Resources};
 use crate::machine::threads;
 use crate::plan::MapTask;
-use crate::shuffle::collector::Collector;
+use crate::record::skipped::Skipping;
+use crate::record::space::Space;
+use crate::record::split::Split;
+use crate::record::{MapOutput, Mapper};
+use crate::shuffle::collector::{Collector, Combine};
 use crate::shuffle::partition::Partitioner;
 use crate::shuffle::run::Run;
-use crate::shuffle::space::Space;
-use crate::task::result::{ResultWriter, Written};
-use crate::task::skipped::Skipping;
+use crate::task::result::{MapOnlyOutput, ResultWriter, Written};
 
 /// What a task of a job with reducers leaves: runs per partition.
 pub type Runs = Vec<Vec<Run>>;
@@ -37,22 +39,32 @@ pub fn run(
     space: &Arc<Space>,
 ) -> Result<(Runs, Counters)> {
     let name = Arc::from(format!("intermediate data of {task}"));
-    let context = TaskContext::new(job, task, task.index, attempt, space);
+    let context = job.task_context(task, task.index, attempt, space);
     // Memory is reserved before it is known how much there is to collect.
     let bytes: u64 = splits.splits.iter().map(Split::bytes).sum();
     let enough = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(EXPANSION).max(LEAST_MEMORY);
     let mut out = Collector::for_shuffle(
         partitioner.clone(),
         &job.arrangement,
-        job.functions.combine.as_ref().map(|combine| (combine, &context)),
+        combine(job, &context),
         memory.min(enough),
         space,
         name,
     );
-    let done = map_splits(job, &context, splits, &mut out).and_then(|()| out.into_runs());
-    let (runs, mut counters) = done.map_err(|error| error.in_task(task))?;
+    let done = map_splits(job, &context, splits, &mut out)
+        .and_then(|records| out.into_runs().map(|(runs, counters)| (records, runs, counters)));
+    let (records, runs, mut counters) = done.map_err(|error| error.in_task(task))?;
+    counters.map_input_records += records;
     context.counters.move_to(&mut counters)?;
     Ok((runs, counters))
+}
+
+/// The job's combine function for an attempt, and whether a table may add up in its place.
+fn combine(job: &Job, context: &TaskContext) -> Option<Combine> {
+    let function = job.functions.combine.as_ref()?;
+    // A sum that leaves out bad values has to see them one by one.
+    let sums = matches!(function.builtin(), Some(builtin::ReduceFunction::Sum)) && context.skipping.is_none();
+    Some(Combine { combiner: function.combiner(context), gain: sums.then(|| Arc::clone(&job.gain)) })
 }
 
 /// Runs an attempt at a map task in several threads, each with its stretch of the splits.
@@ -90,23 +102,25 @@ pub fn run_map_only(
     splits: &MapTask,
     space: &Arc<Space>,
 ) -> Result<(Written, Counters)> {
-    let context = TaskContext::new(job, task, task.index, attempt, space);
+    let context = job.task_context(task, task.index, attempt, space);
     let run = || {
         // A built-in function emits while it has the record, which is told more of than the pair.
         let skipping = context.skipping.clone().filter(|_| !job.functions.map.is_builtin());
-        let result = ResultWriter::new(job, task.index, attempt)?.leaving_out(skipping);
-        let mut out = Collector::for_result(result, space);
-        map_splits(job, &context, splits, &mut out)?;
-        let (result, mut counters) = out.into_result()?;
+        let writer = ResultWriter::new(job, task.index, attempt)?.leaving_out(skipping);
+        let mut out = MapOnlyOutput { writer, emitted: 0 };
+        let records = map_splits(job, &context, splits, &mut out)?;
+        let mut counters =
+            Counters { map_input_records: records, map_output_records: out.emitted, ..Counters::default() };
         context.counters.move_to(&mut counters)?;
-        let written = result.finish()?;
+        let written = out.writer.finish()?;
         written.count(&mut counters);
         Ok((written, counters))
     };
     run().map_err(|error: Error| error.in_task(task))
 }
 
-fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collector) -> Result<()> {
+fn map_splits<O: MapOutput>(job: &Job, context: &TaskContext, task: &MapTask, out: &mut O) -> Result<u64> {
+    let mut records = 0;
     let mut function = job.functions.map.make(context);
     let mut buffer = Vec::new();
     for split in &task.splits {
@@ -115,11 +129,11 @@ fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collec
             function.begin(split, out)?;
             let mut reader = Reader::open(split, &job.format, compression, &job.stores, buffer)?;
             if let Some(skipping) = &context.skipping {
-                map_carefully(job, &mut *function, &mut reader, skipping, out)?;
+                records += map_carefully(job, &mut *function, &mut reader, skipping, out)?;
             }
             while let Some(chunk) = reader.next_chunk()? {
                 job.check_cancelled()?;
-                out.counters.map_input_records += function.map_chunk(&chunk, out)?;
+                records += function.map_chunk(&chunk, out)?;
             }
             Ok(reader.into_buffer())
         };
@@ -132,23 +146,25 @@ fn map_splits(job: &Job, context: &TaskContext, task: &MapTask, out: &mut Collec
             _ => error,
         })?;
     }
-    function.finish(out)
+    function.finish(out)?;
+    Ok(records)
 }
 
 /// Maps the records of a split, and leaves out those that are bad.
-fn map_carefully(
+fn map_carefully<O: MapOutput>(
     job: &Job,
-    function: &mut dyn Mapper,
+    function: &mut dyn Mapper<O>,
     reader: &mut Reader<'_>,
     skipping: &Skipping,
-    out: &mut Collector,
-) -> Result<()> {
+    out: &mut O,
+) -> Result<u64> {
+    let mut records = 0;
     loop {
         let too_long = match reader.next_chunk() {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(records),
             Ok(Some(chunk)) => {
                 job.check_cancelled()?;
-                out.counters.map_input_records += map_careful(function, &chunk, skipping, out)?;
+                records += map_careful(function, &chunk, skipping, out)?;
                 continue;
             }
             Err(error) if error.is_bad_record() => error,

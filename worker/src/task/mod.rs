@@ -6,7 +6,6 @@ pub mod lost;
 pub mod map;
 pub mod reduce;
 pub mod result;
-pub mod skipped;
 
 use crate::error::Result;
 

@@ -6,12 +6,13 @@ use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::wire::Counters;
 
 use crate::error::{Error, Result};
-use crate::function::{Emit, TaskContext};
+use crate::function::TaskContext;
 use crate::job::Job;
+use crate::record::Emit;
+use crate::record::space::Space;
 use crate::shuffle::merge::{Groups, Merge, merge_down};
 use crate::shuffle::object::FanIn;
 use crate::shuffle::run::Run;
-use crate::shuffle::space::Space;
 use crate::task::result::{ResultWriter, Written};
 
 /// Reduces a partition, whose runs are in the order of the map tasks that they come from.
@@ -24,7 +25,7 @@ pub fn run(
     fan_in: FanIn,
     space: &Arc<Space>,
 ) -> Result<(Written, Counters)> {
-    let context = TaskContext::new(job, task, partition, attempt, space);
+    let context = job.task_context(task, partition, attempt, space);
     reduce(job, &context, runs, fan_in, space).map_err(|error| error.in_task(task))
 }
 

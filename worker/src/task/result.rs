@@ -4,11 +4,11 @@ use mapreduce_api::ids::AttemptId;
 use mapreduce_api::wire::Counters;
 
 use crate::error::Result;
-use crate::function::Emit;
 use crate::job::Job;
 use crate::output::{PartWriter, StagedPart};
-use crate::pairs::{PairsObject, PairsWriter};
-use crate::task::skipped::Skipping;
+use crate::record::pairs::{PairsObject, PairsWriter};
+use crate::record::skipped::Skipping;
+use crate::record::{Emit, MapOutput};
 
 /// Writes the result of a task.
 #[derive(Debug)]
@@ -66,6 +66,25 @@ impl Emit for ResultWriter {
         }
     }
 }
+
+/// Takes what a map function emits as the result: in a step without reducers.
+#[derive(Debug)]
+pub struct MapOnlyOutput {
+    /// The result.
+    pub writer: ResultWriter,
+    /// Pairs that were emitted, those too that could not be written and were left out.
+    pub emitted: u64,
+}
+
+impl Emit for MapOnlyOutput {
+    #[inline]
+    fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.emitted += 1;
+        self.writer.emit(key, value)
+    }
+}
+
+impl MapOutput for MapOnlyOutput {}
 
 impl Written {
     /// Its pairs.

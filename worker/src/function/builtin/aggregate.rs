@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use super::numeric::{Sum, next_number, of_key};
-use super::reduce::bad_value;
 use super::values::{Distinct, End, ValueCounts};
 use crate::error::{Error, Result, excerpt};
-use crate::function::number::{ExactSum, Number, push_f64};
-use crate::function::{Emit, Reducer, Values};
+use crate::record::number::bad_value;
+use crate::record::number::{ExactSum, Number, push_f64};
+use crate::record::{Emit, Reducer, Values};
 
 #[derive(Clone, Copy)]
 enum Kind {

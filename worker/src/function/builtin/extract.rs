@@ -4,9 +4,8 @@ use regex::bytes::{CaptureLocations, Regex};
 
 use super::scan::{Found, Scan};
 use crate::error::{Error, Result};
-use crate::function::Mapper;
-use crate::input::format::Record;
-use crate::shuffle::collector::Collector;
+use crate::record::format::Record;
+use crate::record::{MapOutput, Mapper};
 
 /// Text with groups in it: `${1}`, `${name}`; `$$` is a `$`.
 #[derive(Clone, Debug)]
@@ -127,8 +126,8 @@ impl Extract {
     }
 }
 
-impl Mapper for Extract {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for Extract {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         let line = record.value;
         let found = self.scan.as_mut().map_or(Found::Unsure, |scan| scan.find(line));
         if self.scan.as_mut().is_some_and(Scan::is_in_vain) {

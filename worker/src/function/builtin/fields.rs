@@ -3,9 +3,8 @@
 use memchr::memmem::Finder;
 
 use crate::error::{Error, Result};
-use crate::function::Mapper;
-use crate::input::format::Record;
-use crate::shuffle::collector::Collector;
+use crate::record::format::Record;
+use crate::record::{MapOutput, Mapper};
 
 /// Fields by number, as `cut -f` takes them: `2`, `1,3-5`, `-2`, `4-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,8 +133,8 @@ impl Fields {
     }
 }
 
-impl Mapper for Fields {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for Fields {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         let line = record.value;
         self.find_starts(line);
         let separator = self.separator.needle();

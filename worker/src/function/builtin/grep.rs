@@ -3,9 +3,8 @@
 use regex::bytes::Regex;
 
 use crate::error::Result;
-use crate::function::Mapper;
-use crate::input::format::{Chunk, Key, Record};
-use crate::shuffle::collector::Collector;
+use crate::record::format::{Chunk, Key, Record};
+use crate::record::{MapOutput, Mapper};
 
 /// Each match of a pattern, or a group of it.
 pub(super) struct Grep {
@@ -21,8 +20,8 @@ impl Grep {
     }
 }
 
-impl Mapper for Grep {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for Grep {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         if self.invert {
             return if self.pattern.is_match(record.value) { Ok(()) } else { out.emit_one(record.value) };
         }
@@ -37,7 +36,7 @@ impl Mapper for Grep {
         Ok(())
     }
 
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut O) -> Result<u64> {
         if self.invert || !self.searchable || !chunk.is_plain() {
             return chunk.each(|record| self.map(&record, out));
         }

@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::reduce::bad_value;
 use super::values::Texts;
 use crate::error::Result;
-use crate::function::{Emit, Reducer, Values};
+use crate::record::number::bad_value;
+use crate::record::{Emit, Reducer, Values};
 
 /// Which keys are in the result beside those that both sides have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

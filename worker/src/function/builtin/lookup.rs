@@ -2,11 +2,10 @@
 //! `JsonLines` input are.
 
 use crate::error::{Error, Result};
-use crate::function::Mapper;
-use crate::input::format::Record;
-pub(super) use crate::input::json::Path;
-use crate::input::json::{find, plain};
-use crate::shuffle::collector::Collector;
+use crate::record::format::Record;
+pub(super) use crate::record::json::Path;
+use crate::record::json::{find, plain};
+use crate::record::{MapOutput, Mapper};
 
 /// A member → another. One that is not asked for is the record's own key or value.
 #[derive(Clone, Debug)]
@@ -32,8 +31,8 @@ fn no_json(error: impl std::fmt::Display) -> Error {
         .because("the builtins csv and json take records of input.format Csv, JsonLines or Parquet")
 }
 
-impl Mapper for Lookup {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for Lookup {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         let text = std::str::from_utf8(record.value).map_err(no_json)?;
         match (&self.key, &self.value) {
             (Some(key), Some(value)) => {

@@ -11,9 +11,8 @@ use super::lookup::{Lookup, Path};
 use super::words::{PatternWords, Words};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
-use crate::function::Mapper;
-use crate::input::format::{Chunk, Record};
-use crate::shuffle::collector::Collector;
+use crate::record::format::{Chunk, Record};
+use crate::record::{MapOutput, Mapper};
 
 /// A checked map function.
 #[derive(Clone, Debug)]
@@ -116,7 +115,7 @@ impl MapFunction {
     }
 
     /// One for a task.
-    pub fn make(&self) -> Box<dyn Mapper> {
+    pub fn make<O: MapOutput>(&self) -> Box<dyn Mapper<O>> {
         match self.clone() {
             Self::Identity => Box::new(Identity { key: Vec::new() }),
             Self::Words { pattern: None, lowercase: false } => Box::new(Words),
@@ -134,8 +133,8 @@ struct Identity {
     key: Vec<u8>,
 }
 
-impl Mapper for Identity {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for Identity {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         out.emit(record.key.to_bytes(&mut self.key), record.value)
     }
 }
@@ -143,18 +142,15 @@ impl Mapper for Identity {
 /// One for each record, under one key.
 struct Count;
 
-impl Mapper for Count {
-    fn map(&mut self, _record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for Count {
+    fn map(&mut self, _record: &Record<'_>, out: &mut O) -> Result<()> {
         out.emit_one(b"count")
     }
 
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
-        if chunk.is_plain()
-            && let Some(table) = out.plain_sums()
-        {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut O) -> Result<u64> {
+        if chunk.is_plain() && out.adds_up() {
             let lines = chunk.count_lines();
-            (0..lines).for_each(|_| table.add_one(b"count"));
-            out.added(lines)?;
+            out.emit_one_times(b"count", lines)?;
             return Ok(lines);
         }
         chunk.each(|record| self.map(&record, out))

@@ -20,7 +20,6 @@ use mapreduce_api::v1alpha1::{Builtin, Function};
 pub use self::join::JoinKind;
 pub use self::map::MapFunction;
 pub use self::reduce::ReduceFunction;
-pub(crate) use self::reduce::not_a_number;
 use crate::error::{Error, Result};
 
 /// The built-in function of a manifest's `function`.

@@ -3,11 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::reduce::not_a_number;
 use crate::error::{Error, Result};
-use crate::function::number::{ExactSum, Number, push_f64};
-use crate::function::{Emit, Reducer, Values};
-use crate::shuffle::table::push_i64;
+use crate::record::number::not_a_number;
+use crate::record::number::push_i64;
+use crate::record::number::{ExactSum, Number, push_f64};
+use crate::record::{Emit, Reducer, Values};
 
 /// The next value as a number; those that are none are passed over where bad values are.
 pub(super) fn next_number(key: &[u8], values: &mut dyn Values) -> Result<Option<Number>> {

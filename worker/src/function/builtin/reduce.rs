@@ -22,8 +22,8 @@ use super::numeric::{Extreme, Mean, Sum, Top};
 use super::stats::Stats;
 use super::values::{Collect, Count, Distinct, End, Histogram, Identity};
 use super::{builtin, unknown};
-use crate::error::{Error, Result, excerpt};
-use crate::function::Reducer;
+use crate::error::{Error, Result};
+use crate::record::Reducer;
 
 /// A checked reduce function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,14 +236,4 @@ impl ReduceFunction {
             other => other.make(),
         }
     }
-}
-
-/// The error for a value that had to be a number.
-pub(crate) fn not_a_number(key: &[u8], value: &[u8]) -> Error {
-    bad_value(key, value, "is no number")
-}
-
-/// The error for a value that a function doesn't take.
-pub(super) fn bad_value(key: &[u8], value: &[u8], why: &str) -> Error {
-    Error::permanent(format!("`{}`, a value of key `{}`, {why}", excerpt(value), excerpt(key)))
 }

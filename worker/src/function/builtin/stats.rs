@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use super::numeric::{next_number, of_key};
 use crate::error::{Error, Result};
-use crate::function::number::{ExactSum, Number, push_f64};
-use crate::function::{Emit, Reducer, Values};
+use crate::record::number::{ExactSum, Number, push_f64};
+use crate::record::{Emit, Reducer, Values};
 
 /// Count, sum, least, greatest, mean, the population's standard deviation and median, as JSON.
 ///

@@ -8,7 +8,8 @@ use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::function::{Emit, Functions, Values};
+use crate::function::Functions;
+use crate::record::{Emit, Values};
 
 type Pairs = Vec<(String, String)>;
 

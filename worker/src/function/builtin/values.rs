@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::stats::deviation;
 use crate::error::Result;
-use crate::function::number::push_f64;
-use crate::function::{Emit, Reducer, Values};
-use crate::shuffle::table::push_i64;
+use crate::record::number::push_f64;
+use crate::record::number::push_i64;
+use crate::record::{Emit, Reducer, Values};
 
 /// Every pair.
 pub(super) struct Identity;

@@ -3,10 +3,9 @@
 use regex::bytes::Regex;
 
 use crate::error::Result;
-use crate::function::Mapper;
-use crate::input::format::{Chunk, Record};
-use crate::shuffle::collector::Collector;
-use crate::shuffle::table::{Key, SumTable};
+use crate::record::format::{Chunk, Record};
+use crate::record::hashed::HashedKey;
+use crate::record::{MapOutput, Mapper};
 
 /// Whether a byte stands between words: space, `\t`, `\n`, `\v`, `\f`, `\r`.
 #[inline]
@@ -17,8 +16,8 @@ fn is_space(byte: u8) -> bool {
 /// Runs of bytes other than white space.
 pub(super) struct Words;
 
-impl Mapper for Words {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for Words {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         record
             .value
             .split(|&byte| is_space(byte))
@@ -26,17 +25,14 @@ impl Mapper for Words {
             .try_for_each(|word| out.emit_one(word))
     }
 
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut O) -> Result<u64> {
         // A record's end is white space too, so that the words of a chunk are the words of its
         // records: no need to cut them.
         if !chunk.is_plain() {
             return chunk.each(|record| self.map(&record, out));
         }
-        if let Some(table) = out.plain_sums() {
-            let before = table.input;
-            count_words(chunk.lines.padded, chunk.lines.bytes.len(), table);
-            let words = table.input - before;
-            out.added(words)?;
+        if out.adds_up() {
+            count_words(chunk.lines.padded, chunk.lines.bytes.len(), out)?;
         } else {
             let words = chunk.lines.bytes.split(|&byte| is_space(byte));
             words.filter(|word| !word.is_empty()).try_for_each(|word| out.emit_one(word))?;
@@ -51,8 +47,8 @@ const WORDS: usize = 32;
 /// Adds one for each word of `padded[..len]`, 8 bytes at a time.
 ///
 /// `padded` has at least 16 more bytes than `len`, so that a word's first 16 bytes can be read at once.
-fn count_words(padded: &[u8], len: usize, table: &mut SumTable) {
-    let (mut words, mut count) = ([Key::default(); WORDS], 0);
+fn count_words(padded: &[u8], len: usize, out: &mut impl MapOutput) -> Result<()> {
+    let (mut words, mut count) = ([HashedKey::default(); WORDS], 0);
     let mut start = 0;
     let mut at = 0;
     while at < len {
@@ -67,7 +63,7 @@ fn count_words(padded: &[u8], len: usize, table: &mut SumTable) {
                 words[count] = word(padded, start, end);
                 count += 1;
                 if count == WORDS {
-                    table.add_ones(&words);
+                    out.add_ones(&words)?;
                     count = 0;
                 }
             }
@@ -75,10 +71,11 @@ fn count_words(padded: &[u8], len: usize, table: &mut SumTable) {
         }
         at += 64;
     }
-    table.add_ones(&words[..count]);
+    out.add_ones(&words[..count])?;
     if start < len {
-        table.add_ones(&[word(padded, start, len)]);
+        out.add_ones(&[word(padded, start, len)])?;
     }
+    Ok(())
 }
 
 /// A bit for each of 64 bytes that is white space. The compiler makes vector code of it.
@@ -96,7 +93,7 @@ fn spaces(bytes: &[u8]) -> u64 {
 }
 
 #[inline]
-fn word(padded: &[u8], start: usize, end: usize) -> Key<'_> {
+fn word(padded: &[u8], start: usize, end: usize) -> HashedKey<'_> {
     let len = end - start;
     let (mut a, mut b) = match padded.get(start..start + 16).and_then(<[u8]>::first_chunk::<16>) {
         Some(first) => {
@@ -111,7 +108,7 @@ fn word(padded: &[u8], start: usize, end: usize) -> Key<'_> {
     } else if len < 16 {
         b &= (1 << (8 * (len - 8))) - 1;
     }
-    Key::of_halves(a, b, &padded[start..end])
+    HashedKey::of_halves(a, b, &padded[start..end])
 }
 
 /// Words by a pattern, or in small letters.
@@ -126,7 +123,7 @@ impl PatternWords {
         Self { pattern, lowercase, small: Vec::new() }
     }
 
-    fn word(&mut self, word: &[u8], out: &mut Collector) -> Result<()> {
+    fn word(&mut self, word: &[u8], out: &mut impl MapOutput) -> Result<()> {
         if !self.lowercase {
             return out.emit_one(word);
         }
@@ -139,8 +136,8 @@ impl PatternWords {
     }
 }
 
-impl Mapper for PatternWords {
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for PatternWords {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         let Some(pattern) = self.pattern.take() else {
             let mut words = record.value.split(|&byte| is_space(byte)).filter(|word| !word.is_empty());
             return words.try_for_each(|word| self.word(word, out));

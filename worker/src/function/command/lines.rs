@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::function::process::Take;
-use crate::function::{Emit, Pair, emit_each};
+use crate::record::functions::emit_each;
+use crate::record::{Emit, Pair};
 
 /// Emits the lines of an output. A line without a TAB is a key with an empty value.
 pub(super) struct Lines<'a>(pub(super) &'a mut dyn Emit);
@@ -37,7 +38,7 @@ fn pair(line: &[u8]) -> Pair<'_> {
 mod tests {
     use super::{Lines, Take as _};
     use crate::error::Result;
-    use crate::function::Emit;
+    use crate::record::Emit;
 
     #[derive(Default)]
     struct Pairs(Vec<String>);

@@ -3,11 +3,10 @@
 use super::lines::Lines;
 use super::{CommandFunction, Process, WRITE_BYTES};
 use crate::error::{Error, Result};
-use crate::function::Mapper;
 use crate::function::context::TaskContext;
-use crate::input::format::{Chunk, Key, Record};
-use crate::input::source::Split;
-use crate::shuffle::collector::Collector;
+use crate::record::format::{Chunk, Key, Record};
+use crate::record::split::Split;
+use crate::record::{Emit, MapOutput, Mapper};
 
 /// Runs the command once for each object, or once for all pairs of the step before that a task reads.
 pub(super) struct CommandMapper {
@@ -24,7 +23,7 @@ impl CommandMapper {
         Self { function, context, process: None, url: String::new(), lines: Vec::new() }
     }
 
-    fn write(&mut self, out: &mut Collector) -> Result<()> {
+    fn write(&mut self, out: &mut dyn Emit) -> Result<()> {
         if let Some(process) = &mut self.process {
             process.write(&self.lines, &mut Lines(out))?;
         }
@@ -32,7 +31,7 @@ impl CommandMapper {
         Ok(())
     }
 
-    fn push(&mut self, value: &[u8], out: &mut Collector) -> Result<()> {
+    fn push(&mut self, value: &[u8], out: &mut dyn Emit) -> Result<()> {
         self.lines.extend_from_slice(value);
         self.lines.push(b'\n');
         if self.lines.len() >= WRITE_BYTES { self.write(out) } else { Ok(()) }
@@ -42,8 +41,8 @@ impl CommandMapper {
 const KEY: &str = "its key holds a TAB or a newline, and a command reads lines";
 const NEWLINE: &str = "it holds a newline, and a command reads lines";
 
-impl Mapper for CommandMapper {
-    fn begin(&mut self, split: &Split, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for CommandMapper {
+    fn begin(&mut self, split: &Split, out: &mut O) -> Result<()> {
         // The command is told which object it reads.
         let pairs = self.context.reads_pairs;
         if self.process.is_none() || (self.url != split.url && !pairs) {
@@ -54,7 +53,7 @@ impl Mapper for CommandMapper {
         Ok(())
     }
 
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         if self.context.reads_pairs
             && let Key::Bytes(key) = record.key
         {
@@ -70,7 +69,7 @@ impl Mapper for CommandMapper {
         self.push(record.value, out)
     }
 
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut O) -> Result<u64> {
         let bytes = chunk.lines.bytes;
         if !chunk.is_plain() || memchr::memchr(b'\r', bytes).is_some() {
             // What goes wrong in between is about output, and not about the record at hand.
@@ -91,7 +90,7 @@ impl Mapper for CommandMapper {
         false
     }
 
-    fn finish(&mut self, out: &mut Collector) -> Result<()> {
+    fn finish(&mut self, out: &mut O) -> Result<()> {
         self.write(out)?;
         match self.process.take() {
             Some(mut process) => process.end(&mut Lines(out)),

@@ -26,10 +26,10 @@ use self::reduce::CommandReducer;
 use super::context::TaskContext;
 use super::kind::Role;
 use super::process::{Process, Program, check_names};
-use super::{Mapper, Reducer};
 use crate::error::{Error, Result};
-use crate::input::source::Split;
 use crate::machine::variables;
+use crate::record::split::Split;
+use crate::record::{MapOutput, Mapper, Reducer};
 
 /// A checked command.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl CommandFunction {
         Ok(Self(Arc::new(Checked { role, argv, shown, env, files })))
     }
 
-    pub(super) fn mapper(&self, context: &TaskContext) -> Box<dyn Mapper> {
+    pub(super) fn mapper<O: MapOutput>(&self, context: &TaskContext) -> Box<dyn Mapper<O>> {
         Box::new(CommandMapper::new(self.clone(), context.clone()))
     }
 

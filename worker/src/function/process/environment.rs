@@ -6,8 +6,8 @@ use std::path::Path;
 use mapreduce_api::ids::TaskKind;
 
 use crate::function::context::TaskContext;
-use crate::input::source::Split;
 use crate::machine::variables;
+use crate::record::split::Split;
 
 /// What a process has of our own environment.
 const PASSED: [&str; 5] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ"];

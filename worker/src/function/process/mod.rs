@@ -34,8 +34,8 @@ use self::folder::{Folder, exclusively};
 use self::stderr::Stderr;
 use super::context::TaskContext;
 use crate::error::{Error, IoContext as _, Result};
-use crate::input::source::Split;
 use crate::machine::clock;
+use crate::record::split::Split;
 
 /// What is done with a process's output.
 pub(super) trait Take {

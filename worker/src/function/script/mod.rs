@@ -15,8 +15,8 @@ use self::python::{PythonMapper, PythonReducer};
 use super::context::TaskContext;
 use super::kind::Role;
 use super::stored::Stored;
-use super::{Mapper, Reducer};
 use crate::error::{Error, Result, excerpt};
+use crate::record::{MapOutput, Mapper, Reducer};
 
 /// A checked script.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl ScriptFunction {
         Ok(Self(Arc::new(Checked { role, language: script.language, name, source })))
     }
 
-    pub(super) fn mapper(&self, context: &TaskContext) -> Box<dyn Mapper> {
+    pub(super) fn mapper<O: MapOutput>(&self, context: &TaskContext) -> Box<dyn Mapper<O>> {
         match self.0.language {
             ScriptLanguage::Javascript => Box::new(JavaScriptMapper::new(self.clone(), context.clone())),
             ScriptLanguage::Python => Box::new(PythonMapper::new(self.clone(), context.clone())),

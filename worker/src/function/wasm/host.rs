@@ -2,7 +2,7 @@
 
 use super::strings::{Strings, emit};
 use crate::error::{Error, Result};
-use crate::function::{Emit, Values};
+use crate::record::{Emit, Values};
 
 /// The task's side of a call.
 pub(super) trait Host {

@@ -12,7 +12,7 @@ use super::strings::Strings;
 use crate::error::{Error, MOST_LINE, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
-use crate::function::{Emit, Values};
+use crate::record::{Emit, Values};
 
 /// Bytes of the last line of its log that a message has.
 const MOST_OF_A_LINE: usize = 4 << 10;

@@ -5,11 +5,10 @@ use super::host::{Held, Nowhere};
 use super::instance::Instance;
 use super::strings::Strings;
 use crate::error::{Error, Result};
-use crate::function::Mapper;
 use crate::function::context::{TaskContext, UserCounters};
-use crate::input::format::{Chunk, Record};
-use crate::input::source::Split;
-use crate::shuffle::collector::Collector;
+use crate::record::format::{Chunk, Record};
+use crate::record::split::Split;
+use crate::record::{Emit, MapOutput, Mapper};
 
 /// Calls the component for many records at once.
 pub(super) struct WasmMapper {
@@ -43,7 +42,7 @@ impl WasmMapper {
     }
 
     /// Has the component map the records that were collected.
-    fn flush(&mut self, out: &mut Collector) -> Result<()> {
+    fn flush(&mut self, out: &mut dyn Emit) -> Result<()> {
         if self.records.is_empty() {
             return Ok(());
         }
@@ -109,18 +108,18 @@ impl WasmMapper {
     }
 }
 
-impl Mapper for WasmMapper {
-    fn begin(&mut self, split: &Split, _out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for WasmMapper {
+    fn begin(&mut self, split: &Split, _out: &mut O) -> Result<()> {
         self.url.clone_from(&split.url);
         Ok(())
     }
 
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         self.push(record)?;
         self.flush(out)
     }
 
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut O) -> Result<u64> {
         let count = chunk.each(|record| {
             self.push(&record)?;
             if self.records.is_full() { self.flush(out) } else { Ok(()) }
@@ -133,7 +132,7 @@ impl Mapper for WasmMapper {
         false
     }
 
-    fn finish(&mut self, out: &mut Collector) -> Result<()> {
+    fn finish(&mut self, out: &mut O) -> Result<()> {
         match self.instance.take() {
             Some(mut instance) => instance.teardown(out),
             None => Ok(()),

@@ -32,8 +32,8 @@ use self::reduce::WasmReducer;
 use super::context::TaskContext;
 use super::kind::Role;
 use super::stored::Stored;
-use super::{Mapper, Reducer};
 use crate::error::Result;
+use crate::record::{MapOutput, Mapper, Reducer};
 
 /// Whether this build can run components.
 pub const IS_THERE: bool = true;
@@ -57,7 +57,7 @@ impl WasmFunction {
         Ok(Self(Arc::new(Checked { role, stored, compiled: OnceLock::new() })))
     }
 
-    pub(super) fn mapper(&self, context: &TaskContext) -> Box<dyn Mapper> {
+    pub(super) fn mapper<O: MapOutput>(&self, context: &TaskContext) -> Box<dyn Mapper<O>> {
         Box::new(WasmMapper::new(self.clone(), context.clone()))
     }
 

@@ -6,7 +6,7 @@ use super::strings::Strings;
 use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::kind::Role;
-use crate::function::{Emit, Reducer, Values};
+use crate::record::{Emit, Reducer, Values};
 
 /// Calls the component for each key.
 pub(super) struct WasmReducer {

@@ -1,7 +1,8 @@
 //! Byte strings one after the other, as they cross the border.
 
 use crate::error::{Error, Result};
-use crate::function::{Emit, Values, emit_each};
+use crate::record::functions::emit_each;
+use crate::record::{Emit, Values};
 
 /// Bytes of strings that are collected for one call.
 const MOST_BYTES: usize = 64 << 10;

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::CsvReader;
 use crate::error::Result;
-use crate::input::format::{Chunk, Format};
 use crate::input::source::{End, Source};
+use crate::record::format::{Chunk, Format};
 
 struct Slow(std::io::Cursor<Vec<u8>>, usize);
 
@@ -28,7 +28,7 @@ fn rows(text: &[u8], options: &serde_json::Value, step: usize) -> Result<Found> 
     )
     .unwrap();
     let format = Format::new(&input);
-    let crate::input::format::RecordKind::Csv { header, delimiter, key_column } = format.record.clone()
+    let crate::record::format::RecordKind::Csv { header, delimiter, key_column } = format.record.clone()
     else {
         panic!("not Csv")
     };

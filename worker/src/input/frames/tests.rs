@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 
 use super::Frames;
 use crate::error::Result;
-use crate::input::codec::Codec;
-use crate::input::format::Format;
 use crate::input::reader::Reader;
-use crate::input::source::{Split, content_before};
+use crate::input::source::content_before;
+use crate::record::format::Format;
+use crate::record::split::Codec;
+use crate::record::split::Split;
 use crate::storage::Stores;
 
 /// A block of bgzf, deflated or stored.

@@ -7,8 +7,8 @@ use mapreduce_api::v1alpha1::Input;
 use proptest::prelude::*;
 
 use super::{Delimiter, LineReader};
-use crate::input::format::{Chunk, Format, Key};
 use crate::input::source::{End, Source};
+use crate::record::format::{Chunk, Format, Key};
 
 /// A reader that gives at most `step` bytes at a time.
 struct Slow {

@@ -5,8 +5,8 @@ use std::io::Write as _;
 
 use parquet::record::{Field, Row};
 
-use crate::function::number::push_f64;
-use crate::input::json::push_string;
+use crate::record::json::push_string;
+use crate::record::number::push_f64;
 
 type Result = std::result::Result<(), String>;
 

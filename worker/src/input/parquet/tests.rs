@@ -9,8 +9,8 @@ use parquet::schema::parser::parse_message_type;
 
 use super::ParquetReader;
 use crate::error::Result;
-use crate::input::codec::Codec;
-use crate::input::source::Split;
+use crate::record::split::Codec;
+use crate::record::split::Split;
 use crate::storage::Stores;
 
 fn table(compression: PageCompression) -> Vec<u8> {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::Reader;
 use crate::error::Result;
-use crate::input::codec::Codec;
-use crate::input::format::Format;
-use crate::input::source::Split;
+use crate::record::format::Format;
+use crate::record::split::Codec;
+use crate::record::split::Split;
 use crate::storage::Stores;
 
 type Found = Vec<(Vec<u8>, Vec<u8>, u64)>;

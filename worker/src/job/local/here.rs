@@ -13,14 +13,14 @@ use crate::job::chain::{self, Done, Ended};
 use crate::job::threads::{in_threads, threads, worse};
 use crate::job::{Job, Resources};
 use crate::output::StagedPart;
-use crate::pairs::{KeptPairs, PairsObject, PairsPlace};
 use crate::plan::Planned;
+use crate::record::pairs::{KeptPairs, PairsObject, PairsPlace};
+use crate::record::skipped::{self, SkippedRecords};
+use crate::record::space::Space;
 use crate::shuffle::object::FanIn;
 use crate::shuffle::run::Run;
-use crate::shuffle::space::Space;
 use crate::task::finish::{self, Success};
 use crate::task::result::Written;
-use crate::task::skipped::{self, SkippedRecords};
 use crate::task::{attempts, lost, map, reduce};
 
 pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {

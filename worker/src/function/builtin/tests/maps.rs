@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::{Pairs, functions};
 use crate::error::Result;
 use crate::function::TaskContext;
-use crate::input::format::{Chunk, Format};
-use crate::input::lines::{Lines, SLACK};
+use crate::record::block::BlockCodec;
+use crate::record::format::{Chunk, Format};
+use crate::record::lines::{Lines, SLACK};
+use crate::record::space::Space;
 use crate::shuffle::arrange::Arrangement;
-use crate::shuffle::block::BlockCodec;
-use crate::shuffle::collector::Collector;
+use crate::shuffle::collector::{Collector, Combine};
 use crate::shuffle::merge::{Merge, Pairs as _};
 use crate::shuffle::partition::Partitioner;
-use crate::shuffle::space::Space;
 
 /// What a map function emits for the lines of a text, in byte order; with `sum`, added up.
 fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
@@ -40,7 +40,9 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let mut out = Collector::for_shuffle(
         partitioner,
         &Arrangement::default(),
-        made.combine.as_ref().map(|combine| (combine, &context)),
+        made.combine
+            .as_ref()
+            .map(|combine| Combine { combiner: combine.combiner(&context), gain: Some(Arc::default()) }),
         1 << 20,
         &space,
         Arc::from("map"),

@@ -5,7 +5,8 @@
 
 use crate::error::{Error, Result};
 use crate::function::script::not_utf8;
-use crate::function::{Emit, Values, emit_each};
+use crate::record::functions::emit_each;
+use crate::record::{Emit, Values};
 
 /// The task's side of a call.
 pub(super) trait Host {

@@ -3,12 +3,11 @@
 use super::engine::{self, Calls, Engine};
 use super::host::{Call, Pairs};
 use crate::error::{Error, Result, excerpt};
-use crate::function::Mapper;
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
-use crate::input::format::{Chunk, Record};
-use crate::input::source::Split;
-use crate::shuffle::collector::Collector;
+use crate::record::format::{Chunk, Record};
+use crate::record::split::Split;
+use crate::record::{Emit, MapOutput, Mapper};
 
 /// Calls the script for each record.
 pub(in crate::function::script) struct JavaScriptMapper {
@@ -27,7 +26,7 @@ impl JavaScriptMapper {
     /// Has the script called, and hands on what it emits.
     fn call<R>(
         &mut self,
-        out: &mut Collector,
+        out: &mut dyn Emit,
         work: impl FnOnce(&Calls<'_, '_>) -> Result<R>,
     ) -> Result<Option<R>> {
         let Some(engine) = &self.engine else { return Ok(None) };
@@ -53,8 +52,8 @@ fn map(calls: &Calls<'_, '_>, record: &Record<'_>, url: &str, number: &mut Vec<u
     calls.map(key, value).map_err(|error| error.about(url, record.offset).showing(record.value))
 }
 
-impl Mapper for JavaScriptMapper {
-    fn begin(&mut self, split: &Split, _out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for JavaScriptMapper {
+    fn begin(&mut self, split: &Split, _out: &mut O) -> Result<()> {
         self.url.clone_from(&split.url);
         if self.engine.is_none() {
             self.engine = Some(super::start(&self.function, &self.context)?);
@@ -66,12 +65,12 @@ impl Mapper for JavaScriptMapper {
         Ok(())
     }
 
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         let url = self.url.clone();
         self.call(out, |calls| map(calls, record, &url, &mut Vec::new())).map(drop)
     }
 
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut Collector) -> Result<u64> {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, out: &mut O) -> Result<u64> {
         let mut number = Vec::new();
         let mapped =
             self.call(out, |calls| chunk.each(|record| map(calls, &record, chunk.url, &mut number)))?;
@@ -82,7 +81,7 @@ impl Mapper for JavaScriptMapper {
         false
     }
 
-    fn finish(&mut self, out: &mut Collector) -> Result<()> {
+    fn finish(&mut self, out: &mut O) -> Result<()> {
         if let Some(engine) = &self.engine {
             engine.reads(None);
         }

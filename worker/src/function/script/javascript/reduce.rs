@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::kind::Role;
 use crate::function::script::{ScriptFunction, not_utf8};
-use crate::function::{Emit, Reducer, Values};
+use crate::record::{Emit, Reducer, Values};
 
 /// Calls the script for each key.
 pub(in crate::function::script) struct JavaScriptReducer {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use super::Python;
 use super::frame::{Block, HEADER_BYTES, Header, KEYS_SIZED, VALUES_SIZED};
 use crate::error::{Error, Result, excerpt};
-use crate::function::Mapper;
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
-use crate::input::format::{Key, Record};
-use crate::input::source::Split;
-use crate::shuffle::collector::Collector;
+use crate::record::format::{Key, Record};
+use crate::record::split::Split;
+use crate::record::{Emit, MapOutput, Mapper};
 
 /// Bytes of a batch, and its most records.
 const BATCH_BYTES: usize = 64 << 10;
@@ -57,7 +56,7 @@ impl PythonMapper {
         Error::bad_record(format!("its {what} is no UTF-8: `{}`", excerpt(text)), &self.url, offset)
     }
 
-    fn send(&mut self, out: &mut Collector) -> Result<()> {
+    fn send(&mut self, out: &mut dyn Emit) -> Result<()> {
         if self.offsets.is_empty() {
             return Ok(());
         }
@@ -81,8 +80,8 @@ impl PythonMapper {
     }
 }
 
-impl Mapper for PythonMapper {
-    fn begin(&mut self, split: &Split, out: &mut Collector) -> Result<()> {
+impl<O: MapOutput> Mapper<O> for PythonMapper {
+    fn begin(&mut self, split: &Split, out: &mut O) -> Result<()> {
         self.send(out)?;
         self.url = Arc::from(split.url.as_str());
         if self.python.is_none() {
@@ -91,7 +90,7 @@ impl Mapper for PythonMapper {
         Ok(())
     }
 
-    fn map(&mut self, record: &Record<'_>, out: &mut Collector) -> Result<()> {
+    fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         if self.context.skipping.is_some() {
             self.check_utf8(record)?;
         }
@@ -106,7 +105,7 @@ impl Mapper for PythonMapper {
         if full { self.send(out) } else { Ok(()) }
     }
 
-    fn map_chunk(&mut self, chunk: &crate::input::format::Chunk<'_>, out: &mut Collector) -> Result<u64> {
+    fn map_chunk(&mut self, chunk: &crate::record::format::Chunk<'_>, out: &mut O) -> Result<u64> {
         // What goes wrong is about a record that was sent before, which the error names itself.
         chunk.each(|record| self.map(&record, out))
     }
@@ -115,7 +114,7 @@ impl Mapper for PythonMapper {
         false
     }
 
-    fn finish(&mut self, out: &mut Collector) -> Result<()> {
+    fn finish(&mut self, out: &mut O) -> Result<()> {
         self.send(out)?;
         match self.python.take() {
             Some(python) => python.end(out),

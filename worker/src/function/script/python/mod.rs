@@ -19,9 +19,10 @@ use crate::error::{Error, MOST_LINE, MOST_TRACEBACK, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::process::{Process, Program, Take};
 use crate::function::script::ScriptFunction;
-use crate::function::{Emit, emit_each};
-use crate::input::format::Key;
-use crate::task::skipped::Skipping;
+use crate::record::Emit;
+use crate::record::format::Key;
+use crate::record::functions::emit_each;
+use crate::record::skipped::Skipping;
 
 const DRIVER: &str = include_str!("driver.py");
 /// Batches whose records are remembered: more than pipes can hold.

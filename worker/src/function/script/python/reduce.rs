@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::kind::Role;
 use crate::function::script::ScriptFunction;
-use crate::function::{Emit, Reducer, Values};
+use crate::record::{Emit, Reducer, Values};
 
 /// Bytes of a batch, and its most groups.
 const BATCH_BYTES: usize = 64 << 10;

@@ -3,8 +3,8 @@
 use super::PairsObject;
 use super::place::KeptWriter;
 use crate::error::Result;
-use crate::function::Emit;
-use crate::shuffle::block::{BlockCodec, BlockWriter};
+use crate::record::Emit;
+use crate::record::block::{BlockCodec, BlockWriter};
 use crate::storage::StagedWriter;
 
 /// Offsets that a commit record holds at most: where there are more blocks, every second offset is

@@ -21,11 +21,11 @@ use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::input::format::{Format, Key};
-use crate::output::StagedPart;
-use crate::output::replaceable::SKIPPED;
-use crate::storage::{Location, StagedWriter};
+use crate::record::format::{Format, Key};
+use crate::storage::{Location, StagedPart, StagedWriter};
 
+/// The folder with the records that a run left out.
+pub const SKIPPED: &str = "_skipped";
 /// Bytes of a record that its line has.
 const MOST_BYTES: usize = 1 << 20;
 /// Records that an error names.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::{Input, InputFormatType};
 
+use super::block::record_at;
 use super::json::{self, Path};
 use super::lines::{Delimiter, Lines};
-use super::rows::Row;
-use super::source::{Url, too_long};
+use super::pairs::PairsPlace;
+use super::row::Row;
+use super::split::{Url, too_long};
 use crate::error::{Error, Result};
-use crate::pairs::PairsPlace;
-use crate::shuffle::block::record_at;
 
 const MAX_RECORD_BYTES: u64 = 64 << 20;
 
@@ -22,11 +22,11 @@ pub struct Format {
     pub delimiter: Delimiter,
     /// Most bytes of a record.
     pub max_record_bytes: u64,
-    pub(super) record: RecordKind,
+    pub(crate) record: RecordKind,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum RecordKind {
+pub(crate) enum RecordKind {
     /// Offset → line; whether a `\r` at its end goes too.
     Line { crlf: bool },
     /// Before the first separator → after it.
@@ -87,7 +87,7 @@ pub struct Chunk<'a> {
     /// Their bytes.
     pub lines: Lines<'a>,
     /// Where in them the rows of a table are; none where the bytes themselves are cut.
-    pub(super) rows: &'a [Row],
+    pub(crate) rows: &'a [Row],
     /// What a record of them is.
     pub format: &'a Format,
     /// The object.

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::io::Write as _;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, excerpt};
 
 /// A value that is a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -242,6 +242,34 @@ fn round(parts: &[f64]) -> f64 {
 /// Appends a double as ECMAScript writes it: `6`, `0.1`, `1e+21`.
 pub fn push_f64(out: &mut Vec<u8>, n: f64) {
     out.extend_from_slice(ryu_js::Buffer::new().format(n).as_bytes());
+}
+
+/// The error for a value that had to be a number.
+pub(crate) fn not_a_number(key: &[u8], value: &[u8]) -> Error {
+    bad_value(key, value, "is no number")
+}
+
+/// The error for a value that a function doesn't take.
+pub(crate) fn bad_value(key: &[u8], value: &[u8], why: &str) -> Error {
+    Error::permanent(format!("`{}`, a value of key `{}`, {why}", excerpt(value), excerpt(key)))
+}
+
+/// Appends a number as decimal text.
+pub fn push_i64(out: &mut Vec<u8>, n: i64) {
+    let mut digits = [0; 20];
+    let (mut at, mut left) = (digits.len(), n.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 #[cfg(test)]

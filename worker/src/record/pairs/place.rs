@@ -8,10 +8,10 @@ use mapreduce_api::v1alpha1::ShuffleCompression;
 
 use super::writer::{PairsWriter, Sink};
 use crate::error::{Error, Result};
-use crate::input::source::Split;
-use crate::shuffle::block::BlockCodec;
-use crate::shuffle::pieces::{PieceWriter, Pieces, stretch};
-use crate::shuffle::space::{Kept, Space};
+use crate::record::block::BlockCodec;
+use crate::record::pieces::{PieceWriter, Pieces, stretch};
+use crate::record::space::{Kept, Space};
+use crate::record::split::Split;
 use crate::storage::{Entry, Location};
 
 /// Where pairs are kept between steps.

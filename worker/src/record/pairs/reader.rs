@@ -4,10 +4,10 @@ use std::io::Read;
 
 use super::PairsPlace;
 use crate::error::Result;
-use crate::input::lines::{Lines, SLACK};
-use crate::input::source::Split;
-use crate::shuffle::block::{HEADER, Header};
-use crate::shuffle::pieces::cut_short;
+use crate::record::block::{HEADER, Header};
+use crate::record::lines::{Lines, SLACK};
+use crate::record::pieces::cut_short;
+use crate::record::split::Split;
 
 /// The blocks of a split.
 pub struct PairsReader {

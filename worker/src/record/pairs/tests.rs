@@ -4,12 +4,12 @@ use mapreduce_api::v1alpha1::ShuffleCompression;
 
 use super::{KeptPairs, PairsObject, PairsPlace, PairsReader};
 use crate::error::Result;
-use crate::function::Emit as _;
-use crate::input::codec::Codec;
-use crate::input::format::{Chunk, Format, Key};
-use crate::input::source::Split;
-use crate::shuffle::block::BlockCodec;
-use crate::shuffle::space::Space;
+use crate::record::Emit as _;
+use crate::record::block::BlockCodec;
+use crate::record::format::{Chunk, Format, Key};
+use crate::record::space::Space;
+use crate::record::split::Codec;
+use crate::record::split::Split;
 use crate::storage::{FileStore, Location};
 
 type Pair = (Vec<u8>, Vec<u8>);

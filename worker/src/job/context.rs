@@ -1,0 +1,65 @@
+//! What functions are told of an attempt at a task of a job.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mapreduce_api::ids::{AttemptId, TaskId};
+
+use super::Job;
+use crate::function::TaskContext;
+use crate::function::context::UserCounters;
+use crate::record::skipped::Skipping;
+use crate::record::space::Space;
+
+impl Job {
+    /// The context of an attempt at a task.
+    pub fn task_context(
+        &self,
+        task: TaskId,
+        partition: u32,
+        attempt: &AttemptId,
+        space: &Space,
+    ) -> TaskContext {
+        self.context(task, partition, attempt.clone(), space.folder(), self.skipping(task, attempt))
+    }
+
+    /// The context of a look at what the map function emits.
+    pub fn sample_context(&self) -> TaskContext {
+        // A sample need not be complete: whatever is bad is the map task's to tell.
+        let skipping = self.file.spec.skips().then(Skipping::in_silence);
+        self.context(
+            TaskId::map(0),
+            0,
+            AttemptId::new("sample"),
+            crate::machine::variables::temporary_folder(),
+            skipping,
+        )
+    }
+
+    fn context(
+        &self,
+        task: TaskId,
+        partition: u32,
+        attempt: AttemptId,
+        scratch: PathBuf,
+        skipping: Option<Skipping>,
+    ) -> TaskContext {
+        let step = self.step_name().map(str::to_owned);
+        TaskContext {
+            job_id: self.file.id.to_string(),
+            job_name: self.file.name.clone(),
+            task,
+            partition,
+            attempt,
+            reads_pairs: self.format.is_pairs(),
+            cancel: self.cancel.clone(),
+            timeout: Duration::from_secs(self.file.spec.task_timeout_seconds.max(1).unsigned_abs()),
+            last_resort: self.last_resort.with(move |error| error.in_task(task).in_step(step.as_deref())),
+            scratch,
+            stores: Arc::clone(&self.stores),
+            skipping,
+            counters: UserCounters::default(),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Records and pairs, and the traits of what is done to them.
+//!
+//! ```text
+//!  split ─> Chunk of Records ─> Mapper ─> pairs ─> MapOutput          Values of a key ─> Reducer ─> Emit
+//!
+//!  pairs one after the other = a block ([`block`]); blocks kept in memory and scratch files ([`space`],
+//!  [`pieces`]); blocks that one step hands to the next ([`pairs`])
+//! ```
+//!
+//! Input, output, shuffle and functions are side by side above this layer: none of them knows another, what they
+//! say to each other is said here.
+
+pub mod block;
+pub mod format;
+pub mod functions;
+pub mod hashed;
+pub mod json;
+pub mod lines;
+pub mod number;
+pub mod pairs;
+pub mod pieces;
+pub(crate) mod row;
+pub mod skipped;
+pub mod space;
+pub mod split;
+
+pub use self::functions::{Emit, MapOutput, Mapper, Pair, Reducer, Values};
