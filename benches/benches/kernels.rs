@@ -26,6 +26,7 @@ use mapreduce_worker::shuffle::merge::{Merge, Pairs as _};
 use mapreduce_worker::shuffle::partition::Partitioner;
 use mapreduce_worker::shuffle::run::{Run, RunWriter};
 use mapreduce_worker::shuffle::sort::SortBuffer;
+use mapreduce_worker::shuffle::table::SumTable;
 
 /// Pairs that a kernel is given: more than the processor's caches hold.
 const PAIRS: usize = 500_000;
