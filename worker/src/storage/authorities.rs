@@ -8,7 +8,6 @@ use std::path::Path;
 use object_store::Certificate;
 
 use crate::error::{Error, IoContext as _, Result};
-use crate::machine::variables;
 
 /// The file's name beside the program.
 const NAME: &str = "ca-certificates.crt";
@@ -34,7 +33,8 @@ fn read(file: &Path) -> Result<Vec<Certificate>> {
 /// Puts this image's authorities beside a program that is brought elsewhere.
 #[cfg(feature = "pod")]
 pub(crate) fn bring(program: &Path) -> std::io::Result<()> {
-    let own = variables::get("SSL_CERT_FILE").map_or_else(|| Path::new(OWN).into(), std::path::PathBuf::from);
+    let own = crate::machine::variables::get("SSL_CERT_FILE")
+        .map_or_else(|| Path::new(OWN).into(), std::path::PathBuf::from);
     copy(&own, program)
 }
 
