@@ -86,6 +86,11 @@ fn good() -> Vec<String> {
         ("{type: Lines}", "{type: Csv, csv: {header: false, delimiter: \"\\t\", keyColumn: '2'}}"),
         ("{type: Lines}", "{type: JsonLines, jsonLines: {keyPointer: /user/id}}"),
         ("{type: Lines}", "{type: WholeFile}"),
+        ("{type: Lines}", "{type: WholeFile, wholeFile: {maxRecordBytes: 1Gi}}"),
+        ("{type: Lines}", "{type: KeyValue, keyValue: {maxRecordBytes: 1Mi}}"),
+        ("{type: Lines}", "{type: JsonLines, jsonLines: {maxRecordBytes: 1Mi}}"),
+        ("{type: Lines}", "{type: Csv, csv: {maxRecordBytes: 1Mi}}"),
+        ("{type: Lines}", "{type: Parquet, parquet: {binary: Error}}"),
         ("{type: Lines}", "{type: Parquet, parquet: {columns: [a, b], keyColumn: id}}"),
         ("{url: 's3://books/counts/'}", "{url: 's3://b/o/', format: {type: JsonLines}, compression: Zstd}"),
         ("    format: {type: Lines}\n", ""),
@@ -198,6 +203,11 @@ fn against_a_rule() -> Vec<(String, String)> {
         ),
         ("{type: Lines}", "{type: Csv, parquet: {}}", "spec.input.format: parquet goes with type: Parquet"),
         ("{type: Lines}", "{type: JsonLines, csv: {}}", "spec.input.format: csv goes with type: Csv"),
+        (
+            "{type: Lines}",
+            "{type: Csv, wholeFile: {}}",
+            "spec.input.format: wholeFile goes with type: WholeFile",
+        ),
         (
             "{type: Lines}",
             "{type: Csv, jsonLines: {}}",

@@ -108,7 +108,7 @@ spec:
 #[test]
 fn every_field_is_set() {
     /// What [`FULL`] can't show at the same time as its alternative.
-    const ALTERNATIVES: [&str; 10] = [
+    const ALTERNATIVES: [&str; 11] = [
         // See `a_job_with_steps_is_the_same_in_every_form`.
         "spec.steps",
         ".format.keyValue",
@@ -116,6 +116,7 @@ fn every_field_is_set() {
         ".format.csv",
         ".format.jsonLines",
         ".format.parquet",
+        ".format.wholeFile",
         ".function.builtin",
         ".function.command",
         ".function.script",

@@ -10,7 +10,7 @@ use mapreduce_worker::record::split::Codec;
 const MOST: u64 = 4 << 20;
 
 fn decode(codec: Codec, bytes: &[u8], step: usize) -> Option<Vec<u8>> {
-    let content = codec.decode(Box::new(Cursor::new(bytes.to_vec())), "file:///x").ok()?;
+    let content = codec.decode(Box::new(Cursor::new(bytes.to_vec())), "file:///x");
     let (mut content, mut all, mut piece) = (content.take(MOST), Vec::new(), vec![0; step]);
     loop {
         match content.read(&mut piece).ok()? {

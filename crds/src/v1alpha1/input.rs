@@ -59,6 +59,7 @@ fn yes() -> bool {
     validation = ("!has(self.csv) || self.type == 'Csv'", "csv goes with type: Csv"),
     validation = ("!has(self.jsonLines) || self.type == 'JsonLines'", "jsonLines goes with type: JsonLines"),
     validation = ("!has(self.parquet) || self.type == 'Parquet'", "parquet goes with type: Parquet"),
+    validation = ("!has(self.wholeFile) || self.type == 'WholeFile'", "wholeFile goes with type: WholeFile"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InputFormat {
@@ -89,6 +90,10 @@ pub struct InputFormat {
     /// Options of `Parquet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet: Option<ParquetFormat>,
+
+    /// Options of `WholeFile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_file: Option<WholeFileFormat>,
 }
 
 /// The kinds of record.
@@ -137,6 +142,10 @@ pub struct KeyValueFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
     pub separator: Option<String>,
+
+    /// A longer record is a bad record. 64Mi unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_record_bytes: Option<Bytes>,
 }
 
 /// Options of `FixedLength`.
@@ -188,11 +197,15 @@ pub struct CsvFormat {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
     pub key_column: Option<String>,
+
+    /// A longer row is a bad record. 64Mi unless said otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_record_bytes: Option<Bytes>,
 }
 
 impl Default for CsvFormat {
     fn default() -> Self {
-        Self { header: true, delimiter: ",".into(), key_column: None }
+        Self { header: true, delimiter: ",".into(), key_column: None, max_record_bytes: None }
     }
 }
 
@@ -206,6 +219,10 @@ pub struct JsonLinesFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
     pub key_pointer: Option<String>,
+
+    /// A longer record is a bad record. 64Mi unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_record_bytes: Option<Bytes>,
 }
 
 /// Options of `Parquet`.
@@ -222,6 +239,31 @@ pub struct ParquetFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
     pub key_column: Option<String>,
+
+    /// What becomes of columns of bytes that are not text; `Base64` unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<BinaryColumns>,
+}
+
+/// Options of `WholeFile`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WholeFileFormat {
+    /// A larger object is a bad record. 64Mi unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_record_bytes: Option<Bytes>,
+}
+
+/// What becomes of bytes that are not text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+pub enum BinaryColumns {
+    /// A string of base64.
+    #[default]
+    Base64,
+    /// A file with such a column is an error, unless `columns` leave it out.
+    Error,
 }
 
 /// How input objects are compressed.

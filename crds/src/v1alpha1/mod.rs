@@ -25,13 +25,13 @@ mod variable;
 
 pub use function::{Builtin, Command, ConfigMapKeyRef, Function, Script, ScriptLanguage, SourceFrom};
 pub use input::{
-    Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType, JsonLinesFormat,
-    KeyValueFormat, LinesFormat, ParquetFormat,
+    BinaryColumns, Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType,
+    JsonLinesFormat, KeyValueFormat, LinesFormat, ParquetFormat, WholeFileFormat,
 };
 #[cfg(feature = "crd")]
 pub use job::MapReduceJob;
 pub use job::{Cleanup, MapReduceJobSpec, SkipBadRecords};
-pub use output::{IfExists, Output, OutputCompression, OutputFormat, OutputFormatType};
+pub use output::{IfExists, KeyValueOutput, Output, OutputCompression, OutputFormat, OutputFormatType};
 pub use phase::{
     Combine, KeyFieldsPartitioner, KeySort, LocalObject, Map, Partitioner, PartitionerType, Reduce, SortBy,
     SortDirection, ValueOrder,

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::input::KeyValueFormat;
-
 /// Where the result goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
@@ -41,7 +39,18 @@ pub struct OutputFormat {
 
     /// Options of `KeyValue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_value: Option<KeyValueFormat>,
+    pub key_value: Option<KeyValueOutput>,
+}
+
+/// Options of `KeyValue`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyValueOutput {
+    /// What stands between key and value; a TAB unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 256)))]
+    pub separator: Option<String>,
 }
 
 /// The kinds of output.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::record::json::push_string;
 use crate::record::lines::{Lines, SLACK};
 use crate::record::row::Row;
-use crate::record::split::Url;
+use crate::record::split::{RecordLimit, Url};
 
 /// Bytes of a chunk of rows.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -32,7 +32,7 @@ pub(super) struct CsvReader {
     gone: Vec<u8>,
     from: usize,
     url: Url,
-    most: u64,
+    most: RecordLimit,
     /// Whether the first row names the columns.
     header: bool,
     columns: Option<Columns>,
@@ -95,13 +95,13 @@ impl Input {
 }
 
 impl CsvReader {
-    /// The rows of an object. `most` is a row's most bytes, `buffer` memory to use again.
+    /// The rows of an object. `buffer` is memory to use again.
     pub(super) fn new(
         source: Source,
         header: bool,
         delimiter: u8,
         key_column: Option<Arc<str>>,
-        most: u64,
+        most: RecordLimit,
         url: Url,
         mut buffer: Vec<u8>,
     ) -> Result<Self> {
@@ -183,9 +183,8 @@ impl CsvReader {
             self.input.used += if at_end { 0 } else { used };
             bytes += written;
             count += ended;
-            if self.input.position() - start > self.most {
-                let reason = format!("longer than {} bytes: perhaps a quote is not closed", self.most);
-                return Err(Error::bad_record(reason, &self.url, start));
+            if self.input.position() - start > self.most.bytes {
+                return Err(self.most.exceeded(&self.url, start));
             }
             match result {
                 ReadRecordResult::Record => return Ok(Some((start, count))),

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::source::{End, Source};
 use crate::error::Result;
 use crate::record::lines::{Delimiter, Lines, SLACK};
-use crate::record::split::{Url, too_long};
+use crate::record::split::{RecordLimit, Url};
 
 /// Bytes of a chunk, where records are shorter: it stays in the processor's second-level cache.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -14,7 +14,7 @@ pub struct LineReader {
     content: Box<dyn Read + Send>,
     delimiter: Delimiter,
     url: Url,
-    most: u64,
+    most: RecordLimit,
     end: End,
     /// Content from `offset` on: `used..filled` of it is not handed out yet.
     buffer: Vec<u8>,
@@ -34,8 +34,14 @@ impl std::fmt::Debug for LineReader {
 }
 
 impl LineReader {
-    /// The records of a split. `most` is a record's most bytes, `buffer` memory to use again.
-    pub fn new(source: Source, delimiter: Delimiter, most: u64, url: Url, buffer: Vec<u8>) -> Result<Self> {
+    /// The records of a split. `buffer` is memory to use again.
+    pub fn new(
+        source: Source,
+        delimiter: Delimiter,
+        most: RecordLimit,
+        url: Url,
+        buffer: Vec<u8>,
+    ) -> Result<Self> {
         let Source { content, offset, start, end } = source;
         let mut reader =
             Self { content, delimiter, url, most, end, buffer, used: 0, filled: 0, offset, at_end: false };
@@ -98,8 +104,8 @@ impl LineReader {
             self.used = 0;
         }
         if self.filled + SLACK == self.buffer.len() {
-            if self.filled as u64 > self.most {
-                return Err(too_long(&self.url, self.offset, self.most));
+            if self.filled as u64 > self.most.bytes {
+                return Err(self.most.exceeded(&self.url, self.offset));
             }
             self.buffer.resize(self.buffer.len() * 2, 0);
         }

@@ -51,7 +51,7 @@ impl<'f> Reader<'f> {
     ) -> Result<Self> {
         let url: Url = Arc::from(split.url.as_str());
         let source = || open(split, compression, format.overlap(), stores);
-        let most = format.max_record_bytes;
+        let most = format.max_record;
         let framing = match &format.record {
             RecordKind::Line { .. } | RecordKind::KeyValue { .. } | RecordKind::JsonLines { .. } => {
                 let (delimiter, url) = (format.delimiter.clone(), Arc::clone(&url));
@@ -69,9 +69,8 @@ impl<'f> Reader<'f> {
                 Arc::clone(&url),
                 buffer,
             )?)),
-            RecordKind::Parquet { columns, key_column } => {
-                let key_column = key_column.as_deref();
-                let reader = ParquetReader::new(split, columns, key_column, compression, stores)?;
+            RecordKind::Parquet(options) => {
+                let reader = ParquetReader::new(split, options, compression, stores)?;
                 Framing::Parquet(Box::new(reader), buffer)
             }
             RecordKind::WholeFile => {

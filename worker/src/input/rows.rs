@@ -58,6 +58,10 @@ impl Columns {
         self.names.iter().position(|known| **known == *name)
     }
 
+    pub(super) fn name(&self, i: usize) -> &str {
+        &self.names[i]
+    }
+
     /// The names, for a message.
     pub(super) fn shown(&self) -> String {
         self.names.join(", ")

@@ -85,9 +85,9 @@ pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stor
     let mut bytes = stores.counted(place.store.open(&entry, 0..split.size)?);
     let mut head = Vec::with_capacity(MAGIC_BYTES as usize);
     bytes.by_ref().take(MAGIC_BYTES).read_to_end(&mut head)?;
-    let codec = Codec::of(compression, &head, &split.url);
+    let codec = Codec::of(compression, &head, &split.url)?;
     let bytes: Box<dyn Read + Send> = Box::new(io::Cursor::new(head).chain(bytes));
-    Ok(Source { content: codec.decode(bytes, &split.url)?, offset: 0, start: 0, end: End::new(None) })
+    Ok(Source { content: codec.decode(bytes, &split.url), offset: 0, start: 0, end: End::new(None) })
 }
 
 fn open_frames(
@@ -100,7 +100,7 @@ fn open_frames(
     let bytes = stores.counted(place.store.open(&entry, split.start..split.end)?);
     let end = End::new(None);
     let content = Frames {
-        content: split.codec.decode_part(bytes, &split.url, Some(split.start..split.end))?,
+        content: split.codec.decode_part(bytes, &split.url, Some(split.start..split.end)),
         split: split.clone(),
         behind: Some((place, entry)),
         read: 0,
@@ -119,14 +119,19 @@ pub fn content_before(split: &Split, stores: &Stores) -> Result<u64> {
     let place = stores.locate(&split.url)?;
     let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
     let bytes = place.store.open(&entry, 0..split.start)?;
-    Ok(io::copy(&mut split.codec.decode(bytes, &split.url)?, &mut io::sink())?)
+    Ok(io::copy(&mut split.codec.decode(bytes, &split.url), &mut io::sink())?)
 }
 
-/// The codec of an object, by a look at its first bytes.
+/// The codec of an object: the one that the manifest names, or by a look at its first bytes.
 pub fn codec_of(place: &Location, entry: &Entry, compression: Compression) -> Result<Codec> {
-    let looks = compression == Compression::Auto && entry.size > 0;
-    let head = if looks { place.store.read(&entry.key, 0..entry.size.min(MAGIC_BYTES))? } else { vec![0] };
-    Ok(Codec::of(compression, &head, &entry.key))
+    if entry.size == 0 {
+        return Ok(Codec::None);
+    }
+    if let Some(codec) = Codec::said(compression) {
+        return Ok(codec);
+    }
+    let head = place.store.read(&entry.key, 0..entry.size.min(MAGIC_BYTES))?;
+    Codec::of(compression, &head, &place.url(&entry.key))
 }
 
 /// Most records end soon after the split; the few that don't double the step.
@@ -184,7 +189,7 @@ impl Read for Frames {
             self.end.0.store(self.read + self.overlap, Ordering::Relaxed);
             let bytes = Box::new(io::empty());
             let behind = Overrun { place, entry, bytes, at: end, step: FIRST_OVERRUN };
-            self.content = codec.decode(Box::new(behind), url)?;
+            self.content = codec.decode(Box::new(behind), url);
         }
     }
 }

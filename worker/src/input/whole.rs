@@ -3,21 +3,21 @@
 use std::io::Read;
 
 use super::source::Source;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::lines::{Lines, SLACK};
-use crate::record::split::Url;
+use crate::record::split::{RecordLimit, Url};
 
 /// Reads an object whole.
 pub(super) struct WholeReader {
     content: Option<Box<dyn Read + Send>>,
     url: Url,
-    most: u64,
+    most: RecordLimit,
     buffer: Vec<u8>,
 }
 
 impl WholeReader {
-    /// An object of at most `most` bytes. `buffer` is memory to use again.
-    pub(super) fn new(source: Source, most: u64, url: Url, buffer: Vec<u8>) -> Self {
+    /// `buffer` is memory to use again.
+    pub(super) fn new(source: Source, most: RecordLimit, url: Url, buffer: Vec<u8>) -> Self {
         Self { content: Some(source.content), url, most, buffer }
     }
 
@@ -34,11 +34,9 @@ impl WholeReader {
     pub(super) fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
         let Some(content) = self.content.take() else { return Ok(None) };
         self.buffer.clear();
-        let bytes = content.take(self.most + 1).read_to_end(&mut self.buffer)?;
-        if bytes as u64 > self.most {
-            let reason =
-                format!("longer than {} bytes, the most that a file that is one record may have", self.most);
-            return Err(Error::bad_record(reason, &self.url, 0));
+        let bytes = content.take(self.most.bytes.saturating_add(1)).read_to_end(&mut self.buffer)?;
+        if bytes as u64 > self.most.bytes {
+            return Err(self.most.exceeded(&self.url, 0));
         }
         self.buffer.resize(bytes + SLACK, 0);
         let lines = Lines { bytes: &self.buffer[..bytes], padded: &self.buffer, offset: 0 };

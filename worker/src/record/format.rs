@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mapreduce_api::v1alpha1::{Input, InputFormatType};
+use mapreduce_api::v1alpha1::{BinaryColumns, Input, InputFormatType};
 
 use super::block::record_at;
 use super::json::{self, Path};
 use super::lines::{Delimiter, Lines};
 use super::pairs::PairsPlace;
 use super::row::Row;
-use super::split::{Url, too_long};
+use super::split::{RecordLimit, Url};
 use crate::error::{Error, Result};
 
 const MAX_RECORD_BYTES: u64 = 64 << 20;
@@ -21,7 +21,7 @@ pub struct Format {
     /// What ends a record.
     pub delimiter: Delimiter,
     /// Most bytes of a record.
-    pub max_record_bytes: u64,
+    pub max_record: RecordLimit,
     pub(crate) record: RecordKind,
 }
 
@@ -40,9 +40,20 @@ pub(crate) enum RecordKind {
     /// URL → content.
     WholeFile,
     /// Key column or row number → the row, all of it or some columns, as a JSON object.
-    Parquet { columns: Arc<[Arc<str>]>, key_column: Option<Arc<str>> },
+    Parquet(ParquetOptions),
     /// A pair of the step before, from where those are kept.
     Pair(PairsPlace),
+}
+
+/// What of a Parquet file is read.
+#[derive(Clone, Debug)]
+pub(crate) struct ParquetOptions {
+    /// The columns of a row; none for all.
+    pub(crate) columns: Arc<[Arc<str>]>,
+    /// The column whose value is the key.
+    pub(crate) key_column: Option<Arc<str>>,
+    /// What becomes of columns of bytes.
+    pub(crate) binary: BinaryColumns,
 }
 
 /// A record's key: made into text only where a function looks at it.
@@ -107,7 +118,7 @@ impl Format {
             InputFormatType::KeyValue => {
                 let options = input.format.key_value.clone().unwrap_or_default();
                 let separator = options.separator.unwrap_or_else(|| "\t".into()).into_bytes().into();
-                (b"\n".to_vec(), None, RecordKind::KeyValue { separator })
+                (b"\n".to_vec(), options.max_record_bytes, RecordKind::KeyValue { separator })
             }
             InputFormatType::FixedLength => {
                 let options = input.format.fixed_length.clone().unwrap_or_default();
@@ -119,24 +130,39 @@ impl Format {
                 let options = input.format.csv.clone().unwrap_or_default();
                 let delimiter = options.delimiter.bytes().next().unwrap_or(b',');
                 let key_column = options.key_column.map(Into::into);
-                (b"\n".to_vec(), None, RecordKind::Csv { header: options.header, delimiter, key_column })
+                let record = RecordKind::Csv { header: options.header, delimiter, key_column };
+                (b"\n".to_vec(), options.max_record_bytes, record)
             }
             InputFormatType::JsonLines => {
                 let options = input.format.json_lines.clone().unwrap_or_default();
                 let pointer = options.key_pointer.as_deref().map(Path::pointer);
-                (b"\n".to_vec(), None, RecordKind::JsonLines { pointer })
+                (b"\n".to_vec(), options.max_record_bytes, RecordKind::JsonLines { pointer })
             }
             InputFormatType::Parquet => {
                 let options = input.format.parquet.clone().unwrap_or_default();
                 let columns = options.columns.into_iter().map(Into::into).collect();
                 let key_column = options.key_column.map(Into::into);
-                (b"\n".to_vec(), None, RecordKind::Parquet { columns, key_column })
+                let binary = options.binary.unwrap_or_default();
+                (b"\n".to_vec(), None, RecordKind::Parquet(ParquetOptions { columns, key_column, binary }))
             }
-            InputFormatType::WholeFile => (b"\n".to_vec(), None, RecordKind::WholeFile),
+            InputFormatType::WholeFile => {
+                let options = input.format.whole_file.clone().unwrap_or_default();
+                (b"\n".to_vec(), options.max_record_bytes, RecordKind::WholeFile)
+            }
         };
+        let (setting, check) = match record {
+            RecordKind::KeyValue { .. } => ("input.format.keyValue.maxRecordBytes", ""),
+            RecordKind::JsonLines { .. } => ("input.format.jsonLines.maxRecordBytes", ""),
+            RecordKind::Csv { .. } => {
+                ("input.format.csv.maxRecordBytes", ", or see whether a quote is not closed")
+            }
+            RecordKind::WholeFile => ("input.format.wholeFile.maxRecordBytes", ""),
+            _ => ("input.format.lines.maxRecordBytes", ", or check the delimiter"),
+        };
+        let bytes = most.map_or(MAX_RECORD_BYTES, |most| most.0);
         Self {
             delimiter: Delimiter::new(&delimiter),
-            max_record_bytes: most.map_or(MAX_RECORD_BYTES, |most| most.0),
+            max_record: RecordLimit { bytes, setting, check },
             record,
         }
     }
@@ -144,7 +170,8 @@ impl Format {
     /// The pairs of the step before.
     pub fn pairs(place: PairsPlace) -> Self {
         let record = RecordKind::Pair(place);
-        Self { delimiter: Delimiter::new(b"\n"), max_record_bytes: u64::MAX, record }
+        let max_record = RecordLimit { bytes: u64::MAX, setting: "", check: "" };
+        Self { delimiter: Delimiter::new(b"\n"), max_record, record }
     }
 
     /// Whether records are pairs of the step before.
@@ -162,7 +189,7 @@ impl Format {
         match self.record {
             RecordKind::Csv { .. } => Some("a newline of it may be in quotes"),
             RecordKind::WholeFile => Some("it is one record"),
-            RecordKind::FixedLength { .. } | RecordKind::Parquet { .. } => None,
+            RecordKind::FixedLength { .. } | RecordKind::Parquet(_) => None,
             _ if self.delimiter.overlaps_itself() => {
                 Some("where its records end shows only from its beginning")
             }
@@ -278,7 +305,7 @@ impl<'a> Chunk<'a> {
                 Ok(count)
             }
             RecordKind::JsonLines { pointer } => self.each_json(pointer.as_ref(), f),
-            RecordKind::Csv { .. } | RecordKind::Parquet { .. } => self.each_row(f),
+            RecordKind::Csv { .. } | RecordKind::Parquet(_) => self.each_row(f),
             RecordKind::WholeFile => {
                 let key = Key::Bytes(self.url.as_bytes());
                 f(Ok(Record { key, value: self.lines.bytes, offset: 0 }))?;
@@ -384,12 +411,12 @@ impl<'a> Chunk<'a> {
     ) -> Result<u64> {
         let Lines { bytes, offset, .. } = self.lines;
         let delimiter = self.format.delimiter.bytes();
-        let most = self.format.max_record_bytes;
+        let most = self.format.max_record;
         let (mut from, mut count) = (0, 0);
         let mut line = |from: usize, to: usize| {
             let (begin, text) = (offset + from as u64, &bytes[from..to]);
-            if text.len() as u64 > most {
-                return f(Err(BadRecord { error: too_long(self.url, begin, most).into(), text }));
+            if text.len() as u64 > most.bytes {
+                return f(Err(BadRecord { error: most.exceeded(self.url, begin).into(), text }));
             }
             count += 1;
             f(Ok((begin, text)))
@@ -414,7 +441,7 @@ impl<'a> Chunk<'a> {
 
     /// Whether the records may be looked at without cutting them: none can be too long.
     pub fn is_plain(&self) -> bool {
-        self.format.is_plain_lines() && self.lines.bytes.len() as u64 <= self.format.max_record_bytes
+        self.format.is_plain_lines() && self.lines.bytes.len() as u64 <= self.format.max_record.bytes
     }
 
     /// How many lines there are, where each ends with a newline.

@@ -63,11 +63,21 @@ impl Codec {
 /// Names an object in the errors of functions that only see its records.
 pub(crate) type Url = Arc<str>;
 
-/// The error of a record that is longer than allowed.
-pub(crate) fn too_long(url: &str, offset: u64, most: u64) -> Error {
-    Error::bad_record(
-        format!("longer than {most} bytes: raise maxRecordBytes, or check the delimiter"),
-        url,
-        offset,
-    )
+/// The most bytes of a record, and the setting that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordLimit {
+    /// The number.
+    pub bytes: u64,
+    /// The setting's name in the manifest.
+    pub setting: &'static str,
+    /// What else may be wrong with a longer record.
+    pub check: &'static str,
+}
+
+impl RecordLimit {
+    /// The error of a record that is longer.
+    pub(crate) fn exceeded(self, url: &str, offset: u64) -> Error {
+        let Self { bytes, setting, check } = self;
+        Error::bad_record(format!("longer than {bytes} bytes: raise {setting}{check}"), url, offset)
+    }
 }

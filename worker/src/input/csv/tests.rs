@@ -35,8 +35,15 @@ fn rows(text: &[u8], options: &serde_json::Value, step: usize) -> Result<Found> 
     let content = Box::new(Slow(std::io::Cursor::new(text.to_vec()), step));
     let source = Source { content, offset: 0, start: 0, end: End::new(None) };
     let url = Arc::from("file:///x.csv");
-    let mut reader =
-        CsvReader::new(source, header, delimiter, key_column, 1 << 20, Arc::clone(&url), Vec::new())?;
+    let mut reader = CsvReader::new(
+        source,
+        header,
+        delimiter,
+        key_column,
+        format.max_record,
+        Arc::clone(&url),
+        Vec::new(),
+    )?;
     let mut found = Vec::new();
     while let Some((lines, rows)) = reader.next_chunk()? {
         let chunk = Chunk { rows, ..Chunk::new(lines, &format, &url) };
@@ -110,7 +117,7 @@ fn a_row_that_does_not_fit_the_columns_is_a_bad_record_at_its_offset() {
         }
     }
     let long = [b"a\n\"", &vec![b'x'; 2 << 20][..], b"\"\n"].concat();
-    let said = rows(&long, &serde_json::json!({}), 100_000).unwrap_err().to_string();
+    let said = rows(&long, &serde_json::json!({"maxRecordBytes": "1Mi"}), 100_000).unwrap_err().to_string();
     assert!(said.contains("at byte 2: longer than 1048576 bytes"), "{said}");
 }
 

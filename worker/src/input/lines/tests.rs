@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::{Delimiter, LineReader};
 use crate::input::source::{End, Source};
 use crate::record::format::{Chunk, Format, Key};
+use crate::record::split::RecordLimit;
 
 /// A reader that gives at most `step` bytes at a time.
 struct Slow {
@@ -24,6 +25,10 @@ impl Read for Slow {
         self.at += n;
         Ok(n)
     }
+}
+
+fn at_most(bytes: u64) -> RecordLimit {
+    RecordLimit { bytes, ..format("\n").max_record }
 }
 
 fn format(delimiter: &str) -> Format {
@@ -48,14 +53,9 @@ fn records(
     let end = End::new(end.map(|end| end as u64));
     let source = Source { content, offset: offset as u64, start: start as u64, end };
     let url = Arc::from("file:///x");
-    let mut reader = LineReader::new(
-        source,
-        format.delimiter.clone(),
-        format.max_record_bytes,
-        Arc::clone(&url),
-        Vec::new(),
-    )
-    .unwrap();
+    let mut reader =
+        LineReader::new(source, format.delimiter.clone(), format.max_record, Arc::clone(&url), Vec::new())
+            .unwrap();
     let mut found = Vec::new();
     while let Some(lines) = reader.next_chunk().unwrap() {
         let chunk = Chunk::new(lines, &format, &url);
@@ -152,7 +152,7 @@ fn short_records_before_a_long_one_are_not_part_of_it() {
         };
         let newline = Delimiter::new(b"\n");
         let mut reader =
-            LineReader::new(source, newline, 100_000, Arc::from("file:///x"), Vec::new()).unwrap();
+            LineReader::new(source, newline, at_most(100_000), Arc::from("file:///x"), Vec::new()).unwrap();
         let first = reader.next_chunk().unwrap().unwrap();
         assert_eq!((first.bytes, first.offset), (&b"xx\n"[..], 0), "{end:?} {step}");
         let error = reader.next_chunk().unwrap_err();
@@ -175,7 +175,7 @@ fn lines_that_come_slowly_are_not_taken_for_one() {
         };
         let newline = Delimiter::new(b"\n");
         let mut reader =
-            LineReader::new(source, newline, 200 << 10, Arc::from("file:///x"), Vec::new()).unwrap();
+            LineReader::new(source, newline, at_most(200 << 10), Arc::from("file:///x"), Vec::new()).unwrap();
         let mut bytes = 0;
         while let Some(lines) = reader.next_chunk().unwrap() {
             bytes += lines.bytes.len();

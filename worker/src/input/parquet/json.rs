@@ -1,98 +1,232 @@
-//! Values of columns as JSON: numbers as numbers (decimals exactly), dates and times as ISO 8601
-//! writes them, in UTC; what is no number in a double, and what isn't there, is `null`.
+//! Rows of columns as JSON: numbers as numbers, decimals exactly; dates and times as ISO 8601 writes them; bytes as
+//! base64; what is no number in a double, and what isn't there, is `null`.
 
 use std::io::Write as _;
 
-use parquet::record::{Field, Row};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use parquet::data_type::{ByteArray, Int96};
+use parquet::errors::{ParquetError, Result};
 
+use super::column::{Column, Values};
+use super::schema::{Kind, Node, Shape};
+use super::{decimal, time};
 use crate::record::json::push_string;
 use crate::record::number::push_f64;
 
-type Result = std::result::Result<(), String>;
+/// Most bytes of a decimal: the digits of more take time with the square of their number.
+const MOST_DECIMAL: usize = 1 << 10;
 
-/// Appends a value; an error for bytes that are no text.
-pub(super) fn push(out: &mut Vec<u8>, field: &Field) -> Result {
-    match field {
-        Field::Bool(value) => write(out, value),
-        Field::Byte(value) => write(out, value),
-        Field::Short(value) => write(out, value),
-        Field::Int(value) => write(out, value),
-        Field::Long(value) => write(out, value),
-        Field::UByte(value) => write(out, value),
-        Field::UShort(value) => write(out, value),
-        Field::UInt(value) => write(out, value),
-        Field::ULong(value) => write(out, value),
-        Field::Float16(value) => push_double(out, f64::from(f32::from(*value))),
-        Field::Float(value) if value.is_finite() => write(out, value),
-        Field::Null | Field::Float(_) => out.extend_from_slice(b"null"),
-        Field::Double(value) => push_double(out, *value),
-        // The library's own text: digits and a point.
-        Field::Decimal(_) => write(out, field),
-        Field::Str(text) => push_string(out, text),
-        Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
-            Ok(text) => push_string(out, text),
-            Err(_) => return Err("bytes that are no UTF-8: leave it out by parquet.columns".into()),
-        },
-        Field::Date(days) => quoted(out, |out| push_date(out, i64::from(*days))),
-        Field::TimeMillis(millis) => quoted(out, |out| push_time(out, i64::from(*millis) * 1000)),
-        Field::TimeMicros(micros) => quoted(out, |out| push_time(out, *micros)),
-        Field::TimestampMillis(millis) => push_timestamp(out, i128::from(*millis) * 1000),
-        Field::TimestampMicros(micros) => push_timestamp(out, i128::from(*micros)),
-        Field::Group(row) => return push_group(out, row),
-        Field::ListInternal(list) => {
-            out.push(b'[');
-            for (i, element) in list.elements().iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                push(out, element)?;
-            }
-            out.push(b']');
+/// Writes values of a row, and goes on to the next row's.
+pub(super) struct RowWriter<'a> {
+    pub(super) columns: &'a mut [Column],
+    /// Why the row is a bad record, once that is known.
+    pub(super) bad: Option<String>,
+}
+
+impl RowWriter<'_> {
+    /// Appends what a node is in this row.
+    pub(super) fn write(&mut self, node: &Node, out: &mut Vec<u8>) -> Result<()> {
+        let first = node.columns.start;
+        if self.columns[first].def() < node.def {
+            out.extend_from_slice(b"null");
+            return self.pass(node);
         }
-        Field::MapInternal(map) => {
-            out.push(b'{');
-            for (i, (key, value)) in map.entries().iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
+        match &node.shape {
+            Shape::Value(kind) => {
+                if let Err(why) = push_value(out, *kind, &self.columns[first]) {
+                    self.bad.get_or_insert(why);
                 }
-                match key {
-                    Field::Str(name) => push_string(out, name),
-                    other => {
-                        let mut name = Vec::new();
-                        push(&mut name, other)?;
-                        push_string(out, &String::from_utf8_lossy(&name));
+                self.columns[first].advance()
+            }
+            Shape::Struct(members) => {
+                for (i, (name, member)) in members.iter().enumerate() {
+                    out.push(if i == 0 { b'{' } else { b',' });
+                    out.extend_from_slice(name);
+                    self.write(member, out)?;
+                }
+                out.push(b'}');
+                Ok(())
+            }
+            Shape::List(levels, element) => {
+                out.push(b'[');
+                if self.columns[first].def() < levels.def {
+                    self.pass(node)?;
+                } else {
+                    self.write(element, out)?;
+                    while self.columns[first].rep() >= levels.rep {
+                        out.push(b',');
+                        self.write(element, out)?;
                     }
                 }
-                out.push(b':');
-                push(out, value)?;
+                out.push(b']');
+                Ok(())
             }
-            out.push(b'}');
+            Shape::Map(levels, nodes) => {
+                let [key, value] = &**nodes;
+                out.push(b'{');
+                if self.columns[first].def() < levels.def {
+                    self.pass(node)?;
+                } else {
+                    self.write_entry(key, value, out)?;
+                    while self.columns[first].rep() >= levels.rep {
+                        out.push(b',');
+                        self.write_entry(key, value, out)?;
+                    }
+                }
+                out.push(b'}');
+                Ok(())
+            }
         }
+    }
+
+    fn write_entry(&mut self, key: &Node, value: &Node, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        self.write(key, out)?;
+        // A name is a string, whatever the key is.
+        if out.get(start) != Some(&b'"') {
+            let name = out.split_off(start);
+            push_text(out, &name);
+        }
+        out.push(b':');
+        self.write(value, out)
+    }
+
+    /// Goes on where a node is not there, or empty.
+    fn pass(&mut self, node: &Node) -> Result<()> {
+        self.columns[node.columns.clone()].iter_mut().try_for_each(Column::advance)
+    }
+}
+
+/// Appends a value; says why it is none. Something is appended in any case.
+fn push_value(out: &mut Vec<u8>, kind: Kind, column: &Column) -> std::result::Result<(), String> {
+    let (values, at) = column.value();
+    match values {
+        Values::Bool(batch) => match batch.get(at) {
+            Some(value) => write(out, value),
+            None => out.extend_from_slice(b"null"),
+        },
+        Values::Int32(batch) => match batch.get(at) {
+            Some(value) if kind == Kind::Unsigned => write(out, *value as u32),
+            Some(value) => return push_int(out, kind, i64::from(*value)),
+            None => out.extend_from_slice(b"null"),
+        },
+        Values::Int64(batch) => match batch.get(at) {
+            Some(value) if kind == Kind::Unsigned => write(out, *value as u64),
+            Some(value) => return push_int(out, kind, *value),
+            None => out.extend_from_slice(b"null"),
+        },
+        Values::Int96(batch) => match batch.get(at).map(Int96::data) {
+            Some([low, high, day]) => quoted(out, |out| {
+                let nanos = (u64::from(*high) << 32 | u64::from(*low)) as i64;
+                time::push_julian(out, *day as i32, nanos);
+            }),
+            _ => out.extend_from_slice(b"null"),
+        },
+        Values::Float(batch) => match batch.get(at) {
+            Some(value) if value.is_finite() => write(out, value),
+            _ => out.extend_from_slice(b"null"),
+        },
+        Values::Double(batch) => match batch.get(at) {
+            Some(value) if value.is_finite() => push_f64(out, *value),
+            _ => out.extend_from_slice(b"null"),
+        },
+        Values::Bytes(batch) => return push_bytes(out, kind, batch.get(at).map(ByteArray::data)),
+        Values::Fixed(batch) => return push_bytes(out, kind, batch.get(at).map(|value| value.data())),
     }
     Ok(())
 }
 
-fn push_group(out: &mut Vec<u8>, row: &Row) -> Result {
-    out.push(b'{');
-    for (i, (name, field)) in row.get_column_iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
+fn push_int(out: &mut Vec<u8>, kind: Kind, value: i64) -> std::result::Result<(), String> {
+    match kind {
+        Kind::Decimal { scale } => decimal::push(out, value.into(), scale),
+        Kind::Date => quoted(out, |out| time::push_date(out, value)),
+        Kind::Time { a_second } => {
+            let mut is_time = true;
+            quoted(out, |out| is_time = time::push_time(out, value, a_second));
+            if !is_time {
+                return Err(format!("{value} is no time of day"));
+            }
         }
-        push_string(out, name);
-        out.push(b':');
-        push(out, field)?;
+        Kind::Timestamp { a_second, utc } => quoted(out, |out| {
+            time::push_timestamp(out, value, a_second);
+            if utc {
+                out.push(b'Z');
+            }
+        }),
+        _ => write(out, value),
     }
-    out.push(b'}');
     Ok(())
+}
+
+fn push_bytes(out: &mut Vec<u8>, kind: Kind, value: Option<&[u8]>) -> std::result::Result<(), String> {
+    let Some(value) = value else {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    };
+    match (kind, value) {
+        (Kind::Text, _) => match std::str::from_utf8(value) {
+            Ok(text) => push_string(out, text),
+            Err(error) => {
+                push_text(out, value);
+                return Err(format!("its text is not valid UTF-8: {error}"));
+            }
+        },
+        (Kind::Decimal { .. }, _) if value.len() > MOST_DECIMAL => {
+            out.extend_from_slice(b"null");
+            return Err(format!("its decimal has {} bytes", value.len()));
+        }
+        (Kind::Decimal { scale }, _) => decimal::push_bytes(out, value, scale),
+        (Kind::Float16, &[low, high]) => match f64::from(half(u16::from_le_bytes([low, high]))) {
+            value if value.is_finite() => push_f64(out, value),
+            _ => out.extend_from_slice(b"null"),
+        },
+        (Kind::Uuid, _) if value.len() == 16 => quoted(out, |out| {
+            for (i, byte) in value.iter().enumerate() {
+                if matches!(i, 4 | 6 | 8 | 10) {
+                    out.push(b'-');
+                }
+                write(out, format_args!("{byte:02x}"));
+            }
+        }),
+        (Kind::Interval, &[a, b, c, d, e, f, g, h, i, j, k, l]) => quoted(out, |out| {
+            let number = u32::from_le_bytes;
+            time::push_interval(out, number([a, b, c, d]), number([e, f, g, h]), number([i, j, k, l]));
+        }),
+        _ => quoted(out, |out| out.extend_from_slice(STANDARD.encode(value).as_bytes())),
+    }
+    Ok(())
+}
+
+/// A JSON string of bytes that are not all UTF-8: those that aren't stay as they are.
+fn push_text(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        let start = out.len();
+        push_string(out, chunk.valid());
+        // Without the quotes around each.
+        out.pop();
+        out.remove(start);
+        out.extend_from_slice(chunk.invalid());
+    }
+    out.push(b'"');
+}
+
+/// The number that is stored in 16 bits: a sign, 5 bits of exponent, 10 of fraction.
+fn half(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    match exponent {
+        0 => sign * fraction * 2f32.powi(-24),
+        0x1f if fraction == 0.0 => sign * f32::INFINITY,
+        0x1f => f32::NAN,
+        _ => sign * (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
 }
 
 fn write(out: &mut Vec<u8>, value: impl std::fmt::Display) {
     // Writing to a vector can't fail.
     let _ = write!(out, "{value}");
-}
-
-fn push_double(out: &mut Vec<u8>, value: f64) {
-    if value.is_finite() { push_f64(out, value) } else { out.extend_from_slice(b"null") }
 }
 
 fn quoted(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) {
@@ -101,72 +235,7 @@ fn quoted(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
 }
 
-const MICROS_A_DAY: i128 = 86_400_000_000;
-
-fn push_timestamp(out: &mut Vec<u8>, micros: i128) {
-    quoted(out, |out| {
-        push_date(out, micros.div_euclid(MICROS_A_DAY) as i64);
-        out.push(b'T');
-        push_time(out, micros.rem_euclid(MICROS_A_DAY) as i64);
-        out.push(b'Z');
-    });
-}
-
-/// `hh:mm:ss`, and the fraction where there is one.
-fn push_time(out: &mut Vec<u8>, micros: i64) {
-    let (seconds, fraction) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    let _ = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if fraction % 1000 > 0 {
-        let _ = write!(out, ".{fraction:06}");
-    } else if fraction > 0 {
-        let _ = write!(out, ".{:03}", fraction / 1000);
-    }
-}
-
-/// The date that is a number of days after 1 January 1970, in the Gregorian calendar.
-fn push_date(out: &mut Vec<u8>, days: i64) {
-    // Years begin in March, so that a leap day is the last of its year; 400 of them have 146,097 days.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day = days.rem_euclid(146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + i64::from(month <= 2);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}");
-}
-
-#[cfg(test)]
-mod tests {
-    use parquet::data_type::Decimal;
-    use parquet::record::Field;
-
-    use super::push;
-
-    #[test]
-    fn a_value_is_the_json_that_one_expects() {
-        for (field, json) in [
-            (Field::Null, "null"),
-            (Field::Long(i64::MAX), "9223372036854775807"),
-            (Field::Float(0.1), "0.1"),
-            (Field::Double(1e21), "1e+21"),
-            (Field::Double(f64::NAN), "null"),
-            (Field::Decimal(Decimal::from_i64(-1230, 9, 2)), "-12.30"),
-            (Field::Str("a\"é".into()), "\"a\\\"é\""),
-            (Field::Date(0), "\"1970-01-01\""),
-            (Field::Date(-1), "\"1969-12-31\""),
-            (Field::Date(11_016), "\"2000-02-29\""),
-            (Field::Date(20_787), "\"2026-11-30\""),
-            (Field::TimeMillis(3_723_004), "\"01:02:03.004\""),
-            (Field::TimestampMillis(1_790_812_802_000), "\"2026-10-01T00:00:02Z\""),
-            (Field::TimestampMicros(-1), "\"1969-12-31T23:59:59.999999Z\""),
-        ] {
-            let mut out = Vec::new();
-            push(&mut out, &field).unwrap();
-            assert_eq!(String::from_utf8(out).unwrap(), json, "{field:?}");
-        }
-        assert!(push(&mut Vec::new(), &Field::Bytes(vec![0xff].into())).is_err());
-    }
+/// The error of a column whose values don't go with those beside it.
+pub(super) fn uneven() -> ParquetError {
+    ParquetError::General("its columns are not of the same length".to_owned())
 }

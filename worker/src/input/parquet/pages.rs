@@ -1,40 +1,23 @@
 //! Pages on their way to the library's decoders, which take a page's header at its word: a dictionary that says it
 //! has four thousand million values has room made for them, and that ends the process.
 
-use parquet::bloom_filter::Sbbf;
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::reader::RowGroupReader;
-use parquet::record::reader::RowIter;
-use parquet::schema::types::Type;
 
-/// A row group whose pages are checked.
-pub(super) struct CheckedGroup<'a>(pub(super) Box<dyn RowGroupReader + 'a>);
-
-impl RowGroupReader for CheckedGroup<'_> {
-    fn metadata(&self) -> &RowGroupMetaData {
-        self.0.metadata()
-    }
-
-    fn num_columns(&self) -> usize {
-        self.0.num_columns()
-    }
-
-    fn get_column_page_reader(&self, i: usize) -> Result<Box<dyn PageReader>> {
-        Ok(Box::new(CheckedPages(self.0.get_column_page_reader(i)?)))
-    }
-
-    fn get_column_bloom_filter(&self, i: usize) -> Option<&Sbbf> {
-        self.0.get_column_bloom_filter(i)
-    }
-
-    fn get_row_iter(&self, projection: Option<Type>) -> Result<RowIter<'_>> {
-        self.0.get_row_iter(projection)
-    }
+/// The pages of a column, checked.
+///
+/// A look at the next page reads it: were the library to look at its header alone, it would ask for the bytes behind
+/// that as it asks for a header, and [`super::ranges`] would take them for one.
+pub(super) struct CheckedPages {
+    pages: Box<dyn PageReader>,
+    next: Option<Page>,
 }
 
-struct CheckedPages(Box<dyn PageReader>);
+impl CheckedPages {
+    pub(super) fn new(pages: Box<dyn PageReader>) -> Self {
+        Self { pages, next: None }
+    }
+}
 
 impl Iterator for CheckedPages {
     type Item = Result<Page>;
@@ -46,15 +29,29 @@ impl Iterator for CheckedPages {
 
 impl PageReader for CheckedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        self.0.get_next_page()?.map(checked).transpose()
+        match self.next.take() {
+            Some(page) => Ok(Some(page)),
+            None => self.pages.get_next_page()?.map(checked).transpose(),
+        }
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.0.peek_next_page()
+        self.next = self.get_next_page()?;
+        Ok(self.next.as_ref().map(|page| match page {
+            Page::DataPage { num_values, .. } => {
+                PageMetadata { num_rows: None, num_levels: Some(*num_values as usize), is_dict: false }
+            }
+            Page::DataPageV2 { num_values, num_rows, .. } => PageMetadata {
+                num_rows: Some(*num_rows as usize),
+                num_levels: Some(*num_values as usize),
+                is_dict: false,
+            },
+            Page::DictionaryPage { .. } => PageMetadata { num_rows: None, num_levels: None, is_dict: true },
+        }))
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
-        self.0.skip_next_page()
+        self.get_next_page().map(drop)
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) use self::shapes::{FOOTER, PAGE_HEADER};
 /// No structure of Parquet's is as deep.
 const DEEPEST: u32 = 32;
 
+/// Groups of the schema, one in the other: rows as deep are JSON that our own functions read.
+const DEEPEST_SCHEMA: usize = 100;
+
 /// What a field holds.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -45,10 +48,34 @@ pub(super) struct Shape {
 /// An error when the structure at the beginning of `bytes` is not of this shape, or has a collection that can't be
 /// there. That it goes on behind the last byte is the library's to say.
 pub(super) fn check(bytes: &[u8], shape: &Shape) -> Result<(), String> {
-    match (Walk { bytes }).fields(shape, DEEPEST) {
+    let mut walk = Walk { bytes, children: Vec::new() };
+    match walk.fields(shape, DEEPEST) {
         Err(Stop::Impossible(why)) => Err(why),
-        Err(Stop::End) | Ok(()) => Ok(()),
+        Err(Stop::End) | Ok(()) => check_tree(&walk.children),
     }
+}
+
+/// The schema is a list of elements that say how many of the next are their own. The library makes room for so many,
+/// and goes down into them: an error where that would end the process.
+fn check_tree(children: &[i64]) -> Result<(), String> {
+    let mut left: Vec<u64> = Vec::new();
+    for &count in children {
+        while left.pop_if(|left| *left == 0).is_some() {}
+        if let Some(left) = left.last_mut() {
+            *left -= 1;
+        }
+        let count = u64::try_from(count).map_err(|_| format!("a group has {count} columns"))?;
+        if count > children.len() as u64 {
+            return Err(format!("a group has {count} columns of {}", children.len()));
+        }
+        if count > 0 {
+            left.push(count);
+        }
+        if left.len() > DEEPEST_SCHEMA {
+            return Err(format!("it has more than {DEEPEST_SCHEMA} groups one in the other"));
+        }
+    }
+    Ok(())
 }
 
 impl Kind {
@@ -72,8 +99,15 @@ enum Stop {
     Impossible(String),
 }
 
+/// Positive and negative numbers by turns.
+fn zigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
 struct Walk<'a> {
     bytes: &'a [u8],
+    /// How many children each element of the schema has.
+    children: Vec<i64>,
 }
 
 impl Walk<'_> {
@@ -104,6 +138,10 @@ impl Walk<'_> {
         if depth == 0 {
             return Err(Stop::Impossible(format!("it has structures {DEEPEST} deep")));
         }
+        let is_element = std::ptr::eq(shape, &raw const shapes::SCHEMA_ELEMENT);
+        if is_element {
+            self.children.push(0);
+        }
         let mut id = 0i16;
         loop {
             let byte = self.byte()?;
@@ -112,8 +150,8 @@ impl Walk<'_> {
                 return Ok(());
             }
             id = match delta {
-                // Positive and negative numbers by turns; the library too takes the lowest 16 bits.
-                0 => self.varint().map(|zigzag| ((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)) as i16)?,
+                // The library too takes the lowest 16 bits.
+                0 => self.varint().map(|number| zigzag(number) as i16)?,
                 // The library ends there.
                 _ => id.checked_add(delta.into()).ok_or(Stop::End)?,
             };
@@ -130,6 +168,12 @@ impl Walk<'_> {
             match written {
                 // A field's truth value is its type.
                 1 | 2 => {}
+                4..=6 if is_element && id == shapes::NUM_CHILDREN => {
+                    let count = zigzag(self.varint()?);
+                    if let Some(children) = self.children.last_mut() {
+                        *children = count;
+                    }
+                }
                 _ => self.value(written, known, depth)?,
             }
         }

@@ -22,7 +22,9 @@ pub(in super::super) static FOOTER: Shape = Shape {
     ],
 };
 
-static SCHEMA_ELEMENT: Shape = Shape {
+/// The field of a schema's element that says how many of the next are in it.
+pub(super) const NUM_CHILDREN: i16 = 5;
+pub(super) static SCHEMA_ELEMENT: Shape = Shape {
     name: "schema element",
     fields: &[Int, Int, Int, Binary, Int, Int, Int, Int, Int, Struct(&LOGICAL_TYPE)],
 };

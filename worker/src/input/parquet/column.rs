@@ -1,0 +1,158 @@
+//! The values of a column with their levels, a batch at a time.
+
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
+use parquet::data_type::{
+    BoolType, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, FloatType, Int32Type, Int64Type,
+    Int96Type,
+};
+use parquet::errors::Result;
+
+/// Rows of a batch, as long as they aren't many values each.
+const BATCH_ROWS: usize = 1024;
+/// About the most values of a batch.
+const BATCH_VALUES: usize = 16 << 10;
+
+/// A column, at one of its values.
+pub(super) struct Column {
+    values: Values,
+    defs: Vec<i16>,
+    reps: Vec<i16>,
+    max_def: i16,
+    max_rep: i16,
+    /// Which of the batch's levels it is at, and which of its values: there are none for nulls.
+    at: usize,
+    value_at: usize,
+    /// Levels of the batch; 0 behind the last one.
+    levels: usize,
+    rows: usize,
+    /// Whether more was asked for than there is.
+    is_short: bool,
+}
+
+/// Values as they are stored.
+pub(super) enum Values {
+    Bool(Batch<BoolType>),
+    Int32(Batch<Int32Type>),
+    Int64(Batch<Int64Type>),
+    Int96(Batch<Int96Type>),
+    Float(Batch<FloatType>),
+    Double(Batch<DoubleType>),
+    Bytes(Batch<ByteArrayType>),
+    Fixed(Batch<FixedLenByteArrayType>),
+}
+
+pub(super) struct Batch<T: DataType> {
+    reader: ColumnReaderImpl<T>,
+    values: Vec<T::T>,
+}
+
+impl<T: DataType> Batch<T> {
+    fn new(reader: ColumnReader) -> Self {
+        Self { reader: get_typed_column_reader(reader), values: Vec::new() }
+    }
+
+    /// Reads the values of some rows: how many levels and values there were.
+    fn read(&mut self, rows: usize, defs: &mut Vec<i16>, reps: &mut Vec<i16>) -> Result<(usize, usize)> {
+        self.values.clear();
+        defs.clear();
+        reps.clear();
+        loop {
+            let (read, values, levels) =
+                self.reader.read_records(rows, Some(&mut *defs), Some(&mut *reps), &mut self.values)?;
+            if levels > 0 || values > 0 || read == 0 {
+                return Ok((levels, values));
+            }
+        }
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&T::T> {
+        self.values.get(at)
+    }
+}
+
+impl Column {
+    pub(super) fn new(reader: ColumnReader, max_def: i16, max_rep: i16) -> Result<Self> {
+        let values = match &reader {
+            ColumnReader::BoolColumnReader(_) => Values::Bool(Batch::new(reader)),
+            ColumnReader::Int32ColumnReader(_) => Values::Int32(Batch::new(reader)),
+            ColumnReader::Int64ColumnReader(_) => Values::Int64(Batch::new(reader)),
+            ColumnReader::Int96ColumnReader(_) => Values::Int96(Batch::new(reader)),
+            ColumnReader::FloatColumnReader(_) => Values::Float(Batch::new(reader)),
+            ColumnReader::DoubleColumnReader(_) => Values::Double(Batch::new(reader)),
+            ColumnReader::ByteArrayColumnReader(_) => Values::Bytes(Batch::new(reader)),
+            ColumnReader::FixedLenByteArrayColumnReader(_) => Values::Fixed(Batch::new(reader)),
+        };
+        let mut column = Self {
+            values,
+            defs: Vec::new(),
+            reps: Vec::new(),
+            max_def,
+            max_rep,
+            at: 0,
+            value_at: 0,
+            levels: 0,
+            rows: if max_rep > 0 { BATCH_ROWS / 32 } else { BATCH_ROWS },
+            is_short: false,
+        };
+        column.fill()?;
+        Ok(column)
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let (rows, defs, reps) = (self.rows, &mut self.defs, &mut self.reps);
+        let (levels, values) = match &mut self.values {
+            Values::Bool(batch) => batch.read(rows, defs, reps),
+            Values::Int32(batch) => batch.read(rows, defs, reps),
+            Values::Int64(batch) => batch.read(rows, defs, reps),
+            Values::Int96(batch) => batch.read(rows, defs, reps),
+            Values::Float(batch) => batch.read(rows, defs, reps),
+            Values::Double(batch) => batch.read(rows, defs, reps),
+            Values::Bytes(batch) => batch.read(rows, defs, reps),
+            Values::Fixed(batch) => batch.read(rows, defs, reps),
+        }?;
+        (self.at, self.value_at) = (0, 0);
+        // Without levels each value is one.
+        self.levels = if self.max_def == 0 { values } else { levels.min(self.defs.len()) };
+        if self.max_rep > 0 {
+            self.levels = self.levels.min(self.reps.len());
+            self.rows = (BATCH_VALUES * rows / self.levels.max(1)).clamp(1, BATCH_ROWS);
+        }
+        Ok(())
+    }
+
+    /// Whether there is no value any more.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.levels == 0
+    }
+
+    /// Whether it is at the first value of a row, or at its end, and was never asked for more than it has.
+    pub(super) fn is_between_rows(&self) -> bool {
+        !self.is_short && self.rep() == 0
+    }
+
+    pub(super) fn def(&self) -> i16 {
+        if self.max_def == 0 { 0 } else { self.defs.get(self.at).copied().unwrap_or_default() }
+    }
+
+    pub(super) fn rep(&self) -> i16 {
+        if self.max_rep == 0 { 0 } else { self.reps.get(self.at).copied().unwrap_or_default() }
+    }
+
+    /// The values, and which of them it is at.
+    pub(super) fn value(&self) -> (&Values, usize) {
+        (&self.values, self.value_at)
+    }
+
+    /// Goes to the next value.
+    pub(super) fn advance(&mut self) -> Result<()> {
+        if self.is_at_end() {
+            self.is_short = true;
+            return Ok(());
+        }
+        if self.max_def == 0 || self.def() == self.max_def {
+            self.value_at += 1;
+        }
+        self.at += 1;
+        if self.at == self.levels { self.fill() } else { Ok(()) }
+    }
+}
