@@ -51,8 +51,8 @@ pub(crate) struct RunArgs {
     /// Tasks at once; as many as there are processors when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
-    /// Memory for buffers, as 512Mi; what does not fit goes to temporary files. Half of what is
-    /// free when absent.
+    /// The most memory that the run may take, as 512Mi, from 64Mi on; what does not fit goes to temporary
+    /// files. Half of what is free when absent.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
     /// Shows no progress.

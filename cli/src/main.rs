@@ -1,5 +1,6 @@
 //! `mapreduce`: runs, plans and validates MapReduceJob manifests.
 
+mod allocator;
 mod args;
 mod failure;
 mod load;
@@ -13,11 +14,6 @@ mod size;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-
-// Measured on a word count of 1 GiB: 6 % less time than with glibc's allocator, and the memory of
-// finished tasks is given back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match args::Args::try_parse() {

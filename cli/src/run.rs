@@ -6,10 +6,11 @@ use std::sync::Arc;
 use mapreduce_worker::error::{Error, Result};
 use mapreduce_worker::job::local::{self, Progress};
 use mapreduce_worker::job::{Job, Resources};
+use mapreduce_worker::memory;
 use mapreduce_worker::task::finish::Success;
 
 use crate::args::RunArgs;
-use crate::{failure, load, progress, report, signals, size};
+use crate::{allocator, failure, load, progress, report, signals, size};
 
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let stop = signals::Stop::default();
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
+    let resources = resources(args)?;
     let mut loaded = load::load(&args.file)?;
     loaded.replace(&args.input, args.output.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -34,7 +36,6 @@ fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
     let mut job = loaded.job(runtime.handle().clone(), stop.token.clone())?;
     job.last_resort = stop.last_resort();
     stop.listen(&runtime, &job, args.json)?;
-    let resources = resources(args);
     let started = std::time::Instant::now();
     let done = with_progress(args, &job, &resources);
     stop.end();
@@ -58,11 +59,14 @@ fn with_progress(args: &RunArgs, job: &Job, resources: &Resources) -> Result<Suc
     done
 }
 
-fn resources(args: &RunArgs) -> Resources {
+fn resources(args: &RunArgs) -> Result<Resources> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    Resources {
-        memory: args.memory.map_or_else(size::default_memory, |memory| memory.0),
-        threads: args.threads.map_or(processors, |threads| threads as usize),
-        scratch: std::env::temp_dir(),
-    }
+    let threads = args.threads.map_or(processors, |threads| threads as usize);
+    let memory = match args.memory {
+        Some(memory) => memory.0,
+        None => size::default_memory().max(memory::MIN_MEMORY),
+    };
+    let (memory, threads) = memory::bound_process(memory, threads)?;
+    allocator::give_back_at_once(memory);
+    Ok(Resources { memory, threads, scratch: std::env::temp_dir() })
 }

@@ -8,11 +8,13 @@ pub mod fuzzing;
 pub mod input;
 pub mod job;
 pub mod machine;
+pub mod memory;
 pub mod output;
 pub mod plan;
 #[cfg(feature = "pod")]
 pub mod pod_main;
 pub mod record;
+pub mod scratch;
 pub mod shuffle;
 pub mod storage;
 pub mod task;

@@ -13,6 +13,7 @@ use crate::error::{Error, IoContext as _, Result};
 use crate::function::LastResort;
 use crate::job::{Job, Resources, pod};
 use crate::machine::{random, variables};
+use crate::memory;
 use crate::storage::authorities;
 use crate::task::finish::Success;
 
@@ -184,7 +185,7 @@ fn resources() -> Resources {
     let memory = limit.map_or(DEFAULT_MEMORY, |limit| limit / 10 * 6);
     Resources {
         memory,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: memory::bound(memory, std::thread::available_parallelism().map_or(1, usize::from)),
         scratch: variables::get(env::SCRATCH).map_or_else(variables::temporary_folder, PathBuf::from),
     }
 }

@@ -156,3 +156,56 @@ proptest! {
         }
     }
 }
+
+/// A key's values in the order of their bytes, and the sum of its integers.
+type Found = std::collections::BTreeMap<String, (Vec<String>, i128)>;
+
+fn values_by_key(text: &str) -> Found {
+    let mut found = Found::new();
+    for line in text.lines() {
+        let (key, value) = line.split_once('\t').unwrap();
+        let (values, sum) = found.entry(key.to_owned()).or_default();
+        values.push(value.to_owned());
+        *sum += value.parse::<i128>().unwrap_or(0);
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn sorted_values_are_sorted_whatever_was_combined_spilled_and_merged(
+        lines in proptest::collection::vec(
+            (0u8..4, prop_oneof![(-99i64..99).prop_map(i128::from), Just(i128::from(i64::MAX)), Just(1 << 100)]), 0..400),
+        combine in prop_oneof![Just("sum"), Just("identity"), Just("")],
+        split in prop_oneof![Just(100u64), Just(3000)],
+        memory in prop_oneof![Just(0u64), Just(2 << 10), Just(40 << 10), Just(64 << 20)],
+        threads in 1usize..4,
+        as_pods: bool,
+    ) {
+        let mut place = Place::new();
+        let text: Vec<String> = lines.iter().map(|(key, value)| format!("k{key}\t{value}\n")).collect();
+        let text = text.concat();
+        place.write("in/a", &text);
+        (place.resources.memory, place.resources.threads) = (memory, threads);
+        let mut reduce = builtin("identity");
+        (reduce["tasks"], reduce["valueOrder"]) = (json!(1), json!("Sorted"));
+        let mut fields = json!({"input": {"splitSize": split, "format": {"type": "KeyValue"}}, "reduce": reduce});
+        if !combine.is_empty() {
+            fields["combine"] = builtin(combine);
+        }
+        if as_pods {
+            fields["shuffle"] = json!({"url": "file:shuffle/"});
+        }
+        place.run(fields).unwrap();
+        let (mut given, found) = (values_by_key(&text), values_by_key(&place.output_text()));
+        for (key, (values, sum)) in &found {
+            prop_assert!(values.is_sorted(), "{}: {:?}", key, values);
+            prop_assert_eq!(*sum, given[key].1);
+        }
+        if combine != "sum" {
+            given.values_mut().for_each(|(values, _)| values.sort());
+            prop_assert_eq!(given, found);
+        }
+    }
+}

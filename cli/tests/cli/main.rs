@@ -170,6 +170,8 @@ fn what_the_manifest_alone_shows_is_exit_code_2_and_touches_nothing() {
     assert_eq!(code(&place.run(&["run", "missing.yaml"])), 2);
     assert_eq!(code(&place.run(&["run"])), 2);
     assert_eq!(code(&place.run(&["run", "job.yaml", "--memory", "lots"])), 2);
+    let output = place.run(&["run", "job.yaml", "--memory", "63Mi"]);
+    assert!(code(&output) == 2 && stderr(&output).contains("give it 64Mi or more"), "{}", stderr(&output));
 }
 
 #[test]
@@ -286,12 +288,12 @@ fn run_on_a_small_disk(place: &Place, blocks: u32, args: &str) -> Output {
 #[test]
 fn a_full_disk_is_an_error_that_names_the_place_and_leaves_nothing() {
     let place = Place::new();
-    let words: Vec<String> = (0..400_000u32).map(|i| i.wrapping_mul(2_654_435_761).to_string()).collect();
+    let words: Vec<String> = (0..1_600_000u32).map(|i| i.wrapping_mul(2_654_435_761).to_string()).collect();
     place.write("in/a.txt", &words.join("\n"));
     let identity = json!({"function": {"builtin": {"name": "identity"}}, "tasks": 1});
     place.manifest(&json!({"reduce": identity}));
     for (blocks, args, message) in
-        [(2000, "", "/out/"), (100, "--memory 16Mi", "can't write intermediate data to a scratch file in ")]
+        [(2000, "", "/out/"), (100, "--memory 64Mi", "can't write intermediate data to a scratch file in ")]
     {
         let output = run_on_a_small_disk(&place, blocks, args);
         let said = stderr(&output);
@@ -301,7 +303,7 @@ fn a_full_disk_is_an_error_that_names_the_place_and_leaves_nothing() {
         assert!(place.names("scratch").is_empty());
     }
     assert_eq!(
-        code(&run_on_a_small_disk(&place, 1_000_000, "--memory 16Mi")),
+        code(&run_on_a_small_disk(&place, 1_000_000, "--memory 64Mi")),
         0,
         "a disk that is large enough"
     );

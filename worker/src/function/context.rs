@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Error, Result};
 use crate::function::LastResort;
 use crate::record::skipped::Skipping;
+use crate::scratch::ScratchPlace;
 use crate::storage::Stores;
 
 /// An attempt at a task, as its functions see it.
@@ -36,6 +37,8 @@ pub struct TaskContext {
     pub last_resort: LastResort,
     /// Where its files go.
     pub scratch: PathBuf,
+    /// Where the values of a key are kept.
+    pub values: ScratchPlace,
     /// The stores that the job reaches.
     pub stores: Arc<Stores>,
     /// Takes bad records, where they are left out.
@@ -67,6 +70,7 @@ impl TaskContext {
             cancel,
             timeout: Duration::from_mins(1),
             last_resort: LastResort::default(),
+            values: ScratchPlace::new(folder.clone(), 1 << 20),
             scratch: folder,
             stores: Arc::new(stores),
             skipping: None,

@@ -126,10 +126,15 @@ impl ReduceFunction {
         }
     }
 
+    /// Whether it takes the values of a key in byte order.
+    pub fn wants_sorted_values(&self) -> bool {
+        self.builtin().is_some_and(builtin::ReduceFunction::wants_sorted_values)
+    }
+
     /// One for an attempt at a task.
     pub fn make(&self, context: &TaskContext) -> Box<dyn Reducer> {
         let made = match self {
-            Self::Builtin(function) => function.make(),
+            Self::Builtin(function) => function.make(&context.values),
             Self::Command(function) => function.reducer(context),
             Self::Script(function) => function.reducer(context),
             Self::Wasm(function) => function.reducer(context),
@@ -140,7 +145,7 @@ impl ReduceFunction {
     /// One for a combiner: its results are values again.
     pub fn combiner(&self, context: &TaskContext) -> Box<dyn Reducer> {
         let made = match self {
-            Self::Builtin(function) => function.combiner(),
+            Self::Builtin(function) => function.combiner(&context.values),
             Self::Command(function) => function.reducer(context),
             Self::Script(function) => function.reducer(context),
             Self::Wasm(function) => function.reducer(context),

@@ -4,11 +4,14 @@ use std::io::Read;
 
 use super::source::{End, Source};
 use crate::error::Result;
+use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::lines::{Delimiter, Lines, SLACK};
 use crate::record::split::{RecordLimit, Url};
 
 /// Bytes of a chunk, where records are shorter: it stays in the processor's second-level cache.
 const CHUNK_BYTES: usize = 256 << 10;
+/// More is not reserved at once.
+const MAX_RESERVED: usize = 256 << 20;
 /// Reads the records of a split, a chunk at a time.
 pub struct LineReader {
     content: Box<dyn Read + Send>,
@@ -18,6 +21,8 @@ pub struct LineReader {
     end: End,
     /// Content from `offset` on: `used..filled` of it is not handed out yet.
     buffer: Vec<u8>,
+    /// Held while the buffer is for a large record.
+    large: Option<LargeRecord>,
     used: usize,
     filled: usize,
     offset: u64,
@@ -43,8 +48,19 @@ impl LineReader {
         buffer: Vec<u8>,
     ) -> Result<Self> {
         let Source { content, offset, start, end } = source;
-        let mut reader =
-            Self { content, delimiter, url, most, end, buffer, used: 0, filled: 0, offset, at_end: false };
+        let mut reader = Self {
+            content,
+            delimiter,
+            url,
+            most,
+            end,
+            buffer,
+            large: None,
+            used: 0,
+            filled: 0,
+            offset,
+            at_end: false,
+        };
         if reader.buffer.len() < CHUNK_BYTES + SLACK {
             reader.buffer.resize(CHUNK_BYTES + SLACK, 0);
         }
@@ -62,7 +78,9 @@ impl LineReader {
     }
 
     /// The buffer, for the next split's reader.
-    pub fn into_buffer(self) -> Vec<u8> {
+    pub fn into_buffer(mut self) -> Vec<u8> {
+        self.used = self.filled;
+        self.shrink();
         self.buffer
     }
 
@@ -107,7 +125,7 @@ impl LineReader {
             if self.filled as u64 > self.most.bytes {
                 return Err(self.most.exceeded(&self.url, self.offset));
             }
-            self.buffer.resize(self.buffer.len() * 2, 0);
+            self.grow();
         }
         let room = self.buffer.len() - SLACK;
         let got = self.content.read(&mut self.buffer[self.filled..room])?;
@@ -116,8 +134,36 @@ impl LineReader {
         Ok(())
     }
 
+    /// Makes room for more of a record. Beyond a few chunks a buffer is reserved for the longest record at once, which
+    /// takes no memory before it is filled, and nothing is copied when it grows.
+    fn grow(&mut self) {
+        let bytes = self.buffer.len();
+        if bytes < LARGE_RECORD {
+            return self.buffer.resize(bytes * 2, 0);
+        }
+        self.large.get_or_insert_with(large_record);
+        let most = usize::try_from(self.most.bytes).unwrap_or(usize::MAX).min(MAX_RESERVED);
+        self.buffer.reserve_exact(most.saturating_add(2 * CHUNK_BYTES).saturating_sub(bytes).max(bytes / 4));
+        self.buffer.resize(bytes + (bytes / 4).min(LARGE_RECORD), 0);
+    }
+
+    /// Gives back what a large record has taken.
+    fn shrink(&mut self) {
+        if self.large.is_none() || self.filled - self.used > CHUNK_BYTES {
+            return;
+        }
+        let mut small = Vec::with_capacity(LARGE_RECORD);
+        small.extend_from_slice(&self.buffer[self.used..self.filled]);
+        self.offset += self.used as u64;
+        (self.used, self.filled) = (0, small.len());
+        small.resize(CHUNK_BYTES + SLACK, 0);
+        self.buffer = small;
+        self.large = None;
+    }
+
     /// The next records; none at the end of the split.
     pub fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
+        self.shrink();
         let mut searched = 0;
         loop {
             if self.is_past_end() || (self.at_end && self.used == self.filled) {

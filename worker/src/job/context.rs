@@ -1,6 +1,5 @@
 //! What functions are told of an attempt at a task of a job.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,10 @@ use mapreduce_api::ids::{AttemptId, TaskId};
 use super::Job;
 use crate::function::TaskContext;
 use crate::function::context::UserCounters;
+use crate::machine::variables;
 use crate::record::skipped::Skipping;
 use crate::record::space::Space;
+use crate::scratch::ScratchPlace;
 
 impl Job {
     /// The context of an attempt at a task.
@@ -21,20 +22,16 @@ impl Job {
         attempt: &AttemptId,
         space: &Space,
     ) -> TaskContext {
-        self.context(task, partition, attempt.clone(), space.folder(), self.skipping(task, attempt))
+        let values = ScratchPlace::new(space.folder(), space.values_bytes());
+        self.context(task, partition, attempt.clone(), values, self.skipping(task, attempt))
     }
 
     /// The context of a look at what the map function emits.
     pub fn sample_context(&self) -> TaskContext {
         // A sample need not be complete: whatever is bad is the map task's to tell.
         let skipping = self.file.spec.skips().then(Skipping::in_silence);
-        self.context(
-            TaskId::map(0),
-            0,
-            AttemptId::new("sample"),
-            crate::machine::variables::temporary_folder(),
-            skipping,
-        )
+        let values = ScratchPlace::new(variables::temporary_folder(), 0);
+        self.context(TaskId::map(0), 0, AttemptId::new("sample"), values, skipping)
     }
 
     fn context(
@@ -42,7 +39,7 @@ impl Job {
         task: TaskId,
         partition: u32,
         attempt: AttemptId,
-        scratch: PathBuf,
+        values: ScratchPlace,
         skipping: Option<Skipping>,
     ) -> TaskContext {
         let step = self.step_name().map(str::to_owned);
@@ -56,7 +53,8 @@ impl Job {
             cancel: self.cancel.clone(),
             timeout: Duration::from_secs(self.file.spec.task_timeout_seconds.max(1).unsigned_abs()),
             last_resort: self.last_resort.with(move |error| error.in_task(task).in_step(step.as_deref())),
-            scratch,
+            scratch: values.folder.to_path_buf(),
+            values,
             stores: Arc::clone(&self.stores),
             skipping,
             counters: UserCounters::default(),

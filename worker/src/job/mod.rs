@@ -18,8 +18,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::function::{Functions, LastResort};
+use crate::function::{Functions, LastResort, ReduceFunction};
 use crate::input::list::check_urls;
+use crate::memory;
 use crate::output::replaceable::WORK;
 use crate::record::block::BlockCodec;
 use crate::record::format::Format;
@@ -40,7 +41,7 @@ pub(crate) mod threads;
 /// Memory and processors for the tasks of one process.
 #[derive(Clone, Debug)]
 pub struct Resources {
-    /// Bytes that buffers may take, all tasks together.
+    /// Bytes that buffers may take, all tasks together: see [`memory`].
     pub memory: u64,
     /// Tasks at once.
     pub threads: usize,
@@ -146,10 +147,10 @@ impl Job {
         Ok(first.at_step(0))
     }
 
-    /// Where tasks of this process keep intermediate data: in a quarter of the memory, then in scratch files.
+    /// Where tasks of this process keep intermediate data: in its share of the memory, then in scratch files.
     pub(crate) fn space(&self, resources: &Resources) -> Arc<Space> {
         let codec = BlockCodec::of(self.file.spec.shuffle.compression, false);
-        Space::new(resources.memory / 4, resources.scratch.clone(), codec)
+        Space::new(memory::kept(resources.memory), resources.scratch.clone(), codec)
     }
 
     /// Adds the requests for intermediate data since it was last called.
@@ -196,6 +197,7 @@ fn check_step(spec: &MapReduceJobSpec, number: usize) -> Result<Step> {
     let name = spec.phases(number).name.map(str::to_owned);
     let spec = spec.of_step(number);
     let functions = Functions::new(&spec)?;
-    let arrangement = Arrangement::new(spec.reduce.as_ref())?;
+    let mut arrangement = Arrangement::new(spec.reduce.as_ref())?;
+    arrangement.values_sorted |= functions.reduce.as_ref().is_some_and(ReduceFunction::wants_sorted_values);
     Ok(Step { name, spec, functions, arrangement })
 }

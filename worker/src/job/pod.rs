@@ -19,6 +19,7 @@ use super::threads::in_parallel;
 use super::{Job, Resources};
 use crate::error::{Error, Result};
 use crate::machine::random;
+use crate::memory;
 use crate::plan::{self, Plan};
 use crate::record::block::BlockCodec;
 use crate::record::skipped;
@@ -85,7 +86,7 @@ fn nothing_to_read(
     let mut commits = Vec::new();
     for partition in 0..plan.summary.reduce_tasks {
         let task = TaskId::reduce(partition);
-        let fan_in = FanIn::of(resources.memory);
+        let fan_in = FanIn::of(memory::merge(resources.memory, 1));
         let (written, counters) = reduce::run(job, task, attempt, partition, Vec::new(), fan_in, &space)?;
         let mut record = Commit::new(attempt);
         record.add(written, &counters);
@@ -166,12 +167,13 @@ fn run_map(
     let codec = BlockCodec::of(job.file.spec.shuffle.compression, !job.work.is_local());
     let context = job.task_context(task, task.index, attempt, &space);
     let combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(&context));
-    let fan_in = FanIn::of(resources.memory / 4);
+    let fan_in = FanIn::of(memory::merge(resources.memory, 1));
     let name = format!("shuffle/{task}-{attempt}");
     // Commit records stay to the job's end, but the data of a step no longer than the next one needs it.
     let with_record = if job.is_last_step() { object::SMALL } else { 0 };
     let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement, with_record };
-    let Shuffled { object, data, combined } = object::write(&job.work, name, runs, &means, combiner)?;
+    let Shuffled { object, data, combined } =
+        object::write(&job.work, name, &runs, plan.summary.partitions, &means, combiner)?;
     context.counters.move_to(&mut counters)?;
     counters.combine_input_records += combined.input;
     counters.combine_output_records += combined.output;
@@ -261,7 +263,7 @@ fn run_reduce(
     job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let shuffle = index::read(&job.work, task.index, plan.summary.reduce_tasks)?;
     let space = job.space(resources);
-    let fan_in = FanIn::of(resources.memory / 2);
+    let fan_in = FanIn::of(memory::merge(resources.memory, 1));
     let mut record = Commit::new(attempt);
     let runs = fetch_all(job, &shuffle, &space)?;
     for (partition, runs) in shuffle.range.zip(runs) {

@@ -45,29 +45,28 @@ impl Format {
         }
     }
 
+    /// What is around a value that is written as it is, where all of it needn't be in memory.
+    pub(super) fn around(&self) -> Option<Around<'_>> {
+        match self {
+            Self::KeyValue { separator } => Some(Around::Line { separator: Some(separator) }),
+            Self::Lines => Some(Around::Line { separator: None }),
+            Self::FixedLength => Some(Around::Nothing),
+            Self::Csv | Self::JsonLines => None,
+        }
+    }
+
     /// Appends a pair. A pair that would read back as another is a bad record.
     #[inline]
     pub(super) fn write(&self, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<()> {
         match self {
             Self::KeyValue { separator } => {
-                if memchr::memchr(b'\n', key).is_some() || memchr::memchr(b'\n', value).is_some() {
-                    return Err(unwritable("holds a newline", key, value));
-                }
-                let ambiguous = match separator[..] {
-                    [byte] => memchr::memchr(byte, key).is_some(),
-                    _ => memchr::memmem::find(key, separator).is_some(),
-                };
-                if ambiguous {
-                    return Err(unwritable("has a key that holds the separator", key, value));
-                }
+                let around = Around::Line { separator: Some(separator) };
+                around.check_key(key, value)?;
+                around.check_piece(key, value)?;
                 out.extend_from_slice(key);
                 out.extend_from_slice(separator);
             }
-            Self::Lines => {
-                if memchr::memchr(b'\n', value).is_some() {
-                    return Err(unwritable("has a value that holds a newline", key, value));
-                }
-            }
+            Self::Lines => Around::Line { separator: None }.check_piece(key, value)?,
             Self::FixedLength => {
                 out.extend_from_slice(key);
                 out.extend_from_slice(value);
@@ -100,6 +99,64 @@ impl Format {
         out.extend_from_slice(value);
         out.push(b'\n');
         Ok(())
+    }
+}
+
+/// What is written around a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Around<'a> {
+    /// Key and separator, if there is one, and a newline.
+    Line { separator: Option<&'a [u8]> },
+    /// The key.
+    Nothing,
+}
+
+impl Around<'_> {
+    /// An error for a key that would read back as another; a piece of the value is shown.
+    #[inline]
+    pub(super) fn check_key(self, key: &[u8], value: &[u8]) -> Result<()> {
+        let Self::Line { separator: Some(separator) } = self else { return Ok(()) };
+        if memchr::memchr(b'\n', key).is_some() {
+            return Err(unwritable("holds a newline", key, value));
+        }
+        let ambiguous = match separator[..] {
+            [byte] => memchr::memchr(byte, key).is_some(),
+            _ => memchr::memmem::find(key, separator).is_some(),
+        };
+        if ambiguous { Err(unwritable("has a key that holds the separator", key, value)) } else { Ok(()) }
+    }
+
+    /// An error for a value with such a piece.
+    #[inline]
+    pub(super) fn check_piece(self, key: &[u8], piece: &[u8]) -> Result<()> {
+        match self {
+            Self::Line { separator } if memchr::memchr(b'\n', piece).is_some() => {
+                let why =
+                    if separator.is_some() { "holds a newline" } else { "has a value that holds a newline" };
+                Err(unwritable(why, key, piece))
+            }
+            Self::Line { .. } | Self::Nothing => Ok(()),
+        }
+    }
+
+    /// What comes before the value: parts, one after the other.
+    pub(super) fn before<'k>(self, key: &'k [u8]) -> [&'k [u8]; 2]
+    where
+        Self: 'k,
+    {
+        match self {
+            Self::Line { separator: Some(separator) } => [key, separator],
+            Self::Line { separator: None } => [b"", b""],
+            Self::Nothing => [key, b""],
+        }
+    }
+
+    /// What comes after it.
+    pub(super) fn after(self) -> &'static [u8] {
+        match self {
+            Self::Line { .. } => b"\n",
+            Self::Nothing => b"",
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use self::format::Format;
 use self::parquet::ParquetWriter;
 use crate::error::Result;
 use crate::record::Emit;
+use crate::record::functions::gather;
 use crate::record::skipped::Skipping;
+use crate::scratch::ScratchBytes;
 use crate::storage::{Location, StagedWriter};
 
 pub use crate::storage::StagedPart;
@@ -104,10 +106,43 @@ impl PartWriter {
     }
 }
 
+impl PartWriter {
+    /// Takes a pair that was written, or could not be.
+    fn count(&mut self, written: Result<()>, value: &[u8]) -> Result<()> {
+        match (written, &self.skipping) {
+            (Ok(()), _) => {
+                self.records += 1;
+                Ok(())
+            }
+            (Err(error), Some(skipping)) if error.is_bad_record() => skipping.leave_out(&error, value),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Writes a pair whose value is written as it is without having it in memory once more.
+    #[cold]
+    fn emit_pieces(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let Body::Pairs { format, buffer, out } = &mut self.body else { return Ok(()) };
+        let Some(around) = format.around() else { return Ok(()) };
+        let checked = around.check_key(key, value).and_then(|()| around.check_piece(key, value));
+        if checked.is_ok() {
+            around.before(key).iter().for_each(|part| buffer.extend_from_slice(part));
+            out.write_all(buffer)?;
+            buffer.clear();
+            out.write_all(value)?;
+            buffer.extend_from_slice(around.after());
+        }
+        self.count(checked, value)
+    }
+}
+
 impl Emit for PartWriter {
     #[inline]
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let written = match &mut self.body {
+            Body::Pairs { format, .. } if value.len() >= BUFFER_BYTES && format.around().is_some() => {
+                return self.emit_pieces(key, value);
+            }
             Body::Pairs { format, buffer, out } => {
                 let written = format.write(key, value, buffer);
                 if buffer.len() >= BUFFER_BYTES {
@@ -118,14 +153,29 @@ impl Emit for PartWriter {
             }
             Body::Parquet(rows) => rows.write(key, value),
         };
-        match (written, &self.skipping) {
-            (Ok(()), _) => {
-                self.records += 1;
-                Ok(())
+        self.count(written, value)
+    }
+
+    fn emit_large(&mut self, key: &[u8], value: &ScratchBytes) -> Result<()> {
+        let Body::Pairs { format, buffer, out } = &mut self.body else { return gather(self, key, value) };
+        let Some(around) = format.around() else { return gather(self, key, value) };
+        // A pair that can't be written leaves nothing behind: all of it is looked at first.
+        let checked = around
+            .check_key(key, b"...")
+            .and_then(|()| value.each_piece(&mut |piece| around.check_piece(key, piece)));
+        if let Err(error) = checked {
+            if error.is_bad_record() && self.skipping.is_some() {
+                return gather(self, key, value);
             }
-            (Err(error), Some(skipping)) if error.is_bad_record() => skipping.leave_out(&error, value),
-            (Err(error), _) => Err(error),
+            return Err(error);
         }
+        around.before(key).iter().for_each(|part| buffer.extend_from_slice(part));
+        out.write_all(buffer)?;
+        buffer.clear();
+        value.each_piece(&mut |piece| Ok(out.write_all(piece)?))?;
+        buffer.extend_from_slice(around.after());
+        self.records += 1;
+        Ok(())
     }
 }
 

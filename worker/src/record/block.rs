@@ -89,16 +89,21 @@ impl Header {
         bytes
     }
 
-    fn sum(self, payload: &[u8]) -> u64 {
+    fn sum(self, payload: &[&[u8]]) -> u64 {
         let mut hash = Xxh3::new();
         hash.update(&self.to_bytes()[..16]);
-        hash.update(payload);
+        payload.iter().for_each(|part| hash.update(part));
         hash.digest()
+    }
+
+    /// Whether the payload is one large pair as it is, of which the key can be read alone.
+    pub fn is_large_pair(self) -> bool {
+        self.records == 1 && self.codec == BlockCodec::None as u8 && self.stored as usize > BLOCK_BYTES
     }
 
     /// Checks a payload, and decodes it into `raw` unless it is stored as it is.
     pub fn decode<'a>(self, payload: &'a [u8], raw: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-        if !cfg!(fuzzing) && self.sum(payload) != self.checksum {
+        if !cfg!(fuzzing) && self.sum(&[payload]) != self.checksum {
             return Err(damaged("a block's checksum is wrong"));
         }
         if self.codec == BlockCodec::None as u8 {
@@ -116,6 +121,26 @@ impl Header {
         };
         if got == Some(raw.len()) { Ok(raw) } else { Err(damaged("a block can't be decompressed")) }
     }
+}
+
+/// The block of a large pair up to its value: header, lengths, key. It is stored as it is.
+pub fn large_block_start(key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
+    let mut start = vec![0; HEADER];
+    put_varint(&mut start, key.len());
+    put_varint(&mut start, value.len());
+    start.extend_from_slice(key);
+    let bytes = start.len() - HEADER + value.len();
+    let Some(bytes) = u32::try_from(bytes).ok().filter(|&bytes| bytes <= MAX_RAW) else {
+        return Err(too_large());
+    };
+    let mut header = Header { stored: bytes, raw: bytes, records: 1, codec: 0, checksum: 0 };
+    header.checksum = header.sum(&[&start[HEADER..], value]);
+    start[..HEADER].copy_from_slice(&header.to_bytes());
+    Ok(start)
+}
+
+fn too_large() -> Error {
+    Error::permanent("a pair is larger than 1 GiB")
 }
 
 fn damaged(what: &str) -> Error {
@@ -161,7 +186,7 @@ impl BlockWriter {
         }
         let raw_bytes = u32::try_from(self.raw.len()).ok().filter(|&raw| raw <= MAX_RAW);
         let Some(raw_bytes) = raw_bytes else {
-            return Err(Error::permanent("a pair is larger than 1 GiB"));
+            return Err(too_large());
         };
         match self.codec {
             BlockCodec::None => self.stored.clear(),
@@ -187,7 +212,7 @@ impl BlockWriter {
             codec,
             checksum: 0,
         };
-        header.checksum = header.sum(payload);
+        header.checksum = header.sum(&[payload]);
         out.extend_from_slice(&header.to_bytes());
         out.extend_from_slice(payload);
         self.raw.clear();
@@ -258,11 +283,16 @@ pub fn record_at(block: &[u8], at: usize) -> Result<Span> {
 }
 
 fn long_record_at(block: &[u8], at: usize) -> Result<Span> {
+    record_of(block, at, block.len())
+}
+
+/// The record that begins at `at` of a decoded block of so many bytes, of which perhaps only the first are there.
+pub fn record_of(block: &[u8], at: usize, bytes: usize) -> Result<Span> {
     let span = (|| {
         let (key_bytes, at) = varint(block, at)?;
         let (value_bytes, key) = varint(block, at)?;
         let span = Span { key, value: key + key_bytes, end: key + key_bytes + value_bytes };
-        (span.end <= block.len()).then_some(span)
+        (span.end <= bytes).then_some(span)
     })();
     span.ok_or_else(|| damaged("a record goes past its block"))
 }

@@ -8,6 +8,7 @@ use super::format::{Chunk, Record};
 use super::hashed::HashedKey;
 use super::split::Split;
 use crate::error::{Error, Result};
+use crate::scratch::ScratchBytes;
 
 /// A key and a value.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -20,6 +21,11 @@ pub trait Emit {
     /// Takes pairs.
     fn emit_all(&mut self, pairs: &[Pair<'_>]) -> Result<()> {
         pairs.iter().try_for_each(|(key, value)| self.emit(key, value))
+    }
+
+    /// Takes a pair whose value is not in memory, and perhaps has not to be.
+    fn emit_large(&mut self, key: &[u8], value: &ScratchBytes) -> Result<()> {
+        gather(self, key, value)
     }
 }
 
@@ -38,6 +44,16 @@ pub(crate) fn emit_each<'a>(
         }
     }
     out.emit_all(&batch[..count])
+}
+
+/// Emits a pair of a value that is brought into memory.
+pub fn gather<E: Emit + ?Sized>(out: &mut E, key: &[u8], value: &ScratchBytes) -> Result<()> {
+    let mut whole = Vec::with_capacity(usize::try_from(value.len()).unwrap_or(0));
+    value.each_piece(&mut |piece| {
+        whole.extend_from_slice(piece);
+        Ok(())
+    })?;
+    out.emit(key, &whole)
 }
 
 /// The values of a key, one at a time.

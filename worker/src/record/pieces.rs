@@ -16,7 +16,7 @@ use super::block::BLOCK_BYTES;
 use super::space::{Kept, Space};
 use crate::error::{Error, Result};
 
-/// Bytes that are collected before they are handed to the [`Space`].
+/// Bytes that are collected before they are handed to the [`Space`], if it is not small.
 pub const PIECE_BYTES: usize = 4 << 20;
 
 /// Collects bytes into pieces.
@@ -24,13 +24,23 @@ pub const PIECE_BYTES: usize = 4 << 20;
 pub struct PieceWriter {
     buffer: Vec<u8>,
     pieces: Vec<Kept>,
+    /// Their bytes.
+    kept: u64,
+    /// Bytes of a piece, about.
+    piece_bytes: usize,
     space: Arc<Space>,
 }
 
 impl PieceWriter {
     /// A writer. It can make several lists of pieces, one after the other.
     pub fn new(space: &Arc<Space>) -> Self {
-        Self { buffer: Vec::new(), pieces: Vec::new(), space: Arc::clone(space) }
+        Self {
+            buffer: Vec::new(),
+            pieces: Vec::new(),
+            kept: 0,
+            piece_bytes: space.piece_bytes(),
+            space: Arc::clone(space),
+        }
     }
 
     /// Where pieces go.
@@ -38,27 +48,42 @@ impl PieceWriter {
         &self.space
     }
 
-    /// Adds what `write` appends, where more is to come.
+    /// Bytes since the last list of pieces.
+    pub fn bytes(&self) -> u64 {
+        self.kept + self.buffer.len() as u64
+    }
+
+    /// Adds what `write` appends.
     pub fn append(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         if self.buffer.capacity() == 0 {
             // At once: growing would copy, and leave what it grew out of behind.
-            self.buffer.reserve_exact(PIECE_BYTES + 2 * BLOCK_BYTES);
+            self.buffer.reserve_exact(self.piece_bytes + 2 * BLOCK_BYTES);
         }
         write(&mut self.buffer)?;
-        if self.buffer.len() >= PIECE_BYTES { self.keep() } else { Ok(()) }
+        if self.buffer.len() >= self.piece_bytes { self.keep() } else { Ok(()) }
     }
 
-    /// Adds what `write` appends, and gives all pieces.
-    pub fn finish(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<Vec<Kept>> {
-        write(&mut self.buffer)?;
-        if !self.buffer.is_empty() {
-            self.keep()?;
-        }
+    /// Adds these bytes, which are so many that they are a piece of their own.
+    pub fn append_parts(&mut self, parts: &[&[u8]]) -> Result<()> {
+        self.keep()?;
+        let piece = self.space.keep_parts(parts)?;
+        self.kept += piece.len();
+        self.pieces.push(piece);
+        Ok(())
+    }
+
+    /// Gives all pieces.
+    pub fn finish(&mut self) -> Result<Vec<Kept>> {
+        self.keep()?;
+        self.kept = 0;
         Ok(std::mem::take(&mut self.pieces))
     }
 
     fn keep(&mut self) -> Result<()> {
-        self.pieces.push(self.space.keep(&mut self.buffer)?);
+        if !self.buffer.is_empty() {
+            self.kept += self.buffer.len() as u64;
+            self.pieces.push(self.space.keep(&mut self.buffer)?);
+        }
         Ok(())
     }
 }
@@ -108,6 +133,25 @@ impl Pieces {
         self.pieces[0].in_memory()?.get(range.clone())?;
         self.at += bytes as u64;
         Some(range)
+    }
+
+    /// Fills `buf` with bytes that are still to be read, from the one at `at` on, without reading them.
+    pub fn peek(&self, mut at: u64, mut buf: &mut [u8]) -> Result<()> {
+        at += self.at;
+        for piece in &self.pieces {
+            if at >= piece.len() {
+                at -= piece.len();
+                continue;
+            }
+            let here = buf.len().min((piece.len() - at) as usize);
+            let (now, later) = buf.split_at_mut(here);
+            piece.read_at(now, at)?;
+            (buf, at) = (later, 0);
+            if buf.is_empty() {
+                break;
+            }
+        }
+        if buf.is_empty() { Ok(()) } else { Err(cut_short(io::ErrorKind::UnexpectedEof.into())) }
     }
 
     /// The bytes that were taken, until more are read.

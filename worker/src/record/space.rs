@@ -5,18 +5,19 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::block::BlockCodec;
+use super::block::{BLOCK_BYTES, BlockCodec};
 use super::pieces::PIECE_BYTES;
 use crate::error::{Error, IoContext as _, Result};
-use crate::machine::random;
+use crate::memory::{self, MemoryPool, MemoryReservation};
+use crate::scratch::{self, nameless_file};
 
 /// Memory and scratch space that the tasks of one process share.
 #[derive(Debug)]
 pub struct Space {
-    left: AtomicI64,
+    pool: Arc<MemoryPool>,
     codec: BlockCodec,
     scratch: Mutex<Scratch>,
     spilled: AtomicU64,
@@ -51,26 +52,13 @@ pub enum Kept {
 #[derive(Debug)]
 pub struct Loan {
     bytes: Vec<u8>,
-    _lease: Lease,
+    _reservation: MemoryReservation,
 }
 
 impl Loan {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-/// Memory that was taken from a budget; it is given back when this is dropped.
-#[derive(Debug)]
-pub struct Lease {
-    bytes: i64,
-    space: Arc<Space>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.space.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -120,7 +108,7 @@ impl Space {
     /// A budget of `memory` bytes, and scratch files in `folder`, for which blocks are compressed by `codec`.
     pub fn new(memory: u64, folder: PathBuf, codec: BlockCodec) -> Arc<Self> {
         Arc::new(Self {
-            left: AtomicI64::new(i64::try_from(memory).unwrap_or(i64::MAX)),
+            pool: MemoryPool::new(memory),
             codec,
             scratch: Mutex::new(Scratch { folder, file: None }),
             spilled: AtomicU64::new(0),
@@ -134,29 +122,53 @@ impl Space {
 
     /// How a block is compressed now: not for memory, where reading it back should cost nothing.
     pub fn codec(&self) -> BlockCodec {
-        if self.left.load(Ordering::Relaxed) > PIECE_BYTES as i64 { BlockCodec::None } else { self.codec }
+        if self.pool.left() > PIECE_BYTES as u64 { BlockCodec::None } else { self.codec }
     }
 
     /// Takes memory from the budget, if it has as much.
-    pub fn lease(self: &Arc<Self>, bytes: usize) -> Option<Lease> {
-        let bytes = bytes as i64;
-        let left = self.left.fetch_sub(bytes, Ordering::Relaxed);
-        // What could not be had is given back by the drop.
-        let lease = Lease { bytes, space: Arc::clone(self) };
-        (left >= bytes).then_some(lease)
+    pub fn lease(&self, bytes: usize) -> Option<MemoryReservation> {
+        self.pool.reserve(bytes)
+    }
+
+    /// Bytes that are collected before they are kept.
+    pub fn piece_bytes(&self) -> usize {
+        memory::part_of_kept(self.pool.total()).clamp(BLOCK_BYTES, PIECE_BYTES)
+    }
+
+    /// Bytes of the values of a key that stay in memory.
+    pub fn values_bytes(&self) -> usize {
+        memory::part_of_kept(self.pool.total())
     }
 
     /// Keeps bytes: in memory when the budget has room.
     pub fn keep(self: &Arc<Self>, bytes: &mut Vec<u8>) -> Result<Kept> {
-        if let Some(lease) = self.lease(bytes.len()) {
+        if let Some(reservation) = self.lease(bytes.len()) {
             let mut bytes = std::mem::take(bytes);
             bytes.shrink_to_fit();
             let range = 0..bytes.len();
-            return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _lease: lease }), range });
+            return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _reservation: reservation }), range });
         }
         let stretch = self.reserve(bytes.len() as u64)?;
-        stretch.file.write_all_at(bytes, stretch.offset).map_err(|e| self.full_disk(&e))?;
+        stretch.file.write_all_at(bytes, stretch.offset).map_err(|e| self.full_disk(e))?;
         bytes.clear();
+        let range = 0..stretch.bytes;
+        Ok(Kept::File { stretch: Arc::new(stretch), range })
+    }
+
+    /// Keeps these bytes, one part after the other: in memory when the budget has room.
+    pub fn keep_parts(self: &Arc<Self>, parts: &[&[u8]]) -> Result<Kept> {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if let Some(reservation) = self.lease(bytes) {
+            let bytes = parts.concat();
+            let range = 0..bytes.len();
+            return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _reservation: reservation }), range });
+        }
+        let stretch = self.reserve(bytes as u64)?;
+        let mut at = stretch.offset;
+        for part in parts {
+            stretch.file.write_all_at(part, at).map_err(|e| self.full_disk(e))?;
+            at += part.len() as u64;
+        }
         let range = 0..stretch.bytes;
         Ok(Kept::File { stretch: Arc::new(stretch), range })
     }
@@ -166,18 +178,16 @@ impl Space {
         self.spilled.load(Ordering::Relaxed)
     }
 
-    fn full_disk(&self, error: &io::Error) -> Error {
+    fn full_disk(&self, error: io::Error) -> Error {
         let folder = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).folder.clone();
-        Error::retry(format!("can't write intermediate data to a scratch file in {}", folder.display()))
-            .because(error)
-            .because("give the job more memory, or TMPDIR (in a pod: the scratch volume) more space")
+        scratch::unwritable(&folder, error)
     }
 
     fn reserve(&self, bytes: u64) -> Result<Stretch> {
         self.spilled.fetch_add(bytes, Ordering::Relaxed);
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if scratch.file.as_ref().is_none_or(|(_, used)| *used >= SCRATCH_FILE_BYTES) {
-            let file = nameless(&scratch.folder)
+            let file = nameless_file(&scratch.folder)
                 .context(|| format!("can't make a scratch file in {}", scratch.folder.display()))?;
             scratch.file = Some((Arc::new(file), 0));
         }
@@ -190,15 +200,6 @@ impl Space {
             None => Err(Error::retry("there is no scratch file")),
         }
     }
-}
-
-/// A file without a name: nothing is left of it, however the process ends.
-fn nameless(folder: &std::path::Path) -> io::Result<File> {
-    std::fs::create_dir_all(folder)?;
-    let path = folder.join(format!("mapreduce-{}", random::name()));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
 }
 
 impl Kept {
@@ -226,6 +227,19 @@ impl Kept {
             }
             Self::File { stretch, range } => {
                 Self::File { stretch: Arc::clone(stretch), range: range.start + from..range.start + to }
+            }
+        }
+    }
+
+    /// The same bytes, whose space in a file is given back before that of what was written with them.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        match self {
+            Self::Memory { .. } => self.clone(),
+            Self::File { stretch, range } => {
+                let (offset, bytes) = (stretch.offset + range.start, range.end - range.start);
+                let stretch = Stretch { file: Arc::clone(&stretch.file), offset, bytes };
+                Self::File { stretch: Arc::new(stretch), range: 0..bytes }
             }
         }
     }

@@ -9,14 +9,15 @@ use super::combine::{Combined, write_combined};
 use super::gain::{Gain, Way};
 use super::merge::Pairs as _;
 use super::partition::Partitioner;
-use super::run::{Place, Run, RunWriter};
+use super::run::{RunWriter, Spill};
 use super::sort::SortBuffer;
 use super::table::SumTable;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::machine::variables;
-use crate::record::block::BlockCodec;
+use crate::memory::MemoryReservation;
+use crate::record::block::{BLOCK_BYTES, BlockCodec};
 use crate::record::hashed::HashedKey;
-use crate::record::space::{Lease, Space};
+use crate::record::space::Space;
 use crate::record::{Emit, MapOutput, Pair, Reducer};
 
 /// What a map task's pairs are collected in.
@@ -42,8 +43,11 @@ impl std::fmt::Debug for Combine {
     }
 }
 
-/// A sample is of a chunk's records: what they emit fits in this.
-const SAMPLE_BYTES: usize = 256 << 20;
+/// A sample is of a chunk's records: what most functions emit for them fits in this. Of more, the last is looked at.
+const SAMPLE_BYTES: usize = 16 << 20;
+
+/// A buffer of which less than this part was used is not a run.
+const MIN_SORTED_PART: usize = 8;
 
 /// The output of a map task: its pairs, partitioned, sorted and combined.
 pub struct Collector {
@@ -58,7 +62,7 @@ pub struct Collector {
     memory: usize,
     space: Arc<Space>,
     name: Arc<str>,
-    runs: Vec<Vec<Run>>,
+    spills: Vec<Spill>,
     /// What was emitted and combined, and the user's own.
     pub counters: Counters,
 }
@@ -87,7 +91,6 @@ impl Collector {
             Some(gain) if gain.way() == Way::Table => Collected::Sum(SumTable::new(memory)),
             _ => Collected::Sort(SortBuffer::new(partitioner.partitions(), memory)),
         };
-        let runs = vec![Vec::new(); partitioner.partitions() as usize];
         Self {
             sink,
             partitioner,
@@ -99,7 +102,7 @@ impl Collector {
             memory,
             space: Arc::clone(space),
             name,
-            runs,
+            spills: Vec::new(),
             counters: Counters::default(),
         }
     }
@@ -167,14 +170,20 @@ impl Collector {
         Ok(())
     }
 
-    /// A pair that may not fit the buffer even when it is empty.
+    /// A pair that may not fit the buffer even when it is empty. A large one is a run of its own, written from where
+    /// it is.
     #[cold]
     fn push_alone(&mut self, partition: u32, key: &[u8], value: &[u8]) -> Result<()> {
-        let Collected::Sort(buffer) = &mut self.sink else { return Ok(()) };
-        if !buffer.has_room(key, value) {
-            return Err(Error::permanent("a pair is larger than 4 GiB"));
+        if key.len() + value.len() >= BLOCK_BYTES {
+            self.writer.push(key, value)?;
+            self.writer.end_partition()?;
+            let spill = self.writer.end_spill(partition, &self.name)?;
+            self.add(spill);
+            return Ok(());
         }
-        buffer.push(partition, key, value);
+        if let Collected::Sort(buffer) = &mut self.sink {
+            buffer.push(partition, key, value);
+        }
         self.flush()
     }
 
@@ -226,20 +235,19 @@ impl Collector {
     fn flush(&mut self) -> Result<()> {
         match &mut self.sink {
             Collected::Sum(table) => {
-                let (runs, mut output) = (&mut self.runs, 0);
                 self.counters.combine_input_records += std::mem::take(&mut table.input);
-                let order = &self.arrangement.order;
-                table.drain(&self.partitioner, order, &mut self.writer, &self.name, |partition, run| {
-                    output += run.records;
-                    add(runs, partition, run);
-                })?;
-                self.counters.combine_output_records += output;
+                let spill =
+                    table.drain(&self.partitioner, &self.arrangement, &mut self.writer, &self.name)?;
+                self.counters.combine_output_records += spill.records();
+                self.add(spill);
                 Ok(())
             }
             Collected::Sort(buffer) => {
                 let combines =
                     self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
-                let lease = if combines { None } else { self.space.lease(buffer.footprint()) };
+                // A buffer that is nearly empty has reserved more addresses than it is worth.
+                let stays = !combines && buffer.footprint() >= self.memory / MIN_SORTED_PART;
+                let lease = if stays { self.space.lease(buffer.footprint()) } else { None };
                 match lease {
                     Some(lease) => {
                         self.keep_sorted(lease);
@@ -252,30 +260,29 @@ impl Collector {
     }
 
     /// Leaves sorted pairs where they are.
-    fn keep_sorted(&mut self, lease: Lease) {
+    fn keep_sorted(&mut self, reservation: MemoryReservation) {
         let Collected::Sort(buffer) = &mut self.sink else { return };
         let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
-        let sorted = std::mem::replace(buffer, next).into_sorted(self.arrangement.values_sorted, lease);
-        for (partition, sorted) in (0..).zip(sorted) {
-            let (records, name) = (sorted.records(), Arc::clone(&self.name));
-            add(&mut self.runs, partition, Run { pairs: Place::Sorted(sorted), records, name });
-        }
+        let sorted = std::mem::replace(buffer, next).into_sorted(self.arrangement.values_sorted, reservation);
+        self.add(Spill::sorted(sorted, &self.name));
     }
 
     /// Writes sorted pairs out, perhaps combined.
     fn write_sorted(&mut self, combines: bool) -> Result<()> {
         let Collected::Sort(buffer) = &mut self.sink else { return Ok(()) };
         let mut all = Combined::default();
-        buffer.drain(self.arrangement.values_sorted, |partition, sorted| {
+        buffer.drain(self.arrangement.values_sorted, |_, sorted| {
             let combiner = self.combiner.as_deref_mut().filter(|_| combines);
             let writer = &mut self.writer;
-            let combined =
-                write_combined(sorted, &self.arrangement, combiner, &mut |k, v| writer.push(k, v))?;
+            let combined = write_combined(sorted, &self.arrangement, combiner, &self.space, &mut |k, v| {
+                writer.push(k, v)
+            })?;
             all.input += combined.input;
             all.output += combined.output;
-            add(&mut self.runs, partition, writer.end(&self.name)?);
-            Ok(())
+            writer.end_partition()
         })?;
+        let spill = self.writer.end_spill(0, &self.name)?;
+        self.add(spill);
         self.counters.combine_input_records += all.input;
         self.counters.combine_output_records += all.output;
         let way = self.gain.as_ref().map(|gain| gain.combined(all.input, all.output));
@@ -285,17 +292,17 @@ impl Collector {
         Ok(())
     }
 
-    /// Ends the task: the runs of each partition.
-    pub fn into_runs(mut self) -> Result<(Vec<Vec<Run>>, Counters)> {
-        self.flush()?;
-        Ok((self.runs, self.counters))
+    /// Only pairs are worth keeping.
+    fn add(&mut self, spill: Spill) {
+        if spill.records() > 0 {
+            self.spills.push(spill);
+        }
     }
-}
 
-/// A partition has a run only of pairs.
-fn add(runs: &mut [Vec<Run>], partition: u32, run: Run) {
-    if run.records > 0 {
-        runs[partition as usize].push(run);
+    /// Ends the task: its runs.
+    pub fn into_spills(mut self) -> Result<(Vec<Spill>, Counters)> {
+        self.flush()?;
+        Ok((self.spills, self.counters))
     }
 }
 

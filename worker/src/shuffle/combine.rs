@@ -4,10 +4,13 @@
 //! it has the group; a program, or a script that gets groups in batches, some time afterwards.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::arrange::Arrangement;
-use super::merge::{Groups, Pairs};
+use super::merge::{Groups, Merge, Pairs, merge_down};
+use super::run::{Run, RunWriter};
 use crate::error::{Error, Result};
+use crate::record::space::Space;
 use crate::record::{Emit, Reducer};
 
 /// Takes the pairs that are written.
@@ -24,14 +27,15 @@ pub struct Combined {
 
 /// Bytes of keys that a combiner may still emit pairs of.
 const MOST_AWAITED: usize = 8 << 20;
-/// Bytes of a key's values that are sorted, where values are.
-const MOST_VALUES: usize = 64 << 20;
+/// Runs of a key's values that are merged at once.
+const MOST_RUNS: usize = 16;
 
-/// Writes sorted pairs, through a combiner where there is one.
+/// Writes sorted pairs, through a combiner where there is one. What doesn't fit in memory then goes to `space`.
 pub fn write_combined<P: Pairs>(
     mut pairs: P,
     arrangement: &Arrangement,
     combiner: Option<&mut (dyn Reducer + '_)>,
+    space: &Arc<Space>,
     write: &mut Write<'_>,
 ) -> Result<Combined> {
     let Some(combiner) = combiner else {
@@ -42,8 +46,8 @@ pub fn write_combined<P: Pairs>(
     };
     let mut groups = Groups::new(pairs);
     let mut stored = Vec::new();
-    let mut out =
-        Combining { keys: AwaitedKeys::default(), values: Values::default(), arrangement, write, records: 0 };
+    let (keys, values) = (AwaitedKeys::default(), Values::default());
+    let mut out = Combining { keys, values, arrangement, space, write, records: 0 };
     while groups.next_group(&mut stored)? {
         if out.keys.bytes() > MOST_AWAITED {
             combiner.finish(&mut out)?;
@@ -64,6 +68,7 @@ struct Combining<'a> {
     keys: AwaitedKeys,
     values: Values,
     arrangement: &'a Arrangement,
+    space: &'a Arc<Space>,
     write: &'a mut Write<'a>,
     records: u64,
 }
@@ -74,6 +79,23 @@ struct Values {
     stored: Vec<u8>,
     list: Vec<Vec<u8>>,
     bytes: usize,
+    /// Those that did not fit in memory: as keys, so that runs of them are in their order.
+    runs: Vec<Run>,
+}
+
+impl Values {
+    /// Makes room for more values of the same key.
+    fn spill(&mut self, space: &Arc<Space>) -> Result<()> {
+        self.list.sort_unstable();
+        let mut writer = RunWriter::new(space);
+        self.list.drain(..).try_for_each(|value| writer.push(&value, b""))?;
+        self.bytes = 0;
+        self.runs.push(writer.end(&Arc::from("a scratch file"))?);
+        if self.runs.len() > MOST_RUNS {
+            self.runs = merge_down(std::mem::take(&mut self.runs), 1, space, &Arrangement::default(), None)?;
+        }
+        Ok(())
+    }
 }
 
 impl Emit for Combining<'_> {
@@ -88,9 +110,12 @@ impl Emit for Combining<'_> {
         if !self.arrangement.values_sorted {
             return (self.write)(self.keys.first(), value);
         }
-        if self.values.stored != self.keys.first() || self.values.bytes > MOST_VALUES {
+        if self.values.stored != self.keys.first() {
             self.write_values()?;
             self.values.stored.extend_from_slice(self.keys.first());
+        }
+        if self.values.bytes > self.space.values_bytes() {
+            self.values.spill(self.space)?;
         }
         self.values.list.push(value.to_vec());
         self.values.bytes += value.len() + size_of::<Vec<u8>>();
@@ -101,6 +126,14 @@ impl Emit for Combining<'_> {
 impl Combining<'_> {
     fn write_values(&mut self) -> Result<()> {
         let mut values = std::mem::take(&mut self.values);
+        if !values.runs.is_empty() {
+            values.spill(self.space)?;
+            let mut merge = Merge::new(values.runs, false);
+            while merge.advance()? {
+                (self.write)(&values.stored, merge.key())?;
+            }
+            return Ok(());
+        }
         values.list.sort_unstable();
         values.list.iter().try_for_each(|value| (self.write)(&values.stored, value))
     }

@@ -72,9 +72,7 @@ impl Merge {
         }
         let (x, y) = (&self.runs[i], &self.runs[j]);
         match x.prefix().cmp(&y.prefix()).then_with(|| x.key().cmp(y.key())) {
-            Ordering::Equal if self.values_sorted => {
-                x.value().cmp(y.value()).then(a.cmp(&b)) == Ordering::Less
-            }
+            Ordering::Equal if self.values_sorted => x.compare_values(y).then(a.cmp(&b)) == Ordering::Less,
             Ordering::Equal => a < b,
             other => other == Ordering::Less,
         }
@@ -87,7 +85,7 @@ impl Merge {
             return Ok(false);
         }
         for (run, live) in self.runs.iter_mut().zip(&mut self.live) {
-            *live = run.advance()?;
+            *live = run.advance_to_key()?;
         }
         // Node i's children are 2i and 2i+1; nodes k.. are the runs themselves.
         let mut winners = vec![0; 2 * k];
@@ -102,7 +100,16 @@ impl Merge {
             };
         }
         self.tree[0] = winners[1];
-        Ok(self.live[self.tree[0] as usize])
+        self.load(winners[1])
+    }
+
+    /// Has the value of the run that is first; whether there is one.
+    #[inline]
+    fn load(&mut self, first: u32) -> Result<bool> {
+        if !self.live[first as usize] {
+            return Ok(false);
+        }
+        self.runs[first as usize].load().map(|()| true)
     }
 }
 
@@ -116,7 +123,7 @@ impl Pairs for Merge {
         if !self.live[winner as usize] {
             return Ok(false);
         }
-        self.live[winner as usize] = self.runs[winner as usize].advance()?;
+        self.live[winner as usize] = self.runs[winner as usize].advance_to_key()?;
         let mut champion = winner;
         let mut node = usize::midpoint(winner as usize, self.runs.len());
         while node > 0 {
@@ -126,7 +133,7 @@ impl Pairs for Merge {
             node /= 2;
         }
         self.tree[0] = champion;
-        Ok(self.live[champion as usize])
+        self.load(champion)
     }
 
     #[inline]
@@ -238,7 +245,12 @@ pub fn merge_down(
     arrangement: &Arrangement,
     mut combiner: Option<&mut Box<dyn Reducer>>,
 ) -> Result<Vec<Run>> {
-    while runs.len() > most {
+    loop {
+        // Large pairs take their memory one after the other.
+        let most = most + runs.iter().filter(|run| run.is_large_pair()).count().min(MAX_LARGE_PAIRS);
+        if runs.len() <= most {
+            return Ok(runs);
+        }
         let name: Arc<str> = Arc::from("a scratch file");
         let mut merged = Vec::new();
         let mut excess = runs.len() - most;
@@ -249,14 +261,16 @@ pub fn merge_down(
             let mut writer = RunWriter::new(space);
             let merge = Merge::new(group, arrangement.values_sorted);
             let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
-            write_combined(merge, arrangement, combiner, &mut |key, value| writer.push(key, value))?;
+            write_combined(merge, arrangement, combiner, space, &mut |key, value| writer.push(key, value))?;
             merged.push(writer.end(&name)?);
         }
         merged.extend(left);
         runs = merged;
     }
-    Ok(runs)
 }
+
+/// Runs of a large pair alone that are merged beside others.
+const MAX_LARGE_PAIRS: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use super::arrange::Arrangement;
 use super::combine::{Combined, write_combined};
 use super::merge::{Merge, merge_down};
-use super::run::{Place, Run};
+use super::run::{Place, Run, Spill};
 use crate::error::Result;
+use crate::memory::{self, LARGE_RECORD};
 use crate::record::Reducer;
-use crate::record::block::{BlockCodec, BlockWriter};
+use crate::record::block::{BlockCodec, BlockWriter, large_block_start};
 use crate::record::pieces::stretch;
 use crate::record::space::Space;
 use crate::storage::{Location, PART_BYTES, StagedWriter};
@@ -150,28 +151,40 @@ pub struct Shuffled {
 pub fn write(
     place: &Location,
     name: String,
-    runs: Vec<Vec<Run>>,
+    spills: &[Spill],
+    partitions: u32,
     means: &Means<'_>,
     mut combiner: Option<Box<dyn Reducer>>,
 ) -> Result<Shuffled> {
     let Means { codec, fan_in, space, arrangement, with_record } = *means;
     let mut writer = Out { place, name, most: with_record, small: Vec::new(), large: None };
     let (mut blocks, mut out) = (BlockWriter::new(codec), Vec::new());
-    let (mut extents, mut offset, mut sum) = (Vec::with_capacity(runs.len()), 0, Combined::default());
-    for runs in runs {
+    let (mut extents, mut offset, mut sum) =
+        (Vec::with_capacity(partitions as usize), 0, Combined::default());
+    for partition in 0..partitions {
+        let runs: Vec<Run> = spills.iter().filter_map(|spill| spill.run(partition)).collect();
         let mut extent = Extent { offset, ..Extent::default() };
         // A single run was combined when it was made.
         let mut combiner = if runs.len() > 1 { combiner.as_mut() } else { None };
         let runs = merge_down(runs, fan_in.0, space, arrangement, combiner.as_deref_mut())?;
         let combiner = combiner.map(|combiner| &mut **combiner);
         let merge = Merge::new(runs, arrangement.values_sorted);
-        let combined = write_combined(merge, arrangement, combiner, &mut |key, value| {
+        let combined = write_combined(merge, arrangement, combiner, space, &mut |key, value| {
             extent.records += 1;
-            if blocks.push(key, value) {
+            let is_large = key.len() + value.len() >= LARGE_RECORD;
+            if is_large || blocks.push(key, value) {
                 blocks.end(&mut out)?;
+                if is_large {
+                    // It is written from where it is, and not compressed: that would take twice its memory.
+                    out.extend_from_slice(&large_block_start(key, value)?);
+                }
                 writer.write(&out)?;
                 extent.bytes += out.len() as u64;
                 out.clear();
+            }
+            if is_large {
+                writer.write(value)?;
+                extent.bytes += value.len() as u64;
             }
             Ok(())
         })?;
@@ -201,10 +214,11 @@ pub fn fetch(
     let mut filled = extents.iter().filter(|extent| extent.bytes > 0);
     let Some(first) = filled.next() else { return Ok(Vec::new()) };
     let end = filled.next_back().unwrap_or(first).end();
+    let step = memory::piece(FETCHES, FETCH_BYTES);
     let mut pieces = Vec::new();
     let mut at = first.offset;
     while at < end {
-        let range: Range<u64> = at..end.min(at + FETCH_BYTES);
+        let range: Range<u64> = at..end.min(at + step);
         at = range.end;
         let mut bytes = place.store.read(&place.key, range)?;
         pieces.push(space.keep(&mut bytes)?);
@@ -217,5 +231,7 @@ pub fn fetch(
     Ok(places.map(|(i, extent)| (i, run(extent))).collect())
 }
 
-/// Bytes of one GET of a fetch.
+/// Bytes of one GET of a fetch, where there is memory for it.
 pub const FETCH_BYTES: u64 = 16 << 20;
+/// GETs of a reduce task's fetches at once.
+const FETCHES: u64 = 16;

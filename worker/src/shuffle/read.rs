@@ -1,5 +1,6 @@
 //! Reads a run, pair by pair: from its blocks, or where it was sorted.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use super::radix::prefix;
 use super::run::{Place, Run};
 use super::sort::{Ahead, Sorted};
 use crate::error::Result;
-use crate::record::block::{HEADER, Header, Span, record_at};
+use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
+use crate::record::block::{HEADER, Header, Span, record_at, record_of};
 use crate::record::pieces::Pieces;
 use crate::record::space::Kept;
 
@@ -38,8 +40,14 @@ impl RunReader {
     }
 
     /// Goes to the next record; false at the end.
-    #[inline]
     pub fn advance(&mut self) -> Result<bool> {
+        let there = self.advance_to_key()?;
+        self.load().map(|()| there)
+    }
+
+    /// Goes to the next record, whose value is there when it is [loaded](Self::load); false at the end.
+    #[inline]
+    pub fn advance_to_key(&mut self) -> Result<bool> {
         let span = match &mut self.source {
             Source::Blocks(blocks) => blocks.next(self.span),
             Source::Sorted(sorted, ahead) => sorted.next(ahead),
@@ -50,6 +58,57 @@ impl RunReader {
         self.span = span;
         self.prefix = prefix(self.key());
         Ok(true)
+    }
+
+    /// Has the current record's value.
+    #[inline]
+    pub fn load(&mut self) -> Result<()> {
+        match &mut self.source {
+            Source::Blocks(blocks) if blocks.unread.is_some() => {
+                blocks.load().map_err(|e| e.context(format!("can't read {}", self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The order of the current records' values, loaded or not. What can't be read is found out when it is loaded.
+    pub fn compare_values(&self, other: &Self) -> Ordering {
+        if !self.is_unread() && !other.is_unread() {
+            return self.value().cmp(other.value());
+        }
+        let (mut a, mut b) = ([0; COMPARED], [0; COMPARED]);
+        let lengths = [self, other].map(|run| run.span.end - run.span.value);
+        for at in (0..lengths[0].min(lengths[1])).step_by(COMPARED) {
+            let bytes = COMPARED.min(lengths[0] - at).min(lengths[1] - at);
+            let read = self.value_at(at, &mut a[..bytes]).and_then(|()| other.value_at(at, &mut b[..bytes]));
+            match (read, a[..bytes].cmp(&b[..bytes])) {
+                (Ok(()), Ordering::Equal) => {}
+                (Ok(()), different) => return different,
+                (Err(_), _) => return Ordering::Equal,
+            }
+        }
+        lengths[0].cmp(&lengths[1])
+    }
+
+    fn is_unread(&self) -> bool {
+        matches!(&self.source, Source::Blocks(blocks) if blocks.unread.is_some())
+    }
+
+    /// Fills `buf` with bytes of the value.
+    fn value_at(&self, at: usize, buf: &mut [u8]) -> Result<()> {
+        match &self.source {
+            Source::Blocks(blocks) if blocks.unread.is_some() => {
+                let from = self.span.value + at;
+                let there = blocks.raw.len().saturating_sub(from).min(buf.len());
+                buf[..there].copy_from_slice(&blocks.raw[from.min(blocks.raw.len())..][..there]);
+                let behind = (from + there).saturating_sub(blocks.raw.len()) as u64;
+                if there < buf.len() { blocks.pieces.peek(behind, &mut buf[there..]) } else { Ok(()) }
+            }
+            _ => {
+                buf.copy_from_slice(&self.value()[at..at + buf.len()]);
+                Ok(())
+            }
+        }
     }
 
     #[inline]
@@ -87,7 +146,16 @@ struct Blocks {
     raw: Vec<u8>,
     /// Where the decoded block is.
     block: Block,
+    /// The header of a block of which only the first bytes have been read, into `raw`: the key of a large pair.
+    unread: Option<Header>,
+    /// Held while there is a large record.
+    large: Option<LargeRecord>,
 }
+
+/// Bytes of values that are compared at once.
+const COMPARED: usize = 4 << 10;
+/// First bytes of a large pair that are read, if the key isn't longer.
+const START: usize = 4 << 10;
 
 #[derive(Clone, Debug)]
 enum Block {
@@ -101,7 +169,14 @@ enum Block {
 
 impl Blocks {
     fn new(pieces: Vec<Kept>) -> Self {
-        Self { pieces: Pieces::new(pieces), stored: Vec::new(), raw: Vec::new(), block: Block::Raw }
+        Self {
+            pieces: Pieces::new(pieces),
+            stored: Vec::new(),
+            raw: Vec::new(),
+            block: Block::Raw,
+            unread: None,
+            large: None,
+        }
     }
 
     #[inline]
@@ -119,12 +194,49 @@ impl Blocks {
         if span.end < self.block().len() {
             return record_at(self.block(), span.end).map(Some);
         }
-        if self.next_block()? { record_at(self.block(), 0).map(Some) } else { Ok(None) }
+        if !self.next_block()? {
+            return Ok(None);
+        }
+        match self.unread {
+            None => record_at(self.block(), 0).map(Some),
+            Some(header) => record_of(&self.raw, 0, header.stored as usize).map(Some),
+        }
+    }
+
+    /// Reads as much of a large pair as has its key.
+    fn start(&mut self, header: Header) -> Result<()> {
+        self.raw.resize(START, 0);
+        self.pieces.fill(&mut self.raw)?;
+        let span = record_of(&self.raw, 0, header.stored as usize)?;
+        if span.value > START {
+            self.raw.resize(span.value, 0);
+            self.pieces.fill(&mut self.raw[START..])?;
+        }
+        self.unread = Some(header);
+        Ok(())
+    }
+
+    /// Reads the rest of it.
+    #[cold]
+    fn load(&mut self) -> Result<()> {
+        let Some(header) = self.unread.take() else { return Ok(()) };
+        let (there, all) = (self.raw.len(), header.stored as usize);
+        if all > LARGE_RECORD {
+            self.large = Some(large_record());
+        }
+        self.raw.reserve_exact(all - there);
+        self.raw.resize(all, 0);
+        self.pieces.fill(&mut self.raw[there..])?;
+        header.decode(&self.raw, &mut Vec::new()).map(drop)
     }
 
     fn next_block(&mut self) -> Result<bool> {
         self.block = Block::Raw;
         self.raw.clear();
+        if self.raw.capacity() > LARGE_RECORD {
+            self.raw = Vec::new();
+        }
+        self.large = None;
         if self.pieces.is_at_end() {
             return Ok(false);
         }
@@ -137,6 +249,8 @@ impl Blocks {
             if std::ptr::eq(header.decode(payload, &mut self.raw)?, payload) {
                 self.block = Block::Piece(range);
             }
+        } else if header.is_large_pair() {
+            self.start(header)?;
         } else {
             self.stored.resize(stored, 0);
             self.pieces.fill(&mut self.stored)?;

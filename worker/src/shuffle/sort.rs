@@ -21,8 +21,8 @@ use super::merge::Pairs;
 use super::pages;
 use super::radix::{self, Entry, Keys, prefix};
 use crate::error::Result;
+use crate::memory::MemoryReservation;
 use crate::record::block::{Span, put_varint, record_at};
-use crate::record::space::Lease;
 
 /// Unsorted pairs of all partitions.
 #[derive(Debug)]
@@ -137,12 +137,11 @@ impl SortBuffer {
         Ok(())
     }
 
-    /// The sorted pairs of each partition, which stay where they are.
-    pub fn into_sorted(mut self, values_sorted: bool, lease: Lease) -> Vec<Sorted> {
-        let places = self.sort(values_sorted);
-        let pairs = Arc::new(SortedPairs { arena: self.arena, entries: self.entries, _lease: lease });
-        let sorted = |(place, bytes)| Sorted { pairs: Arc::clone(&pairs), place, bytes };
-        places.into_iter().map(sorted).collect()
+    /// The sorted pairs of all partitions, which stay where they are.
+    pub fn into_sorted(mut self, values_sorted: bool, reservation: MemoryReservation) -> SortedSpill {
+        let ends = self.sort(values_sorted).into_iter().map(|(place, bytes)| (place.end, bytes)).collect();
+        let pairs = SortedPairs { arena: self.arena, entries: self.entries, _reservation: reservation };
+        SortedSpill { pairs: Arc::new(pairs), ends }
     }
 }
 
@@ -184,7 +183,34 @@ impl Keys for Arena<'_> {
 struct SortedPairs {
     arena: Vec<u8>,
     entries: Vec<Entry>,
-    _lease: Lease,
+    _reservation: MemoryReservation,
+}
+
+/// Sorted pairs of all partitions, where they were sorted.
+#[derive(Clone, Debug)]
+pub struct SortedSpill {
+    pairs: Arc<SortedPairs>,
+    /// Of each partition: where its entries end, and the bytes of its pairs.
+    ends: Arc<[(usize, u64)]>,
+}
+
+impl SortedSpill {
+    /// Those of a partition.
+    pub fn part(&self, partition: usize) -> Option<Sorted> {
+        let &(end, bytes) = self.ends.get(partition)?;
+        let start = partition.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        Some(Sorted { pairs: Arc::clone(&self.pairs), place: start..end, bytes })
+    }
+
+    /// Number of pairs.
+    pub fn records(&self) -> u64 {
+        self.pairs.entries.len() as u64
+    }
+
+    /// Bytes of the pairs.
+    pub fn bytes(&self) -> u64 {
+        self.ends.iter().map(|&(_, bytes)| bytes).sum()
+    }
 }
 
 /// Sorted pairs of one partition, where they were sorted.

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::arrange::Arrangement;
 use super::gain::Gain;
-use super::order::KeyOrder;
 use super::partition::Partitioner;
-use super::run::{Run, RunWriter};
+use super::run::{RunWriter, Spill};
 use crate::error::Result;
 use crate::record::Pair;
 use crate::record::hashed::{HashedKey, INLINE, hash};
@@ -31,6 +31,25 @@ struct Slot {
 
 /// No key is that long: records end at 1 GiB.
 const EMPTY: Slot = Slot { a: 0, b: 0, sum: 0, at: 0, len: u32::MAX };
+
+/// Writes a sum that is kept in parts, in their order where values are sorted; `first` is another part.
+fn write_parts(
+    key: &[u8],
+    first: Option<&[u8]>,
+    sum: &ExactSum,
+    sorted: bool,
+    writer: &mut RunWriter,
+) -> Result<()> {
+    let mut parts: Vec<Vec<u8>> = first.map(<[u8]>::to_vec).into_iter().collect();
+    sum.each_text(&mut Vec::new(), |text| {
+        parts.push(text.to_vec());
+        Ok(())
+    })?;
+    if sorted {
+        parts.sort_unstable();
+    }
+    parts.iter().try_for_each(|part| writer.push(key, part))
+}
 
 /// Sums by key.
 #[derive(Debug)]
@@ -209,27 +228,27 @@ impl SumTable {
         self.others.iter().try_for_each(|(key, sum)| sum.each_text(&mut value, |text| each(key, text)))
     }
 
-    /// Writes the sums as a sorted run per partition, and empties the table.
+    /// Writes the sums as a sorted run of each partition, and empties the table.
     pub fn drain(
         &mut self,
         partitioner: &Partitioner,
-        order: &KeyOrder,
+        arrangement: &Arrangement,
         writer: &mut RunWriter,
         name: &Arc<str>,
-        mut each: impl FnMut(u32, Run),
-    ) -> Result<()> {
+    ) -> Result<Spill> {
         let mut entries: Vec<Vec<(u64, u32)>> = vec![Vec::new(); partitioner.partitions() as usize];
         let mut key = Vec::new();
         for (i, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.len != EMPTY.len) {
             Self::key(&self.arena, slot, &mut key);
-            entries[partitioner.of(order.key(&key), &key) as usize].push((slot.a.swap_bytes(), i as u32));
+            entries[partitioner.of(arrangement.order.key(&key), &key) as usize]
+                .push((slot.a.swap_bytes(), i as u32));
         }
         let mut others: Vec<BTreeMap<&[u8], &ExactSum>> = vec![BTreeMap::new(); entries.len()];
         for (key, sum) in &self.others {
-            others[partitioner.of(order.key(key), key) as usize].insert(key, sum);
+            others[partitioner.of(arrangement.order.key(key), key) as usize].insert(key, sum);
         }
-        let mut value = Vec::new();
-        for (partition, (mut entries, others)) in entries.into_iter().zip(others).enumerate() {
+        let (mut value, sorted) = (Vec::new(), arrangement.values_sorted);
+        for (mut entries, others) in entries.into_iter().zip(others) {
             let slot = |entry: &(u64, u32)| &self.slots[entry.1 as usize];
             entries.sort_unstable_by(|x, y| x.0.cmp(&y.0).then_with(|| self.compare_tails(slot(x), slot(y))));
             let mut others = others.into_iter().peekable();
@@ -239,24 +258,27 @@ impl SumTable {
                     let slot = &self.slots[i as usize];
                     Self::key(&self.arena, slot, &mut key);
                     while let Some((other, sum)) = others.next_if(|(other, _)| **other < *key) {
-                        sum.each_text(&mut value, |text| writer.push(other, text))?;
+                        write_parts(other, None, sum, sorted, writer)?;
                     }
                     value.clear();
                     push_i64(&mut value, slot.sum);
-                    writer.push(&key, &value)?;
+                    match others.next_if(|(other, _)| **other == *key) {
+                        Some((_, sum)) => write_parts(&key, Some(&value), sum, sorted, writer)?,
+                        None => writer.push(&key, &value)?,
+                    }
                 }
             }
             for (other, sum) in others {
-                sum.each_text(&mut value, |text| writer.push(other, text))?;
+                write_parts(other, None, sum, sorted, writer)?;
             }
-            each(partition as u32, writer.end(name)?);
+            writer.end_partition()?;
         }
         self.slots.fill(EMPTY);
         self.arena.clear();
         self.used = 0;
         self.others.clear();
         self.others_bytes = 0;
-        Ok(())
+        writer.end_spill(0, name)
     }
 
     /// Compares keys whose first 8 bytes, filled with zeros, are the same.

@@ -28,12 +28,15 @@ use object_store::client::{HttpClient, HttpError, HttpRequestBody, HttpResponse}
 use tokio::sync::mpsc::Sender;
 
 use self::answer::{ContentRange, header_of, innermost, is_lost, is_passing, pause, retry_after};
-use super::wait::{PieceReader, Waiter};
+use super::wait::{Piece, PieceReader, Waiter};
 use super::{Created, Entry, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Bytes of one request of a stream, where the server gives ranges.
 const READ_BYTES: u64 = 8 << 20;
+/// Streams that there is memory for, or smaller pieces are read.
+const STREAMS: u64 = 8;
 /// Requests of one stream under way at once.
 const READ_AHEAD: usize = 3;
 
@@ -296,14 +299,15 @@ impl HttpStore {
     }
 
     /// Sends a range: in pieces, several ahead, or as it comes where the server gives only all.
-    async fn send(&self, entry: &Entry, range: Range<u64>, send: &Sender<Result<Bytes>>) -> Result<()> {
-        let first = range.start..range.end.min(range.start + READ_BYTES);
+    async fn send(&self, entry: &Entry, range: Range<u64>, send: &Sender<Result<Piece>>) -> Result<()> {
+        let step = memory::piece(STREAMS, READ_BYTES);
+        let first = range.start..range.end.min(range.start + step);
         let mut content = self.open_content(entry, first.clone(), range.end).await?;
         if content.is_whole {
             let mut left = range.end - range.start;
             while let Some(piece) = content.next().await? {
                 left -= piece.len() as u64;
-                if send.send(Ok(piece)).await.is_err() {
+                if send.send(Ok(piece.into())).await.is_err() {
                     return Ok(());
                 }
             }
@@ -314,14 +318,14 @@ impl HttpStore {
         let is_there =
             content.read_to_end(&mut piece).await.is_ok() && piece.len() as u64 == first.end - first.start;
         let from = if is_there { first.end } else { range.start };
-        if is_there && send.send(Ok(piece.into())).await.is_err() {
+        if is_there && send.send(Ok(Bytes::from(piece).into())).await.is_err() {
             return Ok(());
         }
-        let mut pieces = futures::stream::iter((from..range.end).step_by(READ_BYTES as usize))
-            .map(|start| self.piece(entry, start..range.end.min(start + READ_BYTES)))
+        let mut pieces = futures::stream::iter((from..range.end).step_by(step as usize))
+            .map(|start| self.piece(entry, start..range.end.min(start + step)))
             .buffered(READ_AHEAD);
         while let Some(piece) = pieces.next().await {
-            if send.send(Ok(piece?)).await.is_err() {
+            if send.send(Ok(piece?.into())).await.is_err() {
                 return Ok(());
             }
         }
@@ -395,7 +399,7 @@ impl Store for HttpStore {
         if bytes == 0 {
             return Ok(Box::new(std::io::empty()));
         }
-        let (send, receive) = tokio::sync::mpsc::channel(4);
+        let (send, receive) = tokio::sync::mpsc::channel(1);
         let (store, entry) = (self.clone(), entry.clone());
         let task = self.waiter.runtime.spawn(async move {
             if let Err(error) = store.send(&entry, range, &send).await {

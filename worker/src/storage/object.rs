@@ -7,6 +7,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::stream::FuturesOrdered;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -17,19 +19,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::explain::{explain, is_missing};
 use super::requests::Requests;
-use super::wait::{PieceReader, Waiter};
+use super::wait::{Piece, PieceReader, Waiter};
 use super::{Created, Entry, SharedStore, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Bytes of one GET of a stream: large enough that the request's latency does not show,
 /// small enough that several fit in memory.
 const READ_BYTES: u64 = 8 << 20;
-/// GETs of one stream under way at once.
+/// GETs of one stream under way at once, where there is memory for them.
 const READ_AHEAD: usize = 3;
+/// Streams that there is memory for, or smaller pieces are read.
+const STREAMS: u64 = 8;
 /// Bytes of one part of an upload. S3 takes at most 10,000 parts, the last may be smaller than 5 MiB.
 pub const PART_BYTES: usize = 8 << 20;
-/// Parts of one upload under way at once.
+/// The least bytes of a part that S3 takes, but for the last.
+const MIN_PART_BYTES: u64 = 5 << 20;
+/// Parts of one upload under way at once, where there is memory for them.
 const PARTS_AHEAD: usize = 3;
+/// Uploads that there is memory for, or parts are smaller.
+const UPLOADS: u64 = 4;
 
 /// One bucket of an object store.
 #[derive(Clone)]
@@ -85,6 +94,28 @@ impl ObjectStores {
         })
     }
 
+    /// A range of an object of this version.
+    async fn piece(&self, path: &Path, entry: &Entry, range: Range<u64>) -> Result<Bytes> {
+        let options = GetOptions {
+            if_match: entry.version.clone(),
+            range: Some(GetRange::Bounded(range.clone())),
+            ..GetOptions::default()
+        };
+        self.requests.read();
+        let got = match self.objects.get_opts(path, options).await {
+            Ok(result) => result.bytes().await,
+            Err(e) => Err(e),
+        };
+        match got {
+            Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
+            Ok(_) => {
+                let (base, key) = (&self.base, &entry.key);
+                Err(Error::permanent(format!("{base}{key} became shorter while it was read")))
+            }
+            Err(e) => Err(self.error("read", &entry.key, &e)),
+        }
+    }
+
     /// Says which object it is about, and whether another attempt may do better.
     fn error(&self, verb: &str, key: &str, error: &object_store::Error) -> Error {
         explain(verb, &self.base, key, error)
@@ -133,37 +164,27 @@ impl Store for ObjectStores {
         let (send, receive) = tokio::sync::mpsc::channel(1);
         let (store, entry) = (self.clone(), entry.clone());
         let bytes = range.end - range.start;
-        let starts = (range.start..range.end).step_by(READ_BYTES as usize);
         let task = self.waiter.runtime.spawn(async move {
-            let mut pieces = futures::stream::iter(starts)
-                .map(|start| {
-                    let piece = start..range.end.min(start + READ_BYTES);
-                    let options = GetOptions {
-                        if_match: entry.version.clone(),
-                        range: Some(GetRange::Bounded(piece.clone())),
-                        ..GetOptions::default()
-                    };
-                    let (store, path, key) = (&store, &path, &entry.key);
-                    async move {
-                        store.requests.read();
-                        let got = match store.objects.get_opts(path, options).await {
-                            Ok(result) => result.bytes().await,
-                            Err(e) => Err(e),
-                        };
-                        match got {
-                            Ok(bytes) if bytes.len() as u64 == piece.end - piece.start => Ok(bytes),
-                            Ok(_) => Err(Error::permanent(format!(
-                                "{}{key} became shorter while it was read",
-                                store.base
-                            ))),
-                            Err(e) => Err(store.error("read", key, &e)),
-                        }
+            let step = memory::piece(STREAMS, READ_BYTES);
+            let mut starts = (range.start..range.end).step_by(step as usize).peekable();
+            let mut under_way = FuturesOrdered::new();
+            loop {
+                // One in any case, more where there is memory for them.
+                while under_way.len() < READ_AHEAD && starts.peek().is_some() {
+                    let reservation = memory::transfers().reserve(step as usize);
+                    if reservation.is_none() && !under_way.is_empty() {
+                        break;
                     }
-                })
-                .buffered(READ_AHEAD);
-            while let Some(piece) = pieces.next().await {
+                    if let Some(start) = starts.next() {
+                        let piece = store.piece(&path, &entry, start..range.end.min(start + step));
+                        under_way.push_back(async { (piece.await, reservation) });
+                    }
+                }
+                let Some((piece, reservation)) = under_way.next().await else { return };
                 let failed = piece.is_err();
-                if send.send(piece).await.is_err() || failed {
+                if send.send(piece.map(|bytes| Piece { bytes, _reservation: reservation })).await.is_err()
+                    || failed
+                {
                     return;
                 }
             }
@@ -239,6 +260,7 @@ impl Store for ObjectStores {
             path: self.path(key)?,
             id: None,
             buffer: Vec::new(),
+            part_bytes: memory::piece(UPLOADS, PART_BYTES as u64).max(MIN_PART_BYTES) as usize,
             under_way: VecDeque::new(),
             parts: Vec::new(),
             sent: 0,
@@ -288,6 +310,7 @@ struct Upload {
     path: Path,
     id: Option<String>,
     buffer: Vec<u8>,
+    part_bytes: usize,
     under_way: VecDeque<JoinHandle<object_store::Result<object_store::multipart::PartId>>>,
     parts: Vec<String>,
     sent: usize,
@@ -309,12 +332,21 @@ impl Upload {
         while self.under_way.len() >= PARTS_AHEAD {
             self.receive()?;
         }
+        let reservation = memory::transfers().reserve(self.buffer.len());
+        let waits = reservation.is_none();
         let payload = PutPayload::from(std::mem::take(&mut self.buffer));
         let (uploads, path, number) = (Arc::clone(&self.store.uploads), self.path.clone(), self.sent);
         self.sent += 1;
         self.store.requests.write();
-        let part = async move { uploads.put_part(&path, &id, number, payload).await };
+        let part = async move {
+            let _reservation = reservation;
+            uploads.put_part(&path, &id, number, payload).await
+        };
         self.under_way.push_back(self.store.waiter.runtime.spawn(part));
+        // Without memory for another part the next one is begun when this one is written.
+        while waits && !self.under_way.is_empty() {
+            self.receive()?;
+        }
         Ok(())
     }
 
@@ -338,12 +370,12 @@ impl StagedWriter for Upload {
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             if self.buffer.capacity() == 0 {
-                self.buffer.reserve_exact(PART_BYTES.min(bytes.len().max(64 << 10)));
+                self.buffer.reserve_exact(self.part_bytes.min(bytes.len().max(64 << 10)));
             }
-            let n = bytes.len().min(PART_BYTES - self.buffer.len());
+            let n = bytes.len().min(self.part_bytes - self.buffer.len());
             self.buffer.extend_from_slice(&bytes[..n]);
             bytes = &bytes[n..];
-            if self.buffer.len() == PART_BYTES {
+            if self.buffer.len() == self.part_bytes {
                 self.send()?;
             }
         }

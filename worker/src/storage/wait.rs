@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::memory::MemoryReservation;
 
 /// The runtime that does a store's waiting, and what ends it early.
 #[derive(Clone, Debug)]
@@ -31,11 +32,23 @@ impl Waiter {
     }
 }
 
+/// Bytes on their way, and the memory for them.
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    pub(super) _reservation: Option<MemoryReservation>,
+}
+
+impl From<Bytes> for Piece {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, _reservation: None }
+    }
+}
+
 /// A stream of pieces that a task on the runtime fetches ahead.
 pub(super) struct PieceReader {
     waiter: Waiter,
-    receive: Receiver<Result<Bytes>>,
-    piece: Bytes,
+    receive: Receiver<Result<Piece>>,
+    piece: Piece,
     /// Bytes that are still to come: a task that ends before has failed without saying so.
     left: u64,
     task: JoinHandle<()>,
@@ -45,29 +58,31 @@ impl PieceReader {
     /// Reads the `bytes` bytes that `task` sends; without a reader the task is ended.
     pub(super) fn new(
         waiter: Waiter,
-        receive: Receiver<Result<Bytes>>,
+        receive: Receiver<Result<Piece>>,
         bytes: u64,
         task: JoinHandle<()>,
     ) -> Self {
-        Self { waiter, receive, piece: Bytes::new(), left: bytes, task }
+        Self { waiter, receive, piece: Bytes::new().into(), left: bytes, task }
     }
 }
 
 impl Read for PieceReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
+        while self.piece.bytes.is_empty() {
+            // Its memory may be the next one's.
+            self.piece = Bytes::new().into();
             let Self { waiter, receive, .. } = self;
             match waiter.wait(async { receive.recv().await.transpose() })? {
                 Some(piece) => {
-                    self.left = self.left.saturating_sub(piece.len() as u64);
+                    self.left = self.left.saturating_sub(piece.bytes.len() as u64);
                     self.piece = piece;
                 }
                 None if self.left > 0 => return Err(Error::retry("a read has ended early").into()),
                 None => return Ok(0),
             }
         }
-        let n = buf.len().min(self.piece.len());
-        buf[..n].copy_from_slice(&self.piece.split_to(n));
+        let n = buf.len().min(self.piece.bytes.len());
+        buf[..n].copy_from_slice(&self.piece.bytes.split_to(n));
         Ok(n)
     }
 }

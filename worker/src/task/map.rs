@@ -11,6 +11,7 @@ use crate::input::reader::Reader;
 use crate::input::source::content_before;
 use crate::job::{Job, Resources};
 use crate::machine::threads;
+use crate::memory;
 use crate::plan::MapTask;
 use crate::record::skipped::Skipping;
 use crate::record::space::Space;
@@ -18,11 +19,11 @@ use crate::record::split::Split;
 use crate::record::{MapOutput, Mapper};
 use crate::shuffle::collector::{Collector, Combine};
 use crate::shuffle::partition::Partitioner;
-use crate::shuffle::run::Run;
+use crate::shuffle::run::Spill;
 use crate::task::result::{MapOnlyOutput, ResultWriter, Written};
 
-/// What a task of a job with reducers leaves: runs per partition.
-pub type Runs = Vec<Vec<Run>>;
+/// What a task of a job with reducers leaves: the runs of its flushes, in their order.
+pub type Runs = Vec<Spill>;
 
 /// Memory that pairs take for each byte that is read, as stored: for most jobs.
 const EXPANSION: usize = 8;
@@ -52,7 +53,7 @@ pub fn run(
         name,
     );
     let done = map_splits(job, &context, splits, &mut out)
-        .and_then(|records| out.into_runs().map(|(runs, counters)| (records, runs, counters)));
+        .and_then(|records| out.into_spills().map(|(runs, counters)| (records, runs, counters)));
     let (records, runs, mut counters) = done.map_err(|error| error.in_task(task))?;
     counters.map_input_records += records;
     context.counters.move_to(&mut counters)?;
@@ -78,18 +79,18 @@ pub fn run_threads(
     space: &Arc<Space>,
 ) -> Result<(Runs, Counters)> {
     let threads = resources.threads.min(splits.splits.len()).max(1);
-    let memory = (resources.memory / 2 / threads as u64) as usize;
+    let memory = memory::collect(resources.memory, threads);
     let total = splits.splits.len();
     let stretch =
         |i: usize| MapTask { splits: splits.splits[total * i / threads..total * (i + 1) / threads].to_vec() };
     let done = threads::each(threads, |i| run(job, task, attempt, &stretch(i), partitioner, memory, space));
     let panicked = |_| Err(Error::retry("a map thread has panicked"));
     let done = done.into_iter().map(|done| done.unwrap_or_else(panicked)).collect::<Result<Vec<_>>>()?;
-    let mut all: Runs = (0..partitioner.partitions()).map(|_| Vec::new()).collect();
+    let mut all = Runs::new();
     let mut counters = Counters::default();
     for (runs, counted) in done {
         counters.add(&counted);
-        all.iter_mut().zip(runs).for_each(|(all, mut runs)| all.append(&mut runs));
+        all.extend(runs);
     }
     Ok((all, counters))
 }

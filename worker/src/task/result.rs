@@ -9,6 +9,7 @@ use crate::output::{PartWriter, StagedPart};
 use crate::record::pairs::{PairsObject, PairsWriter};
 use crate::record::skipped::Skipping;
 use crate::record::{Emit, MapOutput};
+use crate::scratch::ScratchBytes;
 
 /// Writes the result of a task.
 #[derive(Debug)]
@@ -63,6 +64,13 @@ impl Emit for ResultWriter {
         match self {
             Self::Part(part) => part.emit(key, value),
             Self::Pairs(pairs) => pairs.emit(key, value),
+        }
+    }
+
+    fn emit_large(&mut self, key: &[u8], value: &ScratchBytes) -> Result<()> {
+        match self {
+            Self::Part(part) => part.emit_large(key, value),
+            Self::Pairs(pairs) => pairs.emit_large(key, value),
         }
     }
 }

@@ -143,28 +143,55 @@ impl Aggregate {
         Ok(())
     }
 
+    /// The values come in byte order. Of the counts of one there may be others between that begin with it and a byte
+    /// before TAB, or with a TAB: it is kept until they have gone by.
     fn histogram(&mut self, key: &[u8], values: &mut dyn Values, out: &mut Renamed<'_>) -> Result<()> {
-        let mut seen = Bounded::default();
+        if self.combine {
+            return self.combined_histogram(key, values, out);
+        }
+        let mut kept: Vec<(Vec<u8>, i128)> = Vec::new();
         while let Some(value) = values.next()? {
             let Some((counted, times)) = value_and_count(value) else {
-                let error =
-                    bad_value(key, value, "is not `value TAB count` with a whole number as the count");
+                let error = no_count(key, value);
                 values.bad(error)?;
                 continue;
             };
-            if !self.combine {
-                self.counts.add(counted, times.into());
-            } else if let Some(count) = seen.count(counted)
+            let may_come = |known: &[u8]| {
+                value.strip_prefix(known).is_some_and(|rest| rest.first().is_none_or(|&byte| byte <= b'\t'))
+            };
+            while let Some((_, count)) = kept.pop_if(|(known, _)| !may_come(known)) {
+                self.counts.add(count);
+            }
+            match kept.iter_mut().rev().find(|(known, _)| known == counted) {
+                Some((_, count)) => *count += i128::from(times),
+                None => kept.push((counted.to_vec(), times.into())),
+            }
+        }
+        kept.into_iter().for_each(|(_, count)| self.counts.add(count));
+        self.counts.end(&mut self.text)?;
+        out.emit(key, &self.text)
+    }
+
+    fn combined_histogram(
+        &mut self,
+        key: &[u8],
+        values: &mut dyn Values,
+        out: &mut Renamed<'_>,
+    ) -> Result<()> {
+        let mut seen = Bounded::default();
+        while let Some(value) = values.next()? {
+            let Some((counted, times)) = value_and_count(value) else {
+                let error = no_count(key, value);
+                values.bad(error)?;
+                continue;
+            };
+            if let Some(count) = seen.count(counted)
                 && let Some(sum) = count.checked_add(times)
             {
                 *count = sum;
             } else {
                 out.emit(key, value)?;
             }
-        }
-        if !self.combine {
-            self.counts.end(&mut self.text)?;
-            return out.emit(key, &self.text);
         }
         for (value, count) in seen.counts {
             self.text.clear();
@@ -174,6 +201,10 @@ impl Aggregate {
         }
         Ok(())
     }
+}
+
+fn no_count(key: &[u8], value: &[u8]) -> Error {
+    bad_value(key, value, "is not `value TAB count` with a whole number as the count")
 }
 
 /// Values with their counts, as many as a combiner may keep.

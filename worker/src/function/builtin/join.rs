@@ -1,12 +1,16 @@
 //! `join`: the values of a key from two sides, in pairs.
+//!
+//! The values come in byte order, and so do those of a side. They are kept as they come, in scratch files where they
+//! are many: rights are read once for each left.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use super::values::Texts;
 use crate::error::Result;
 use crate::record::number::bad_value;
 use crate::record::{Emit, Reducer, Values};
+use crate::scratch::{READ, ScratchList, ScratchPlace};
 
 /// Which keys are in the result beside those that both sides have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,92 +30,138 @@ impl JoinKind {
 pub(super) struct Join {
     kind: JoinKind,
     tags: [Vec<u8>; 2],
-    left: Texts,
-    right: Texts,
+    left: ScratchList,
+    right: ScratchList,
     text: Vec<u8>,
 }
 
 impl Join {
-    pub(super) fn new(kind: JoinKind, sides: [Arc<[u8]>; 2]) -> Self {
+    pub(super) fn new(kind: JoinKind, sides: [Arc<[u8]>; 2], place: &ScratchPlace) -> Self {
         let tags = sides.map(|side| [&side, &b"\t"[..]].concat());
-        Self { kind, tags, left: Texts::default(), right: Texts::default(), text: Vec::new() }
+        Self { kind, tags, left: ScratchList::new(place), right: ScratchList::new(place), text: Vec::new() }
     }
 
-    fn emit(&mut self, key: &[u8], left: usize, right: usize, out: &mut dyn Emit) -> Result<()> {
-        self.text.clear();
-        self.text.extend_from_slice(self.left.get(left));
-        self.text.push(b'\t');
-        self.text.extend_from_slice(self.right.get(right));
-        out.emit(key, &self.text)
-    }
-
-    /// Lefts `from..to`: for the texts of their pairs to come one left after the other, none of them
-    /// may be the same as, or with a TAB the beginning of, another.
-    fn run(&self, from: usize) -> usize {
-        let first = self.left.get(from);
-        let goes_on = |left: &[u8]| {
-            left.strip_prefix(first).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"\t"))
-        };
-        (from + 1..self.left.len()).find(|&i| !goes_on(self.left.get(i))).unwrap_or(self.left.len())
-    }
-
-    fn emit_run(&mut self, key: &[u8], from: usize, to: usize, out: &mut dyn Emit) -> Result<()> {
-        if self.left.get(from) == self.left.get(to - 1) {
-            for right in 0..self.right.len() {
-                for left in from..to {
-                    self.emit(key, left, right, out)?;
-                }
-            }
-            return Ok(());
-        }
-        let mut pairs: Vec<(usize, usize)> =
-            (from..to).flat_map(|left| (0..self.right.len()).map(move |right| (left, right))).collect();
-        let text = |&(left, right): &(usize, usize)| {
-            self.left.get(left).iter().chain(b"\t").chain(self.right.get(right))
-        };
-        pairs.sort_unstable_by(|a, b| text(a).cmp(text(b)));
-        pairs.into_iter().try_for_each(|(left, right)| self.emit(key, left, right, out))
-    }
-}
-
-/// The order of texts with a TAB behind each.
-fn with_tab(a: &[u8], b: &[u8]) -> Ordering {
-    let both = a.len().min(b.len());
-    a[..both].cmp(&b[..both]).then_with(|| a[both..].iter().chain(b"\t").cmp(b[both..].iter().chain(b"\t")))
-}
-
-impl Reducer for Join {
-    fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
+    fn take_sides(&mut self, key: &[u8], values: &mut dyn Values) -> Result<()> {
         self.left.clear();
         self.right.clear();
         while let Some(value) = values.next()? {
             if let Some(rest) = value.strip_prefix(&self.tags[0][..]) {
-                self.left.push(rest);
+                self.left.push(rest)?;
             } else if let Some(rest) = value.strip_prefix(&self.tags[1][..]) {
-                self.right.push(rest);
+                self.right.push(rest)?;
             } else {
                 let [l, r] = self.tags.each_ref().map(|tag| tag.escape_ascii().to_string());
                 let error = bad_value(key, value, &format!("begins with neither `{l}` nor `{r}`"));
                 values.bad(error)?;
             }
         }
-        match (self.left.len(), self.right.len()) {
-            (0, 0) => return Ok(()),
-            (0, _) if self.kind.right_alone => self.left.push(b""),
-            (_, 0) if self.kind.left_alone => self.right.push(b""),
+        Ok(())
+    }
+}
+
+impl Reducer for Join {
+    fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
+        self.take_sides(key, values)?;
+        match (self.left.is_empty(), self.right.is_empty()) {
+            (true, true) => return Ok(()),
+            (true, false) if self.kind.right_alone => self.left.push(b"")?,
+            (false, true) if self.kind.left_alone => self.right.push(b"")?,
             _ => {}
         }
-        if self.right.len() == 0 {
+        if self.right.is_empty() {
             return Ok(());
         }
-        self.left.sort_by(with_tab);
-        self.right.sort();
-        let mut from = 0;
-        while from < self.left.len() {
-            let to = self.run(from);
-            self.emit_run(key, from, to, out)?;
-            from = to;
+        let mut pairs = Pairs { key, right: &self.right, text: &mut self.text, run: Vec::new(), out };
+        let mut held: Vec<Left> = Vec::new();
+        let mut lefts = self.left.reader(READ);
+        while let Some(left) = lefts.next_text()? {
+            while let Some(last) = held.pop_if(|last| !may_come_after(&last.text, left)) {
+                pairs.add(last)?;
+            }
+            match held.last_mut() {
+                Some(last) if last.text == left => last.times += 1,
+                _ => held.push(Left { text: left.to_vec(), times: 1 }),
+            }
+        }
+        while let Some(last) = held.pop() {
+            pairs.add(last)?;
+        }
+        pairs.end()
+    }
+}
+
+/// A left and how often it comes.
+struct Left {
+    text: Vec<u8>,
+    times: u64,
+}
+
+/// Whether one of the lefts from `next` on, in byte order, may come before `left` when a TAB is behind each of them.
+fn may_come_after(left: &[u8], next: &[u8]) -> bool {
+    next.strip_prefix(left).is_some_and(|rest| rest.first().is_none_or(|&byte| byte < b'\t'))
+}
+
+/// Pairs each left with all rights.
+struct Pairs<'a> {
+    key: &'a [u8],
+    right: &'a ScratchList,
+    text: &'a mut Vec<u8>,
+    /// Lefts whose pairs come among each other's: with a TAB, the first is the beginning of all.
+    run: Vec<Left>,
+    out: &'a mut dyn Emit,
+}
+
+impl Pairs<'_> {
+    /// Takes the next left, in the order of the texts with a TAB behind each.
+    fn add(&mut self, left: Left) -> Result<()> {
+        let goes_on = |first: &Left| {
+            left.text.strip_prefix(&first.text[..]).is_some_and(|rest| rest.starts_with(b"\t"))
+        };
+        if !self.run.first().is_some_and(goes_on) {
+            self.end()?;
+        }
+        self.run.push(left);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let run = std::mem::take(&mut self.run);
+        let [left] = &run[..] else { return self.merge(&run) };
+        let mut rights = self.right.reader(READ);
+        while let Some(right) = rights.next_text()? {
+            put(self.text, &left.text, right);
+            (0..left.times).try_for_each(|_| self.out.emit(self.key, self.text))?;
         }
         Ok(())
     }
+
+    /// The pairs of each left are in order: what is merged are as many lists as there are lefts.
+    fn merge(&mut self, run: &[Left]) -> Result<()> {
+        let at_once = (READ * 16 / run.len().max(1)).clamp(64, READ);
+        let mut readers: Vec<_> = run.iter().map(|_| self.right.reader(at_once)).collect();
+        let mut heads = BinaryHeap::new();
+        for (i, reader) in readers.iter_mut().enumerate() {
+            if let Some(right) = reader.next_text()? {
+                let mut text = Vec::new();
+                put(&mut text, &run[i].text, right);
+                heads.push(Reverse((text, i)));
+            }
+        }
+        while let Some(mut head) = heads.peek_mut() {
+            let Reverse((text, i)) = &mut *head;
+            (0..run[*i].times).try_for_each(|_| self.out.emit(self.key, text))?;
+            match readers[*i].next_text()? {
+                Some(right) => put(text, &run[*i].text, right),
+                None => drop(std::collections::binary_heap::PeekMut::pop(head)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put(text: &mut Vec<u8>, left: &[u8], right: &[u8]) {
+    text.clear();
+    text.extend_from_slice(left);
+    text.push(b'\t');
+    text.extend_from_slice(right);
 }

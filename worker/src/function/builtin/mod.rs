@@ -12,6 +12,7 @@ mod numeric;
 mod reduce;
 mod scan;
 mod stats;
+mod top;
 mod values;
 mod words;
 

@@ -1,7 +1,6 @@
-//! Functions over numbers that keep one of them, or a few.
+//! Functions over numbers that keep one of them.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 
 use crate::error::{Error, Result};
 use crate::record::number::not_a_number;
@@ -129,77 +128,5 @@ impl Reducer for Mean {
         self.text.clear();
         push_f64(&mut self.text, sum.to_f64().map_err(of_key("mean", key))? / count as f64);
         out.emit(key, &self.text)
-    }
-}
-
-/// The `n` greatest numbers, each as its own text, greatest first.
-pub(super) struct Top {
-    n: usize,
-    /// The worst is on top.
-    best: BinaryHeap<Ranked>,
-}
-
-/// A number with its text. A better one is less.
-#[derive(PartialEq, Eq)]
-struct Ranked {
-    number: Total,
-    text: Vec<u8>,
-}
-
-/// A number with the order of [`Number::compare`].
-#[derive(Clone, Copy)]
-struct Total(Number);
-
-impl PartialEq for Total {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.compare(other.0) == Ordering::Equal
-    }
-}
-
-impl Eq for Total {}
-
-fn rank(a: (Number, &[u8]), b: (Number, &[u8])) -> Ordering {
-    b.0.compare(a.0).then_with(|| a.1.cmp(b.1))
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        rank((self.number.0, &self.text), (other.number.0, &other.text))
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Top {
-    pub(super) fn new(n: usize) -> Self {
-        Self { n, best: BinaryHeap::new() }
-    }
-}
-
-impl Reducer for Top {
-    fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
-        self.best.clear();
-        while let Some(value) = values.next()? {
-            let Some(number) = Number::parse(value) else {
-                let error = not_a_number(key, value);
-                values.bad(error)?;
-                continue;
-            };
-            if self.best.len() < self.n {
-                self.best.push(Ranked { number: Total(number), text: value.to_vec() });
-            } else if let Some(mut worst) = self.best.peek_mut()
-                && rank((number, value), (worst.number.0, &worst.text)) == Ordering::Less
-            {
-                worst.number = Total(number);
-                worst.text.clear();
-                worst.text.extend_from_slice(value);
-            }
-        }
-        let best = std::mem::take(&mut self.best).into_sorted_vec();
-        best.iter().try_for_each(|ranked| out.emit(key, &ranked.text))
     }
 }

@@ -4,12 +4,13 @@
 //!
 //! ```text
 //!  identity, sum, count, min, max, mean, first, last   one value or number
+//!  distinct, histogram, aggregate                      the value before, or a few: they come in byte order
 //!  top                                                 n values
 //!  stats                                               8 bytes a value, for the median
-//!  distinct, histogram                                 each distinct value
-//!  collect, join                                       every value
-//!  aggregate                                           as the aggregator that the key names
+//!  collect, join                                       every value: they come in byte order
 //! ```
+//!
+//! What is more than a task's share of memory is kept in scratch files.
 
 use std::sync::Arc;
 
@@ -18,12 +19,14 @@ use mapreduce_api::v1alpha1::Function;
 use super::aggregate::Aggregate;
 use super::args::Args;
 use super::join::{Join, JoinKind};
-use super::numeric::{Extreme, Mean, Sum, Top};
+use super::numeric::{Extreme, Mean, Sum};
 use super::stats::Stats;
+use super::top::Top;
 use super::values::{Collect, Count, Distinct, End, Histogram, Identity};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
 use crate::record::Reducer;
+use crate::scratch::ScratchPlace;
 
 /// A checked reduce function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,8 +210,16 @@ impl ReduceFunction {
         }
     }
 
-    /// One for a task.
-    pub fn make(&self) -> Box<dyn Reducer> {
+    /// Whether it takes the values of a key in byte order.
+    pub fn wants_sorted_values(&self) -> bool {
+        matches!(
+            self,
+            Self::Distinct | Self::Histogram | Self::Collect { .. } | Self::Join { .. } | Self::Aggregate
+        )
+    }
+
+    /// One for a task, which keeps at `place` what it keeps.
+    pub fn make(&self, place: &ScratchPlace) -> Box<dyn Reducer> {
         match self {
             Self::Identity => Box::new(Identity),
             Self::Sum => Box::new(Sum::new(false)),
@@ -217,23 +228,25 @@ impl ReduceFunction {
             Self::Max => Box::new(Extreme::max()),
             Self::Mean => Box::new(Mean::default()),
             Self::Distinct => Box::new(Distinct::default()),
-            Self::Stats => Box::new(Stats::default()),
+            Self::Stats => Box::new(Stats::new(place)),
             Self::Histogram => Box::new(Histogram::default()),
             Self::First => Box::new(End::first()),
             Self::Last => Box::new(End::last()),
-            Self::Top { n } => Box::new(Top::new(*n)),
-            Self::Collect { separator, unique } => Box::new(Collect::new(Arc::clone(separator), *unique)),
-            Self::Join { kind, sides } => Box::new(Join::new(*kind, sides.clone())),
+            Self::Top { n } => Box::new(Top::new(*n, place)),
+            Self::Collect { separator, unique } => {
+                Box::new(Collect::new(Arc::clone(separator), *unique, place))
+            }
+            Self::Join { kind, sides } => Box::new(Join::new(*kind, sides.clone(), place)),
             Self::Aggregate => Box::new(Aggregate::new(false)),
         }
     }
 
     /// One for a combiner: its results are values again.
-    pub fn combiner(&self) -> Box<dyn Reducer> {
+    pub fn combiner(&self, place: &ScratchPlace) -> Box<dyn Reducer> {
         match self {
             Self::Sum => Box::new(Sum::new(true)),
             Self::Aggregate => Box::new(Aggregate::new(true)),
-            other => other.make(),
+            other => other.make(place),
         }
     }
 }

@@ -12,13 +12,14 @@ use crate::error::{Error, Result};
 use crate::job::chain::{self, Done, Ended};
 use crate::job::threads::{in_threads, threads, worse};
 use crate::job::{Job, Resources};
+use crate::memory;
 use crate::output::StagedPart;
 use crate::plan::Planned;
 use crate::record::pairs::{KeptPairs, PairsObject, PairsPlace};
 use crate::record::skipped::{self, SkippedRecords};
 use crate::record::space::Space;
 use crate::shuffle::object::FanIn;
-use crate::shuffle::run::Run;
+use crate::shuffle::run::Spill;
 use crate::task::finish::{self, Success};
 use crate::task::result::Written;
 use crate::task::{attempts, lost, map, reduce};
@@ -131,8 +132,8 @@ impl StepRun<'_> {
         if self.job.file.spec.is_map_only() {
             return keep(written, self.map_only());
         }
-        let by_partition = self.map()?;
-        keep(written, self.reduce(by_partition))
+        let spills = self.map()?;
+        keep(written, self.reduce(&spills))
     }
 
     fn count(&self, counters: &Counters, failed: u32) {
@@ -198,13 +199,12 @@ impl StepRun<'_> {
         })
     }
 
-    /// Maps, and gives the runs of each partition.
-    fn map(&self) -> Result<Vec<Vec<Run>>> {
+    /// Maps, and gives the runs, in the order of the tasks.
+    fn map(&self) -> Result<map::Runs> {
         let (job, plan, tasks) = (self.job, &self.planned.plan, &self.planned.tasks);
         let partitioner = plan.partitioner(job)?;
         let threads = self.map_threads();
-        // Half the memory for what tasks collect, a quarter for runs, the rest for reading and merging.
-        let collect = (self.resources.memory / 2 / threads as u64) as usize;
+        let collect = memory::collect(self.resources.memory, threads);
         let done = in_threads(threads, tasks.len(), |i| {
             let task = TaskId::map(i as u32);
             let tried = Cell::new(0);
@@ -220,22 +220,23 @@ impl StepRun<'_> {
             self.progress.maps_done.fetch_add(1, Ordering::Relaxed);
             Ok(runs)
         });
-        let by_partition = transpose(done, plan.summary.partitions as usize)?;
-        let shuffle_bytes = by_partition.iter().flatten().map(Run::bytes).sum();
+        let spills = all(done)?;
+        let shuffle_bytes = spills.iter().map(Spill::bytes).sum();
         self.count(&Counters { shuffle_bytes, ..Counters::default() }, 0);
-        Ok(by_partition)
+        Ok(spills)
     }
 
-    fn reduce(&self, by_partition: Vec<Vec<Run>>) -> Vec<Result<Option<Written>>> {
+    fn reduce(&self, spills: &[Spill]) -> Vec<Result<Option<Written>>> {
         let (job, space) = (self.job, self.space);
         let spec = &job.file.spec;
-        let by_partition: Vec<_> = by_partition.into_iter().map(|runs| Mutex::new(Some(runs))).collect();
+        let partitions = self.planned.plan.summary.partitions as usize;
         let parallelism = spec.reduce.as_ref().and_then(|r| r.parallelism);
-        let threads = threads(self.resources, parallelism, by_partition.len());
-        let fan_in = FanIn::of(self.resources.memory / 2 / threads as u64);
-        in_threads(threads, by_partition.len(), |i| {
+        let threads = threads(self.resources, parallelism, partitions);
+        let fan_in = FanIn::of(memory::merge(self.resources.memory, threads));
+        in_threads(threads, partitions, |i| {
             let partition = i as u32;
-            let mut runs = by_partition[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut runs: Option<Vec<_>> =
+                Some(spills.iter().filter_map(|spill| spill.run(partition)).collect());
             let attempt = |failed: u32| {
                 // The runs are given back as they are read: only an attempt that nobody follows may have them.
                 let last = i64::from(failed) >= i64::from(spec.retries);
@@ -268,14 +269,13 @@ fn keep(written: &mut Vec<Written>, done: Vec<Result<Option<Written>>>) -> Resul
     failure
 }
 
-fn transpose(done: Vec<Result<map::Runs>>, partitions: usize) -> Result<Vec<Vec<Run>>> {
-    let mut by_partition: Vec<Vec<Run>> = (0..partitions).map(|_| Vec::new()).collect();
-    let mut failure = Ok(());
+fn all(done: Vec<Result<map::Runs>>) -> Result<map::Runs> {
+    let (mut all, mut failure) = (map::Runs::new(), Ok(()));
     for runs in done {
         match runs {
-            Ok(runs) => by_partition.iter_mut().zip(runs).for_each(|(all, mut runs)| all.append(&mut runs)),
+            Ok(runs) => all.extend(runs),
             Err(error) => failure = Err(worse(failure, error)),
         }
     }
-    failure.map(|()| by_partition)
+    failure.map(|()| all)
 }

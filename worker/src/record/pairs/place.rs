@@ -124,7 +124,7 @@ impl KeptWriter {
     }
 
     pub(super) fn publish(mut self, name: &str) -> Result<()> {
-        let pieces = self.pieces.finish(|_| Ok(()))?;
+        let pieces = self.pieces.finish()?;
         self.kept.all().insert(name.to_owned(), pieces);
         Ok(())
     }

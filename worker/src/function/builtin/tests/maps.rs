@@ -51,8 +51,8 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let records = mapper.map_chunk(&chunk, &mut out)?;
     assert_eq!(records, chunk.count_lines());
     mapper.finish(&mut out)?;
-    let (mut runs, counters) = out.into_runs()?;
-    let mut merge = Merge::new(runs.remove(0), false);
+    let (spills, counters) = out.into_spills()?;
+    let mut merge = Merge::new(spills.iter().filter_map(|spill| spill.run(0)).collect(), false);
     let mut pairs = Vec::new();
     while merge.advance()? {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Emitted, Group, Pairs, functions};
 use crate::error::Result;
 use crate::function::TaskContext;
+use crate::scratch::ScratchPlace;
 
 type Raw = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -22,10 +23,26 @@ fn bytes(values: &[&str]) -> Vec<Vec<u8>> {
 
 /// What a reduce function emits for the values of a key.
 fn reduce_raw(builtin: &Value, key: &str, values: &[Vec<u8>]) -> Result<Raw> {
-    let made = functions(&[("reduce", builtin.clone())]).unwrap();
+    let keeping = |memory| {
+        let context = TaskContext::of_no_job();
+        TaskContext { values: ScratchPlace::new(context.scratch.clone(), memory), ..context }
+    };
+    let result = reduce_in(builtin, key, values, &keeping(1 << 20));
+    // Neither what is kept in a scratch file nor where that begins makes a difference.
+    let elsewhere = reduce_in(builtin, key, values, &keeping(values.len() * 7 % 100));
+    assert_eq!(elsewhere.as_ref().ok(), result.as_ref().ok(), "{builtin}");
+    result
+}
+
+fn reduce_in(builtin: &Value, key: &str, values: &[Vec<u8>], context: &TaskContext) -> Result<Raw> {
+    let function = functions(&[("reduce", builtin.clone())]).unwrap().reduce.unwrap();
+    let mut values = values.to_vec();
+    if function.wants_sorted_values() {
+        values.sort();
+    }
     let mut out = Emitted::default();
     let mut group = Group { values: values.iter(), left_out: None };
-    made.reduce.unwrap().make(&TaskContext::of_no_job()).reduce(key.as_bytes(), &mut group, &mut out)?;
+    function.make(context).reduce(key.as_bytes(), &mut group, &mut out)?;
     Ok(out.0)
 }
 

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Says what `mapreduce run --memory SIZE` takes at most, for works that have asked for more than that.
+
+    benches/memory.py --data DIR [--work REGEX] [--budget 64Mi,256Mi,1Gi] [--records 1000] [--json FILE]
+
+A table goes to standard output: for each work and budget the peak resident set of the process, in MiB; bold where it
+is more than the budget and 15 %. DIR is what `bench-data generate` wrote; what it lacks for these works is added to
+it. All budgets have to give the same bytes: their digest is compared, and --json keeps it for another version of the
+program.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target"))
+BENCHES = ["wordcount", "sort", "sum", "log", "grep", "small"]
+# What reduces a key of five million numbers: builtin, args, input.
+HOT = [
+    ("sum", {}, "numbers"),
+    ("count", {}, "numbers"),
+    ("mean", {}, "numbers"),
+    ("first", {}, "numbers"),
+    ("last", {}, "numbers"),
+    ("distinct", {}, "numbers"),
+    ("stats", {}, "numbers"),
+    ("histogram", {}, "numbers"),
+    ("collect", {}, "numbers"),
+    ("collect", {"unique": True}, "numbers"),
+    ("top", {"n": 1_000_000}, "numbers"),
+    ("join", {}, "sides"),
+    ("aggregate", {}, "histogram"),
+]
+VALUES = 5_000_000
+RECORD = 20_000_000
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="the folder that `bench-data generate` wrote")
+    parser.add_argument("--work", default="", help="only works whose names match this pattern")
+    parser.add_argument("--budget", default="64Mi,256Mi,1Gi")
+    parser.add_argument("--records", type=int, default=100, help="records of 20 MB")
+    parser.add_argument("--mapreduce", default=os.path.join(TARGET, "release", "mapreduce"))
+    parser.add_argument("--json", help="a line of JSON for each run goes here")
+    args = parser.parse_args()
+    args.data = os.path.abspath(args.data)
+    return args
+
+
+def written(path, lines):
+    """A file of these lines, unless it is there."""
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".new", "wb", buffering=1 << 20) as out:
+            out.writelines(lines)
+        os.rename(path + ".new", path)
+
+
+def number(i):
+    return i * 7_919 % 1_000_000_007
+
+
+def add_data(args):
+    hot = os.path.join(args.data, "hot")
+    written(f"{hot}/numbers/a", (b"k\t%d\n" % number(i) for i in range(VALUES)))
+    written(f"{hot}/histogram/a", (b"ValueHistogram:k\t%d\n" % number(i) for i in range(VALUES)))
+    # A join of a thousand by five million is too much: one side has a single value.
+    sides = (b"k\tR\t%d\n" % number(i) if i != VALUES // 2 else b"k\tL\tone\n" for i in range(VALUES))
+    written(f"{hot}/sides/a", sides)
+    keys = (b"%d\t%d\n" % (number(i), i) for i in range(4_000_000))
+    written(f"{args.data}/many/a", keys)
+    record = (bytes([97 + i % 26]) * (RECORD - 10) for i in range(args.records))
+    large = (b"%08d\t%s\n" % (i * 7_919 % 9_999_991, text) for i, text in enumerate(record))
+    written(f"{args.data}/large-{args.records}/a", large)
+
+
+def job(source, function, args=None, **reduce):
+    builtin = json.dumps({"name": function, "args": args or {}})
+    more = "".join(f", {name}: {json.dumps(value)}" for name, value in reduce.items())
+    return f"""apiVersion: mapreduce.dev/v1alpha1
+kind: MapReduceJob
+metadata: {{name: memory}}
+spec:
+  input: {{urls: ["file:data/{source}/"], format: {{type: KeyValue}}}}
+  reduce: {{function: {{builtin: {builtin}}}{more}}}
+  output: {{url: "file:out/"}}
+"""
+
+
+def works(args):
+    """Name, manifest, more options of each work."""
+    for name in BENCHES:
+        with open(os.path.join(HERE, "jobs", f"{name}.yaml")) as file:
+            text = re.sub(r'file:out/\w+/', "file:out/", file.read())
+        yield name, text, []
+        if name in ("wordcount", "sort", "sum"):
+            yield f"{name}, 16 threads", text, ["--threads", "16"]
+    for function, options, source in HOT:
+        name = " ".join([function, *(f"{k}={v}" for k, v in options.items())])
+        yield f"one key: {name}", job(f"hot/{source}", function, options, tasks=1), []
+    yield "one key: identity, sorted", job("hot/numbers", "identity", tasks=1, valueOrder="Sorted"), []
+    yield "10,000 partitions", job("many", "identity", tasks=10_000), []
+    yield "10,000 partitions, 16 threads", job("many", "identity", tasks=10_000), ["--threads", "16"]
+    large = f"large-{args.records}"
+    yield f"{args.records} records of 20 MB", job(large, "identity", tasks=2), []
+    yield f"{args.records} records of 20 MB, 16 threads", job(large, "identity", tasks=2), ["--threads", "16"]
+
+
+def size(text):
+    return int(text[:-2]) * {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}[text[-2:]]
+
+
+def digest(folder):
+    """Of the parts, one after the other."""
+    total = hashlib.blake2b(digest_size=8)
+    for name in sorted(os.listdir(folder)):
+        if name.startswith("part-"):
+            with open(os.path.join(folder, name), "rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
+    return total.hexdigest()
+
+
+# A process that is started counts the memory of whoever starts it as its own: this one is small.
+LAUNCHER = """
+import os, sys
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(process, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status) & 255)
+"""
+
+
+def run(args, text, options, budget):
+    """The peak in bytes, seconds, digest of the result or the error."""
+    with tempfile.TemporaryDirectory(dir=args.data, prefix="run-") as folder:
+        os.symlink(args.data, os.path.join(folder, "data"))
+        with open(os.path.join(folder, "job.yaml"), "w") as file:
+            file.write(text)
+        os.mkdir(os.path.join(folder, "tmp"))
+        command = [os.path.abspath(args.mapreduce), "run", "job.yaml", "--quiet", "--memory", budget, *options]
+        env = dict(os.environ, TMPDIR=os.path.join(folder, "tmp"))
+        start = time.monotonic()
+        launched = [sys.executable, "-S", "-c", LAUNCHER, *command]
+        process = subprocess.run(launched, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        seconds = time.monotonic() - start
+        result = f"exit {process.returncode}: {process.stderr.strip()[-200:]}"
+        if process.returncode == 0:
+            result = digest(os.path.join(folder, "out"))
+        return int(process.stdout.split()[-1]) << 10, seconds, result
+
+
+def main():
+    args = arguments()
+    add_data(args)
+    budgets = args.budget.split(",")
+    print("| work |" + "".join(f" {budget} |" for budget in budgets))
+    print("|---|" + "---:|" * len(budgets))
+    wrong = []
+    for name, text, options in works(args):
+        if not re.search(args.work, name):
+            continue
+        cells, results = [], set()
+        for budget in budgets:
+            peak, seconds, result = run(args, text, options, budget)
+            results.add(result)
+            cell = f"{peak / (1 << 20):.0f}"
+            cells.append(f"**{cell}**" if peak > size(budget) * 1.15 else cell)
+            if args.json:
+                with open(args.json, "a") as file:
+                    line = {"work": name, "budget": budget, "peak": peak, "seconds": seconds, "result": result}
+                    file.write(json.dumps(line) + "\n")
+        if len(results) > 1 or any(result.startswith("exit") for result in results):
+            wrong.append(f"{name}: {sorted(results)}")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    if wrong:
+        sys.exit("not one result:\n" + "\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
