@@ -7,8 +7,8 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
-/// A job over `in/` with this reduce function.
-fn job(reduce: &str) -> String {
+/// A job over `in/` with this reduce function, and so many parts.
+fn job(reduce: &str, tasks: u32) -> String {
     format!(
         r#"
 apiVersion: mapreduce.dev/v1alpha1
@@ -16,7 +16,7 @@ kind: MapReduceJob
 metadata: {{name: hot}}
 spec:
   input: {{urls: ["file:in/"], format: {{type: KeyValue}}}}
-  reduce: {{function: {{builtin: {reduce}}}, tasks: 2}}
+  reduce: {{function: {{builtin: {reduce}}}, tasks: {tasks}}}
   output: {{url: "file:out/"}}
 "#
     )
@@ -32,8 +32,8 @@ fn peak(process: u32) -> Option<usize> {
 
 /// Runs a job with `--memory 64Mi` and more options; the most memory that it has had, and the bytes of its parts.
 #[cfg(target_os = "linux")]
-fn run(folder: &std::path::Path, reduce: &str, options: &[&str]) -> (usize, u64) {
-    std::fs::write(folder.join("job.yaml"), job(reduce)).unwrap();
+fn run(folder: &std::path::Path, reduce: &str, tasks: u32, options: &[&str]) -> (usize, u64) {
+    std::fs::write(folder.join("job.yaml"), job(reduce, tasks)).unwrap();
     let _ = std::fs::remove_dir_all(folder.join("out"));
     let mut run = Command::new(env!("CARGO_BIN_EXE_mapreduce"))
         .args(["run", "job.yaml", "--quiet", "--memory", "64Mi"])
@@ -52,8 +52,8 @@ fn run(folder: &std::path::Path, reduce: &str, options: &[&str]) -> (usize, u64)
         std::thread::sleep(Duration::from_millis(2));
     };
     assert!(ended.success(), "{reduce}");
-    let part = |name| std::fs::metadata(folder.join("out").join(name)).unwrap().len();
-    (most, ["part-00000", "part-00001"].map(part).iter().sum())
+    let part = |number| std::fs::metadata(folder.join(format!("out/part-{number:05}"))).unwrap().len();
+    (most, (0..tasks).map(part).sum())
 }
 
 /// The budget, and 15 % of it; a program that was built for tests has more code.
@@ -79,8 +79,37 @@ fn the_values_of_a_key_that_are_more_than_memory_stream_through_every_function()
         ("{name: histogram}", format!("hot\t{}\t1\t1\t1\t1\t0\n", values + 1).len()),
         ("{name: join}", all + values * "hot\tone\n".len() - values),
     ] {
-        let (most, written) = run(dir.path(), reduce, &["--threads", "16"]);
+        let (most, written) = run(dir.path(), reduce, 2, &["--threads", "16"]);
         assert_eq!(written as usize, expected, "{reduce}");
         assert!(most > MIB && most < MOST, "{reduce}: {} MiB for 100 MiB of one key", most / MIB);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn few_large_records_are_in_memory_at_once_however_many_threads_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    let mut all = 0;
+    for i in 0..8 {
+        let record = format!("{i}\t{}\n", "x".repeat(20_000_000));
+        all += record.len();
+        std::fs::write(dir.path().join(format!("in/{i}")), record).unwrap();
+    }
+    let (most, written) = run(dir.path(), "{name: identity}", 2, &["--threads", "16"]);
+    assert_eq!(written as usize, all);
+    assert!(most > MIB && most < MOST, "{} MiB for records of 20 MB", most / MIB);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_known_of_ten_thousand_partitions_takes_less_than_what_is_in_them() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    let text: Vec<String> = (0..2_000_000u64).map(|i| format!("{}\t{i}\n", i * 7_919 % 1_000_003)).collect();
+    let text = text.concat();
+    std::fs::write(dir.path().join("in/a"), &text).unwrap();
+    let (most, written) = run(dir.path(), "{name: identity}", 10_000, &["--threads", "16"]);
+    assert_eq!(written as usize, text.len());
+    assert!(most > MIB && most < MOST, "{} MiB for ten thousand partitions", most / MIB);
 }
