@@ -59,6 +59,11 @@ impl Loaded {
         Ok(())
     }
 
+    /// The folder that the manifest's relative URLs are below.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The job, ready to run.
     pub(crate) fn job(self, runtime: Handle, cancel: CancellationToken) -> Result<Job> {
         self.check_can_run_here()?;

@@ -22,7 +22,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 pub(crate) fn validate(args: &FileArgs) -> Result<()> {
     let loaded = load::load(&args.file)?;
     let name = loaded.manifest.metadata.name.clone();
-    job::check(&loaded.manifest.spec)?;
+    job::check(&loaded.manifest.spec, loaded.folder())?;
     if args.json {
         println!("{}", json!({"valid": true, "name": name}));
     } else {

@@ -309,6 +309,29 @@ fn a_server_may_give_less_than_it_was_asked_for_but_nothing_else() {
 }
 
 #[test]
+fn a_size_that_cannot_be_is_an_error() {
+    for head in [
+        "206 Partial Content\nContent-Range: bytes 0-0/18446744073709551615\nContent-Length: 1",
+        "206 Partial Content\nContent-Range: bytes 0-0/9223372036854775808\nContent-Length: 1",
+        "206 Partial Content\nContent-Range: bytes 0-0/1125899906842625\nContent-Length: 1",
+        "206 Partial Content\nContent-Range: bytes 18446744073709551615-0/5\nContent-Length: 1",
+        "206 Partial Content\nContent-Range: bytes 5-4/3\nContent-Length: 1",
+        "206 Partial Content\nContent-Range: bytes -/-\nContent-Length: 1",
+        "416 Range Not Satisfiable\nContent-Range: bytes */18446744073709551615\nContent-Length: 0",
+        "200 OK\nContent-Length: 9223372036854775807",
+    ] {
+        let server = Server::start(move |_| Response::new(head, b"x"));
+        let place = Place::new();
+        let mut fields = word_count(1, false);
+        fields["input"] = json!({"urls": [server.url("/x.txt")]});
+        fields["retries"] = json!(0);
+        let error = place.run(fields).unwrap_err();
+        assert!(error.to_string().contains(&server.url("/x.txt")), "{head}: {error}");
+        assert_eq!(error.kind(), Kind::Permanent, "{head}: {error} {:?}", error.causes());
+    }
+}
+
+#[test]
 fn an_object_that_changes_is_an_error_that_names_it() {
     for (name, kind, _) in KINDS {
         for (before, after, tag) in [

@@ -8,7 +8,7 @@ use mapreduce_api::wire::env;
 use super::context::TaskContext;
 use crate::error::{Error, IoContext as _, Result};
 use crate::machine::variables;
-use crate::storage::Stores;
+use crate::storage::parse_url;
 
 /// Where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Stored {
     pub(super) fn new(from: &SourceFrom) -> Result<Self> {
         match (&from.url, &from.config_map_key_ref) {
             (Some(url), None) => {
-                Stores::parse(url).map_err(|error| error.context_usage("url"))?;
+                parse_url(url).map_err(|error| error.context_usage("url"))?;
                 Ok(Self::Url(url.clone()))
             }
             (None, Some(key)) => Ok(Self::ConfigMap(key.clone())),

@@ -1,12 +1,13 @@
 //! Which objects a job reads: the URLs of `spec.input`, as objects, prefixes or globs.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
 use mapreduce_api::v1alpha1::Input;
 
 use crate::error::{Error, Result};
-use crate::storage::{Entry, GLOB_SIGNS, Location, Scheme, Stores};
+use crate::storage::{Address, Entry, GLOB_SIGNS, Listing, Location, Scheme, Stores, parse_url};
 
 /// An object of the input.
 #[derive(Clone, Debug)]
@@ -24,18 +25,23 @@ pub fn list(input: &Input, stores: &Stores) -> Result<Vec<Object>> {
     let mut seen = HashSet::new();
     let mut objects = Vec::new();
     for url in &input.urls {
-        let found = matching(url, input, stores)?;
+        let (found, dangling) = matching(url, input, stores)?;
         if found.is_empty() && !input.allow_empty {
-            return Err(Error::permanent(format!("{url} matches no object"))
-                .because("correct spec.input.urls, or set spec.input.allowEmpty: true"));
+            let mut error = Error::permanent(format!("{url} matches no object"));
+            if dangling > 0 {
+                let (links, lead) = if dangling == 1 { ("link", "leads") } else { ("links", "lead") };
+                error = error.because(format_args!("{dangling} {links} that it matches {lead} nowhere"));
+            }
+            return Err(error.because("correct spec.input.urls, or set spec.input.allowEmpty: true"));
         }
         objects.extend(found.into_iter().filter(|object| seen.insert(object.url.clone())));
     }
     Ok(objects)
 }
 
-fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Vec<Object>> {
-    let (scheme, path) = Stores::parse(url)?;
+/// What a URL matches, and how many links beside that lead nowhere.
+fn matching(url: &str, input: &Input, stores: &Stores) -> Result<(Vec<Object>, usize)> {
+    let (scheme, path) = parse_url(url)?;
     // Of a web server it is one object's: what is behind a `?` is no pattern.
     let pattern = if scheme == Scheme::Http { "" } else { pattern(path) };
     let place = stores.locate(url)?;
@@ -53,30 +59,49 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Vec<Object>> {
         {
             return Err(Error::permanent(format!("{url} is a folder: write {url}/ to read what is in it")));
         }
-        return Ok(found.into_iter().map(object).collect());
+        return Ok((found.into_iter().map(object).collect(), 0));
     }
     let glob = Glob::new(url, pattern, input)?;
-    // The folder that a relative URL is below is none of the pattern.
-    let start = match url.strip_suffix(pattern) {
-        Some("file:") if !pattern.is_empty() => stores.locate("file:./")?,
-        Some(fixed) if !pattern.is_empty() => stores.locate(fixed)?,
-        _ => place.clone(),
-    };
+    let start = stores.locate(fixed_part(url, pattern))?;
     let prefix = &*start.key;
     let recursive = if pattern.is_empty() { input.recursive } else { glob.goes_deeper };
-    let mut entries = place.store.list(prefix, recursive)?;
-    entries.retain(|entry| {
-        let below = &entry.key[prefix.len()..];
-        // Object stores keep empty objects named as folders: they are no input.
-        let object = !below.is_empty() && !below.ends_with('/');
-        let shown = !input.ignore_hidden || !glob.hides(below);
-        object && shown && glob.matches(below)
-    });
+    let is_meant = |key: &str| {
+        let Some(below) = key.strip_prefix(prefix) else { return false };
+        (!input.ignore_hidden || !glob.hides(below)) && glob.matches(below)
+    };
+    let Listing { mut entries, unnamed, mut dangling } = place.store.survey(prefix, recursive)?;
+    if let Some(name) = unnamed.iter().find(|name| is_meant(name)) {
+        return Err(Error::permanent(format!("the name of {} is not valid UTF-8", place.url(name))).because(
+            "rename it, or leave it out by a pattern: objects are known by their URLs, which are text",
+        ));
+    }
+    dangling.retain(|key| is_meant(key));
+    if let Some(first) = dangling.first() {
+        let (links, first) = (dangling.len(), place.url(first));
+        tracing::warn!(url, links, first, "Links that lead nowhere are not read.");
+    }
+    entries.retain(|entry| is_meant(&entry.key));
     if entries.is_empty() && !pattern.is_empty() && !is_prefix {
         // A name may hold a glob's characters.
         entries.extend(place.store.head(&place.key)?);
     }
-    Ok(entries.into_iter().map(object).collect())
+    Ok((entries.into_iter().map(object).collect(), dangling.len()))
+}
+
+/// A URL without its pattern. The folder that a relative URL is below is none of it.
+fn fixed_part<'a>(url: &'a str, pattern: &str) -> &'a str {
+    match url.strip_suffix(pattern) {
+        Some("file:") if !pattern.is_empty() => "file:./",
+        Some(fixed) if !pattern.is_empty() => fixed,
+        _ => url,
+    }
+}
+
+/// Where the fixed part of a URL is: an object, a prefix or the folder of a glob.
+pub fn fixed_place(url: &str, folder: &Path) -> Result<Address> {
+    let (scheme, path) = parse_url(url)?;
+    let pattern = if scheme == Scheme::Http { "" } else { pattern(path) };
+    Address::of(fixed_part(url, pattern), folder)
 }
 
 /// What of a path is a pattern: from the first segment on that has one of its signs.
@@ -140,7 +165,7 @@ fn compile(url: &str, pattern: &str) -> Result<GlobMatcher> {
 /// Checks the URLs' form without reaching anything.
 pub fn check_urls(input: &Input) -> Result<()> {
     for url in &input.urls {
-        let (scheme, path) = Stores::parse(url)?;
+        let (scheme, path) = parse_url(url)?;
         if scheme != Scheme::Http && !pattern(path).is_empty() {
             compile(url, pattern(path))?;
         }
@@ -217,6 +242,37 @@ mod tests {
                 assert_eq!(found, ["in/x.txt"], "{} {url}", folder.display());
             }
         }
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_an_error_only_where_they_are_meant() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let dir = tree();
+        let write =
+            |name: &[u8]| std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+        let input = |url: &str| serde_json::json!({"urls": [url]});
+        write(b".h\xff.txt");
+        write(b"_\xfe");
+        assert_eq!(names(dir.path(), input("file:*.txt")).unwrap(), ["a.txt", "q[1].txt"]);
+        assert_eq!(names(dir.path(), input("file:./")).unwrap().len(), 5);
+        write(b"x\xff.csv");
+        assert_eq!(names(dir.path(), input("file:*.txt")).unwrap(), ["a.txt", "q[1].txt"]);
+        for url in ["file:*.csv", "file:./"] {
+            let error = names(dir.path(), input(url)).unwrap_err();
+            assert!(error.to_string().contains(r"/x\xff.csv is not valid UTF-8"), "{error}");
+        }
+        let all = serde_json::json!({"urls": ["file:*.txt"], "ignoreHidden": false});
+        assert!(names(dir.path(), all).unwrap_err().to_string().contains(r"/.h\xff.txt"));
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_left_out() {
+        let dir = tree();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("z.txt")).unwrap();
+        let found = names(dir.path(), serde_json::json!({"urls": ["file:*.txt"]})).unwrap();
+        assert_eq!(found, ["a.txt", "q[1].txt"]);
+        let error = names(dir.path(), serde_json::json!({"urls": ["file:z.*"]})).unwrap_err();
+        assert_eq!(error.causes()[0], "1 link that it matches leads nowhere");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::function::{Functions, LastResort, ReduceFunction};
 use crate::input::list::check_urls;
 use crate::memory;
 use crate::output::replaceable::WORK;
+use crate::plan::overlap;
 use crate::record::block::BlockCodec;
 use crate::record::format::Format;
 use crate::record::pairs::PairsPlace;
@@ -29,7 +30,8 @@ use crate::record::skipped::{self, Skipping};
 use crate::record::space::Space;
 use crate::shuffle::arrange::Arrangement;
 use crate::shuffle::gain::Gain;
-use crate::storage::{Location, Made, Requests, Stores};
+use crate::storage::s3;
+use crate::storage::{Location, Made, Requests, Stores, parse_writable_url};
 
 pub mod chain;
 mod context;
@@ -110,7 +112,7 @@ impl Job {
 
     /// Checks a job that reaches its data by these stores.
     pub fn with_stores(file: JobFile, stores: Stores, cancel: CancellationToken) -> Result<Self> {
-        let steps: Arc<[Step]> = check(&file.spec)?.0.into();
+        let steps: Arc<[Step]> = check(&file.spec, stores.folder())?.0.into();
         let (spec, stores) = (&file.spec, Arc::new(stores));
         let output = stores.locate(&spec.output.url)?.as_prefix();
         let staging = output.join(&format!("{WORK}{}/", file.id));
@@ -177,13 +179,16 @@ impl Job {
 #[derive(Debug)]
 pub struct Checked(Vec<Step>);
 
-/// Checks a manifest without reaching anything, or asking for credentials.
-pub fn check(spec: &MapReduceJobSpec) -> Result<Checked> {
+/// Checks a manifest without reaching anything, or asking for credentials. Relative `file:` URLs are below
+/// `folder`.
+pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<Checked> {
     check_urls(&spec.input).map_err(|e| e.context_usage("spec.input.urls"))?;
-    Stores::parse_writable(&spec.output.url).map_err(|e| e.context_usage("spec.output.url"))?;
+    parse_writable_url(&spec.output.url).map_err(|e| e.context_usage("spec.output.url"))?;
     if let Some(url) = &spec.shuffle.url {
-        Stores::parse_writable(url).map_err(|e| e.context_usage("spec.shuffle.url"))?;
+        parse_writable_url(url).map_err(|e| e.context_usage("spec.shuffle.url"))?;
     }
+    overlap::check(spec, folder)?;
+    spec.storage.s3.as_ref().map_or(Ok(()), s3::check)?;
     if spec.input.split_size.0 == 0 {
         return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));
     }

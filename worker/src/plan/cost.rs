@@ -7,7 +7,7 @@
 use super::{MapTask, Planned};
 use crate::job::Job;
 use crate::shuffle::object::{FETCH_BYTES, SMALL};
-use crate::storage::{PART_BYTES, Scheme, Stores};
+use crate::storage::{PART_BYTES, Scheme, parse_url};
 
 /// Requests to object stores; none for local files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Cost {
     /// The requests of a planned job, or of the step that it is seen at.
     pub fn of(job: &Job, planned: &Planned) -> Self {
         let spec = &job.file.spec;
-        let in_bucket = |url: &str| matches!(Stores::parse(url), Ok((Scheme::S3, _)));
+        let in_bucket = |url: &str| matches!(parse_url(url), Ok((Scheme::S3, _)));
         let summary = &planned.plan.summary;
         let (maps, reduces) = (u64::from(summary.map_tasks), u64::from(summary.reduce_tasks));
         let parts = u64::from(summary.partitions);

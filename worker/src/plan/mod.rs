@@ -8,6 +8,7 @@
 //! A map pod reads the first and one line of the second, so that a plan's size does not count M times.
 
 pub mod cost;
+pub mod overlap;
 mod pairs;
 mod sample;
 mod splits;
@@ -21,6 +22,7 @@ use crate::job::Job;
 use crate::job::chain::{Done, Ended};
 use crate::record::split::Split;
 use crate::shuffle::partition::{HASH, Partitioner};
+use crate::storage::is_stream;
 use mapreduce_api::wire::PlanSummary;
 
 /// The number of the format that this program writes and reads.
@@ -132,7 +134,10 @@ const PARTITIONS_PER_POD: u32 = 4;
 /// Plans the first step: lists the input and divides it.
 pub fn make(job: &Job, division: Division) -> Result<Planned> {
     let objects = list::list(&job.file.spec.input, &job.stores)?;
-    let input_bytes: u64 = objects.iter().map(|object| object.entry.size).sum();
+    overlap::check_links(job, &objects)?;
+    // Nobody knows the size of a stream.
+    let sized = objects.iter().filter(|object| !is_stream(object.entry.version.as_deref()));
+    let input_bytes: u64 = sized.map(|object| object.entry.size).sum();
     let (tasks, unsplit) = splits::divide(&objects, job, division)?;
     let sample = || sample::pieces(job, &tasks);
     let plan = assemble(job, &tasks, objects.len(), input_bytes, sample)?;

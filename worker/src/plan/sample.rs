@@ -5,14 +5,14 @@
 
 use super::MapTask;
 use super::splits::{Cuts, cuts as cuts_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::function::map_careful;
 use crate::input::reader::Reader;
 use crate::job::Job;
 use crate::record::split::Split;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::partition;
-use crate::storage::Entry;
+use crate::storage::{Entry, is_stream};
 
 /// Places that are looked at.
 pub(super) const PIECES: usize = 100;
@@ -26,6 +26,12 @@ pub(super) fn cuts(job: &Job, pieces: &[Split], partitions: u32) -> Result<Vec<V
     let mut sample = Vec::new();
     for piece in pieces {
         job.check_cancelled()?;
+        if is_stream(piece.version.as_deref()) {
+            return Err(Error::permanent(format!("{} is a stream, which can't be sampled", piece.url))
+                .because(
+                    "use another spec.reduce.partitioner than Range, or write it to a file and read that",
+                ));
+        }
         sample.extend(keys(job, piece)?);
     }
     Ok(partition::cuts(sample, partitions))

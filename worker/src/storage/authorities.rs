@@ -3,7 +3,7 @@
 //! Without any the client refuses to be made, even for a server without TLS, and many small images have none.
 //! What the image has is trusted too.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object_store::Certificate;
 
@@ -17,8 +17,12 @@ const OWN: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The authorities beside this program; none in the worker's own image.
 pub(super) fn brought() -> Result<Vec<Certificate>> {
-    let Ok(program) = std::env::current_exe() else { return Ok(Vec::new()) };
-    read(&program.with_file_name(NAME))
+    file().map_or_else(|| Ok(Vec::new()), |file| read(&file))
+}
+
+/// The file that they are in.
+pub(super) fn file() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.with_file_name(NAME)).filter(|file| file.exists())
 }
 
 fn read(file: &Path) -> Result<Vec<Certificate>> {

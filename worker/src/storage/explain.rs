@@ -1,5 +1,6 @@
 //! What a store's error means, in one line: the library's own holds requests, signatures and pages of XML.
 
+use super::unreached;
 use crate::error::Error;
 
 /// The error of a request for `key` of the bucket whose URLs begin with `base`.
@@ -17,6 +18,9 @@ pub(super) fn explain(verb: &str, base: &str, key: &str, error: &object_store::E
         object_store::Error::NotFound { .. } => Error::permanent(format!("there is no object {url}")),
         object_store::Error::Precondition { .. } => {
             Error::permanent(format!("{url} changed while the job was reading it: run the job again"))
+        }
+        _ if unreached::is_unreached(error) => {
+            unreached::explained(Error::retry(format!("can't {verb} {url}")), error)
         }
         _ => Error::retry(format!("can't {verb} {url}")).because(cause),
     }

@@ -7,7 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Contents, Created, Entry, Staged, StagedWriter, Store};
+use super::stream::{self, is_stream};
+use super::{Contents, Created, Entry, Listing, Staged, StagedWriter, Store};
 use crate::error::{Error, IoContext as _, Result};
 
 /// What the names of temporary files begin with: as a work folder's, so that what a process that was killed
@@ -20,7 +21,15 @@ pub struct FileStore;
 
 impl Store for FileStore {
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
-        let mut found = Vec::new();
+        let Listing { entries, unnamed, .. } = self.survey(prefix, recursive)?;
+        match unnamed.first() {
+            None => Ok(entries),
+            Some(path) => Err(not_utf8(path)),
+        }
+    }
+
+    fn survey(&self, prefix: &str, recursive: bool) -> Result<Listing> {
+        let mut found = Listing::default();
         match fs::metadata(prefix) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
             Err(e) => return Err(Error::from(e).context(format!("can't list file://{prefix}"))),
@@ -28,7 +37,8 @@ impl Store for FileStore {
         }
         let mut above = Vec::new();
         walk(Path::new(prefix), recursive, &mut above, &mut found)?;
-        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        found.entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        found.unnamed.sort_unstable();
         Ok(found)
     }
 
@@ -48,6 +58,7 @@ impl Store for FileStore {
     fn head(&self, key: &str) -> Result<Option<Entry>> {
         match fs::metadata(key) {
             Ok(meta) if meta.is_dir() => Ok(None),
+            Ok(meta) if !meta.is_file() => Ok(Some(stream::entry(key))),
             Ok(meta) => Ok(Some(entry(key.to_owned(), &meta))),
             Err(e) if missing(&e) => Ok(None),
             Err(e) => Err(Error::from(e).context(format!("can't read file://{key}"))),
@@ -55,6 +66,9 @@ impl Store for FileStore {
     }
 
     fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        if is_stream(entry.version.as_deref()) {
+            return stream::open(&entry.key);
+        }
         let what = || format!("can't read file://{}", entry.key);
         let mut file = File::open(&entry.key).context(what)?;
         let unchanged = Unchanged { key: entry.key.clone(), version: entry.version.clone() };
@@ -175,7 +189,7 @@ fn entry(key: String, meta: &fs::Metadata) -> Entry {
 }
 
 /// Follows symbolic links, to files and folders, but not in a circle.
-fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut Vec<Entry>) -> Result<()> {
+fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut Listing) -> Result<()> {
     let what = || format!("can't list file://{}", folder.display());
     let meta = fs::metadata(folder).context(what)?;
     let id = (meta.dev(), meta.ino());
@@ -187,7 +201,12 @@ fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut
         let path = item.context(what)?.path();
         let meta = match fs::metadata(&path) {
             // A link to nothing is no object, nor is what was removed while we looked.
-            Err(e) if missing(&e) => continue,
+            Err(e) if missing(&e) => {
+                if path.is_symlink() {
+                    found.dangling.push(shown(&path));
+                }
+                continue;
+            }
             other => other.context(|| format!("can't read file://{}", path.display()))?,
         };
         if meta.is_dir() {
@@ -195,7 +214,10 @@ fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut
                 walk(&path, recursive, above, found)?;
             }
         } else if meta.is_file() {
-            found.push(entry(utf8(&path)?.to_owned(), &meta));
+            match path.to_str() {
+                Some(key) => found.entries.push(entry(key.to_owned(), &meta)),
+                None => found.unnamed.push(shown(&path)),
+            }
         }
     }
     above.pop();
@@ -218,8 +240,21 @@ fn walk_unfollowed(folder: &Path, found: &mut Vec<String>) -> Result<()> {
 }
 
 fn utf8(path: &Path) -> Result<&str> {
-    path.to_str()
-        .ok_or_else(|| Error::permanent(format!("the name of file://{} is not valid UTF-8", path.display())))
+    path.to_str().ok_or_else(|| not_utf8(&shown(path)))
+}
+
+fn not_utf8(shown: &str) -> Error {
+    Error::permanent(format!("the name of file://{shown} is not valid UTF-8"))
+        .because("rename it: objects are known by their URLs, which are text")
+}
+
+/// A path with escapes in the place of what is not valid UTF-8.
+fn shown(path: &Path) -> String {
+    let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
+    chunks
+        .map(|chunk| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii()))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// A reader that ends with an error when the file has changed or become shorter meanwhile.

@@ -27,7 +27,8 @@ use http::{StatusCode, header};
 use object_store::client::{HttpClient, HttpError, HttpRequestBody, HttpResponse};
 use tokio::sync::mpsc::Sender;
 
-use self::answer::{ContentRange, header_of, innermost, is_lost, is_passing, pause, retry_after};
+use self::answer::{ContentRange, header_of, is_lost, is_passing, pause, retry_after};
+use super::unreached;
 use super::wait::{Piece, PieceReader, Waiter};
 use super::{Created, Entry, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ use crate::memory;
 const READ_BYTES: u64 = 8 << 20;
 /// Streams that there is memory for, or smaller pieces are read.
 const STREAMS: u64 = 8;
+/// Bytes of an object that may be: a petabyte, twenty times what S3 takes.
+const MAX_OBJECT: u64 = 1 << 50;
 /// Requests of one stream under way at once.
 const READ_AHEAD: usize = 3;
 
@@ -120,28 +123,34 @@ impl HttpStore {
         Error::retry(format!("can't read {}", self.url(key))).because("the connection ended too early")
     }
 
+    fn fault(&self, key: &str) -> Error {
+        Error::retry(format!("can't read {}", self.url(key)))
+    }
+
     fn broken(&self, key: &str, error: &HttpError) -> Error {
-        Error::retry(format!("can't read {}", self.url(key))).because(innermost(error))
+        unreached::explained(self.fault(key), error)
     }
 
     /// Asks for an object or a range of it; again, after a pause, where the server may answer later.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Answer, Failed> {
         let mut attempt = 0;
         loop {
-            let (cause, asked) = match self.request(key, range.clone()).await {
-                Ok(response) if is_passing(response.status()) => {
-                    (format!("the server answers {}", response.status()), retry_after(&response))
-                }
+            let (failed, asked) = match self.request(key, range.clone()).await {
+                Ok(response) if is_passing(response.status()) => (
+                    self.fault(key).because(format!("the server answers {}", response.status())),
+                    retry_after(&response),
+                ),
                 Ok(response) => return self.answer(key, range.as_ref(), response),
-                Err(RequestError::Http(error)) if is_lost(&error) => (innermost(&error), None),
+                Err(RequestError::Http(error)) if is_lost(&error) && !unreached::is_final(&error) => {
+                    (self.broken(key, &error), None)
+                }
                 Err(RequestError::Http(error)) => return Err(Failed::Other(self.broken(key, &error))),
                 Err(RequestError::Url(error)) => return Err(Failed::Other(error)),
             };
             if attempt == self.retries.most {
-                let error = Error::retry(format!("can't read {}", self.url(key))).because(cause);
-                return Err(Failed::Other(error));
+                return Err(Failed::Other(failed));
             }
-            tracing::debug!(url = self.url(key), cause, attempt, "A request is repeated.");
+            tracing::debug!(%failed, causes = ?failed.causes(), attempt, "A request is repeated.");
             tokio::time::sleep(asked.unwrap_or_else(|| pause(self.retries.pause, attempt))).await;
             attempt += 1;
         }
@@ -171,14 +180,17 @@ impl HttpStore {
         let version = text(header::ETAG).or_else(|| text(header::LAST_MODIFIED)).map(str::to_owned);
         let content_range = text(header::CONTENT_RANGE).and_then(ContentRange::parse);
         let status = response.status();
+        let length = || text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let said = content_range.as_ref().and_then(|range| range.size).or_else(length);
         let refused = |message: String| {
             Err(Failed::Other(Error::permanent(message).because(format_args!("the server answers {status}"))))
         };
         match (status, range) {
-            (StatusCode::OK, _) => {
-                let size = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-                Ok(Answer { start: 0, size, version, response })
+            _ if said.is_some_and(|size| size > MAX_OBJECT) => {
+                let size = said.unwrap_or_default();
+                refused(format!("can't read {url}: the server says that it has {size} bytes, which can't be"))
             }
+            (StatusCode::OK, _) => Ok(Answer { start: 0, size: length(), version, response }),
             (StatusCode::PARTIAL_CONTENT, Some(range)) => match content_range {
                 Some(ContentRange { start: Some(start), size }) if start == range.start => {
                     Ok(Answer { start, size, version, response })

@@ -15,12 +15,18 @@
 //! * [`Store::stage`] writes data that nobody can see until somebody [completes](Store::complete)
 //!   it — not necessarily the process that wrote it: the [`Staged`] token can be kept in a record.
 
+mod address;
 pub(crate) mod authorities;
 mod explain;
 mod file;
 mod http;
+mod keys;
 mod object;
 mod requests;
+pub(crate) mod s3;
+mod stream;
+mod tls;
+mod unreached;
 mod url;
 mod wait;
 
@@ -31,11 +37,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::address::{Address, GLOB_SIGNS, Scheme, parse_url, parse_writable_url};
 pub use self::file::FileStore;
 pub use self::object::{ObjectStores, PART_BYTES};
 pub use self::requests::{Made, Requests};
+pub use self::stream::is_stream;
 pub(crate) use self::url::Counter;
-pub use self::url::{GLOB_SIGNS, Location, Scheme, Stores};
+pub use self::url::{Location, Stores};
 use crate::error::Result;
 
 /// An object that a listing found.
@@ -47,6 +55,17 @@ pub struct Entry {
     pub size: u64,
     /// What changes when the object does: an ETag, or a file's number, size and time.
     pub version: Option<String>,
+}
+
+/// What a listing finds for somebody who reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Objects, by name.
+    pub entries: Vec<Entry>,
+    /// Files whose names are not valid UTF-8, shown with escapes: nothing can be asked of them.
+    pub unnamed: Vec<String>,
+    /// Links that lead nowhere.
+    pub dangling: Vec<String>,
 }
 
 /// What is below a prefix, as a deletion finds it.
@@ -114,6 +133,10 @@ pub trait StagedWriter: Send {
 pub trait Store: fmt::Debug + Send + Sync {
     /// The objects below a prefix, which is empty or ends in `/`; all levels, or the first.
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>>;
+    /// Likewise, with what can't be read.
+    fn survey(&self, prefix: &str, recursive: bool) -> Result<Listing> {
+        Ok(Listing { entries: self.list(prefix, recursive)?, ..Listing::default() })
+    }
     /// What is below a prefix, all levels, no link followed.
     fn contents(&self, prefix: &str) -> Result<Contents> {
         let keys = self.list(prefix, true)?.into_iter().map(|entry| entry.key).collect();

@@ -10,14 +10,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::FuturesOrdered;
 use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::explain::{explain, is_missing};
+use super::keys::{self, Credentials, RawKeysConnector};
 use super::requests::Requests;
 use super::wait::{Piece, PieceReader, Waiter};
 use super::{Created, Entry, SharedStore, Staged, StagedWriter, Store};
@@ -46,8 +51,18 @@ pub struct ObjectStores {
     base: String,
     objects: Arc<dyn ObjectStore>,
     uploads: Arc<dyn MultipartStore>,
+    s3: Option<S3>,
     waiter: Waiter,
     requests: Arc<Requests>,
+}
+
+/// What S3 can do beside that.
+#[derive(Clone)]
+struct S3 {
+    /// Lists by the very prefix, page by page.
+    pages: Arc<dyn PaginatedListStore>,
+    /// Removes objects one by one.
+    singly: Arc<dyn ObjectStore>,
 }
 
 impl fmt::Debug for ObjectStores {
@@ -66,7 +81,26 @@ impl ObjectStores {
         cancel: CancellationToken,
     ) -> Self {
         let uploads: Arc<dyn MultipartStore> = Arc::<S>::clone(&store);
-        Self { base, objects: store, uploads, waiter: Waiter { runtime, cancel }, requests: Arc::default() }
+        let waiter = Waiter { runtime, cancel };
+        Self { base, objects: store, uploads, s3: None, waiter, requests: Arc::default() }
+    }
+
+    /// A bucket of S3, whose keys may be any text.
+    pub fn s3(
+        base: String,
+        builder: AmazonS3Builder,
+        runtime: Handle,
+        cancel: CancellationToken,
+    ) -> Result<Self> {
+        let credentials = Credentials::default();
+        let builder = builder.with_http_connector(RawKeysConnector(Arc::clone(&credentials)));
+        let fail = |e| Error::permanent(format!("can't reach {base}")).because(e);
+        let singly = Arc::new(builder.clone().with_disable_bulk_delete(true).build().map_err(fail)?);
+        let store = Arc::new(builder.build().map_err(fail)?);
+        // It was empty: this is the first to fill it.
+        let _ = credentials.set(Arc::clone(store.credentials()));
+        let s3 = S3 { pages: Arc::<AmazonS3>::clone(&store), singly };
+        Ok(Self { s3: Some(s3), ..Self::new(base, store, runtime, cancel) })
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -74,8 +108,40 @@ impl ObjectStores {
     }
 
     fn path(&self, key: &str) -> Result<Path> {
-        Path::parse(key)
-            .map_err(|e| Error::permanent(format!("{}{key} is no object's name", self.base)).because(e))
+        if self.s3.is_some() && key.split('/').any(|segment| matches!(segment, "." | "..")) {
+            return Err(Error::permanent(format!("{}{key} can't be asked for", self.base))
+                .because("its name has a segment `.` or `..`, which HTTP takes for a way through folders"));
+        }
+        Ok(keys::to_path(key))
+    }
+
+    /// What begins with a prefix; of the first level alone, or of all.
+    async fn metas(&self, prefix: &str, recursive: bool) -> object_store::Result<Vec<ObjectMeta>> {
+        let mut found = Vec::new();
+        let Some(S3 { pages, .. }) = &self.s3 else {
+            self.requests.write();
+            found = self.objects.list(None).try_collect().await?;
+            found.retain(|meta: &ObjectMeta| {
+                let key = keys::from_path(&meta.location);
+                key.strip_prefix(prefix).is_some_and(|below| recursive || !below.contains('/'))
+            });
+            return Ok(found);
+        };
+        let mut token = None;
+        loop {
+            self.requests.write();
+            let options = PaginatedListOptions {
+                delimiter: (!recursive).then_some("/".into()),
+                page_token: token,
+                ..PaginatedListOptions::default()
+            };
+            let page = pages.list_paginated(Some(prefix).filter(|p| !p.is_empty()), options).await?;
+            found.extend(page.result.objects);
+            token = page.page_token;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     fn get_if_there(&self, key: &str, options: GetOptions) -> Result<Option<Vec<u8>>> {
@@ -128,20 +194,14 @@ impl Store for ObjectStores {
     }
 
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
-        let fail = |e: &object_store::Error| self.error("list", prefix, e);
-        let path = self.path(prefix.trim_end_matches('/'))?;
-        let below = (!path.as_ref().is_empty()).then_some(&path);
-        self.requests.write();
         let metas = self.wait(async {
-            if recursive {
-                self.objects.list(below).try_collect::<Vec<_>>().await.map_err(|e| fail(&e))
-            } else {
-                self.objects.list_with_delimiter(below).await.map(|l| l.objects).map_err(|e| fail(&e))
-            }
+            self.metas(prefix, recursive).await.map_err(|e| self.error("list", prefix, &e))
         })?;
         let mut found: Vec<Entry> = metas
             .into_iter()
-            .map(|meta| Entry { key: meta.location.to_string(), size: meta.size, version: meta.e_tag })
+            .map(|meta| Entry { key: keys::from_path(&meta.location), size: meta.size, version: meta.e_tag })
+            // Empty objects named as folders are what consoles make of a folder: none of them is data.
+            .filter(|entry| entry.key.starts_with(prefix) && !(entry.size == 0 && entry.key.ends_with('/')))
             .collect();
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
@@ -239,14 +299,20 @@ impl Store for ObjectStores {
 
     fn delete(&self, keys: &[String]) -> Result<()> {
         let paths: Vec<_> = keys.iter().map(|key| self.path(key)).collect::<Result<_>>()?;
-        let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        // A request for many names them in its body, where a stand-in would stay one.
+        let (odd, plain) =
+            paths.into_iter().partition::<Vec<_>, _>(|path| self.s3.is_some() && keys::is_stand_in(path));
+        let singly = self.s3.as_ref().map_or(&self.objects, |s3| &s3.singly);
         // Removing is what an interrupted job does last: it is not itself interrupted.
         self.waiter.runtime.block_on(async {
-            let mut deleted = self.objects.delete_stream(paths);
-            while let Some(result) = deleted.next().await {
-                match result {
-                    Err(e) if !is_missing(&e) => return Err(self.error("remove objects of", "", &e)),
-                    _ => {}
+            for (store, paths) in [(&self.objects, plain), (singly, odd)] {
+                let mut deleted =
+                    store.delete_stream(futures::stream::iter(paths.into_iter().map(Ok)).boxed());
+                while let Some(result) = deleted.next().await {
+                    match result {
+                        Err(e) if !is_missing(&e) => return Err(self.error("remove objects of", "", &e)),
+                        _ => {}
+                    }
                 }
             }
             Ok(())

@@ -37,15 +37,6 @@ pub(super) fn header_of(response: &HttpResponse, name: HeaderName) -> Option<&st
     response.headers().get(name)?.to_str().ok().map(str::trim)
 }
 
-/// The cause that says most: those above it name the library's own layers.
-pub(super) fn innermost(error: &HttpError) -> String {
-    let mut error: &dyn std::error::Error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
 /// `bytes 5-9/100`, `bytes 5-9/*` or `bytes */100`.
 pub(super) struct ContentRange {
     pub(super) start: Option<u64>,
