@@ -20,8 +20,8 @@ pub(crate) struct Args {
 enum Command {
     /// Runs the job in this process.
     Run(RunArgs),
-    /// Says how the job would be divided, and what its requests cost, without running it.
-    Plan(FileArgs),
+    /// Says how the job would be divided, and what its requests cost, without running it or its functions.
+    Plan(PlanArgs),
     /// Checks the manifest as the API server would, and its functions.
     Validate(FileArgs),
 }
@@ -31,6 +31,26 @@ pub(crate) struct FileArgs {
     /// The manifest; - for standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlanArgs {
+    /// The manifest; - for standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Reads this instead of spec.input.urls; may be given several times. `file:` is relative to
+    /// the current folder.
+    #[arg(long, value_name = "URL")]
+    pub input: Vec<String>,
+    /// Writes here instead of spec.output.url.
+    #[arg(long, value_name = "URL")]
+    pub output: Option<String>,
+    /// Runs the map function over a sample of the input, where keys are partitioned by ranges.
+    #[arg(long)]
+    pub sample: bool,
     /// Prints one JSON object.
     #[arg(long)]
     pub json: bool,

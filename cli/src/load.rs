@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use mapreduce_api::ids::JobId;
-use mapreduce_api::manifest::Manifest;
+use mapreduce_api::manifest::{MAX_BYTES, Manifest};
 use mapreduce_api::v1alpha1::{Function, Phases};
 use mapreduce_api::validate::validate;
 use mapreduce_api::wire::JobFile;
@@ -26,13 +26,12 @@ pub(crate) struct Loaded {
 pub(crate) fn load(file: &Path) -> Result<Loaded> {
     let name = file.display();
     let stdin = file == Path::new("-");
-    let mut text = String::new();
-    let read = if stdin {
-        std::io::stdin().read_to_string(&mut text).map(drop)
-    } else {
-        std::fs::read_to_string(file).map(|read| text = read)
-    };
-    read.map_err(|e| Error::usage(format!("can't read {name}: {e}")))?;
+    let read = if stdin { read(std::io::stdin()) } else { std::fs::File::open(file).and_then(read) };
+    let bytes = read.map_err(|e| Error::usage(format!("can't read {name}: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Error::usage(format!("{name} is not valid UTF-8: see the byte at {at}"))
+    })?;
     let manifest = validate(&text).map_err(|violations| {
         let mut lines = violations.iter().map(ToString::to_string);
         let first = lines.next().unwrap_or_default();
@@ -45,6 +44,13 @@ pub(crate) fn load(file: &Path) -> Result<Loaded> {
         _ => current,
     };
     Ok(Loaded { manifest, folder })
+}
+
+/// Reads a manifest; of a file that is too large, or has no end, only what shows that.
+fn read(from: impl std::io::Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Loaded {

@@ -3,11 +3,11 @@
 use mapreduce_worker::error::{Error, Result};
 use mapreduce_worker::job::{self, Job};
 use mapreduce_worker::plan::cost::{Cost, Requests};
-use mapreduce_worker::plan::{self, Planned};
+use mapreduce_worker::plan::{self, Planned, Ranges, Sampling};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::FileArgs;
+use crate::args::{FileArgs, PlanArgs};
 use crate::load;
 use crate::size::{bytes, count, many};
 
@@ -31,11 +31,12 @@ pub(crate) fn validate(args: &FileArgs) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn plan(args: &FileArgs) -> Result<()> {
-    let loaded = load::load(&args.file)?;
+pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
+    let mut loaded = load::load(&args.file)?;
+    loaded.replace(&args.input, args.output.as_deref())?;
     let runtime = runtime()?;
     let job = loaded.job(runtime.handle().clone(), CancellationToken::new())?;
-    let planned = plan::for_pods(&job, None)?;
+    let planned = plan::for_pods(&job, None, if args.sample { Sampling::Take } else { Sampling::LeaveOut })?;
     let cost = Cost::of(&job, &planned);
     if args.json {
         println!("{}", as_json(&job, &planned, &cost));
@@ -60,6 +61,14 @@ fn later_steps(job: &Job) -> Vec<(String, Option<i32>)> {
     steps.collect()
 }
 
+const NOT_SAMPLED: &str =
+    "how keys are shared out among the ranges: the map function shows that, and runs only with --sample";
+
+/// What the plan doesn't know.
+fn unknown(planned: &Planned) -> Vec<&'static str> {
+    if planned.ranges == Ranges::NotSampled { vec![NOT_SAMPLED] } else { Vec::new() }
+}
+
 fn as_json(job: &Job, planned: &Planned, cost: &Cost) -> serde_json::Value {
     let summary = &planned.plan.summary;
     let requests = |r: &Requests| json!({"list": r.list, "get": r.get, "put": r.put});
@@ -73,7 +82,11 @@ fn as_json(job: &Job, planned: &Planned, cost: &Cost) -> serde_json::Value {
         "unsplit": planned.unsplit.iter().map(|u| json!({"url": u.url, "bytes": u.bytes, "why": u.why})).collect::<Vec<_>>(),
         "requests": {"input": requests(&cost.input), "shuffle": requests(&cost.shuffle), "output": requests(&cost.output)},
         "requestsUsd": cost.usd(),
+        "unknown": unknown(planned),
     });
+    if let Ranges::Sampled(ranges) = planned.ranges {
+        json["ranges"] = json!(ranges);
+    }
     if let Some(name) = job.step_name() {
         json["step"] = json!(name);
         let later = later_steps(job);
@@ -105,6 +118,12 @@ fn as_text(job: &Job, planned: &Planned, cost: &Cost) -> String {
         );
     } else {
         out += "  reduce      none: a part per map task\n";
+    }
+    if let Ranges::Sampled(ranges) = planned.ranges {
+        out += &format!("  ranges      {} with keys in the sample\n", count(ranges as u64));
+    }
+    for unknown in unknown(planned) {
+        out += &format!("  not known   {unknown}\n");
     }
     for unsplit in &planned.unsplit {
         out += &format!("  not split   {} ({}): {}\n", unsplit.url, bytes(unsplit.bytes), unsplit.why);

@@ -1,13 +1,17 @@
 //! A manifest as a user writes it: YAML or JSON. Beside the job a file may hold other objects, such as
 //! a Secret, as other documents; these are for `kubectl` and are read past.
 
-use std::borrow::Cow;
+mod documents;
+mod nesting;
+
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::documents::{Head, syntax};
+pub use self::documents::{MAX_BYTES, document};
 use crate::v1alpha1::{API_VERSION, KIND, MapReduceJobSpec};
 
 /// One `MapReduceJob` document.
@@ -87,55 +91,25 @@ pub enum ManifestError {
     /// Which of them is meant can't be told.
     #[error("the file has {0} MapReduceJobs: write one in each file")]
     Several(usize),
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-}
-
-fn syntax(error: &serde_yaml::Error) -> ManifestError {
-    ManifestError::Syntax(error.to_string())
-}
-
-/// The document that is a `MapReduceJob`, or the only one there is. The lines of others are left
-/// empty, so that an error names the line that the user sees.
-pub fn document(text: &str) -> Result<Cow<'_, str>, ManifestError> {
-    let is_mark =
-        |line: &str| line.starts_with("---") && line[3..].chars().next().is_none_or(char::is_whitespace);
-    if !text.lines().any(is_mark) {
-        return Ok(Cow::Borrowed(text));
-    }
-    let mut documents = vec![String::new()];
-    for line in text.lines() {
-        if is_mark(line) {
-            let before = documents.iter().map(|d| d.lines().count()).max().unwrap_or_default();
-            documents.push("\n".repeat(before));
-        }
-        let line = if is_mark(line) { "" } else { line };
-        if let Some(last) = documents.last_mut() {
-            last.extend([line, "\n"]);
-        }
-    }
-    documents
-        .retain(|d| d.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
-    let mut jobs = Vec::new();
-    for document in &documents {
-        let head: Head = serde_yaml::from_str(document).map_err(|e| syntax(&e))?;
-        if head.kind == KIND {
-            jobs.push(document);
-        }
-    }
-    match (jobs.as_slice(), documents.as_slice()) {
-        ([one], _) => Ok(Cow::Owned((*one).clone())),
-        ([], [first, ..]) => Ok(Cow::Owned(first.clone())),
-        ([], []) => Ok(Cow::Borrowed("")),
-        (several, _) => Err(ManifestError::Several(several.len())),
-    }
+    /// Nothing but comments and marks.
+    #[error("there is no document in it: write a {KIND}")]
+    Empty,
+    /// More than it may have.
+    #[error(
+        "the file has {documents} documents, and at most {most} are read: write the job in a file of its own"
+    )]
+    TooMany {
+        /// How many it has.
+        documents: usize,
+        /// How many it may have.
+        most: usize,
+    },
+    /// Lists in lists in lists.
+    #[error("its brackets are nested too deep")]
+    TooDeep,
+    /// More bytes than it may have.
+    #[error("the file is larger than {} MiB, which no API server would take: move what is large to a URL", .0 >> 20)]
+    TooLarge(usize),
 }
 
 impl Manifest {

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::CRD_YAML;
 use crate::manifest::{Manifest, document};
+use crate::v1alpha1::{COMBINE_RULE_MESSAGE, MapReduceJobSpec, Phases, check_combine};
 
 /// One thing that is wrong with a manifest, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,12 +86,28 @@ fn check(text: &str, old: Option<&Value>) -> Result<Manifest, Vec<Violation>> {
     if !violations.is_empty() {
         return Err(violations);
     }
-    let Err(errors) = Validator::new().validate_compiled(&crd.rules, &object, old) else {
+    if let Err(errors) = Validator::new().validate_compiled(&crd.rules, &object, old) {
+        violations.extend(errors.into_iter().map(|e| Violation { path: e.field_path, message: e.message }));
+    }
+    // What the operator checks, in the words that fit the pair.
+    violations.retain(|violation| violation.message != COMBINE_RULE_MESSAGE);
+    violations.extend(wrong_combines(&manifest.spec));
+    if violations.is_empty() {
         return Ok(manifest);
-    };
-    violations.extend(errors.into_iter().map(|e| Violation { path: e.field_path, message: e.message }));
+    }
     violations.sort_by(|a, b| a.path.cmp(&b.path));
     Err(violations)
+}
+
+/// Combine functions that would change the result of the reduce function after them.
+fn wrong_combines(spec: &MapReduceJobSpec) -> Vec<Violation> {
+    let of_step = |step| {
+        let Phases { combine, reduce, .. } = spec.phases(step);
+        let reduce = reduce.and_then(|reduce| reduce.function.as_ref())?;
+        let message = check_combine(&combine?.function, Some(reduce)).err()?;
+        Some(Violation { path: format!("{}.combine.function", Phases::path(spec, step)), message })
+    };
+    (0..spec.step_count()).filter_map(of_step).collect()
 }
 
 /// The object that the API server would see.

@@ -106,6 +106,9 @@ fn good() -> Vec<String> {
         ("  output:", "  taskTimeoutSeconds: 1\n  output:"),
         ("  output:", "  skipBadRecords: {}\n  output:"),
         ("  output:", "  maxFailedTasks: 3\n  output:"),
+        ("  output:", "  maxFailedTasks: 5%\n  output:"),
+        ("  output:", "  taskTimeoutSeconds: 315360000\n  output:"),
+        ("  output:", "  ttlSecondsAfterFinished: 315360000\n  output:"),
         ("  output:", "  skipBadRecords: {max: 1000}\n  output:"),
         ("{builtin: {name: words}}", "{command: {argv: [cat, -n], env: {A: b}, files: {a: b}}}"),
         ("{builtin: {name: words}}", "{script: {language: python, source: 'x = 1'}}"),
@@ -120,7 +123,7 @@ fn good() -> Vec<String> {
             "{builtin: {name: words}}",
             "{command: {shell: cat, env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}",
         ),
-        (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: count}}}\n"),
+        (REDUCE, "  reduce: {tasks: 10000, function: {builtin: {name: sum}}}\n"),
     ]
     .map(|(original, replacement)| with(original, replacement))
     .into_iter()
@@ -150,7 +153,16 @@ fn beyond_a_limit() -> Vec<(String, String)> {
         ),
         ("  output:", "  retries: -1\n  output:", "spec.retries: -1 is less than 0"),
         ("  output:", "  taskTimeoutSeconds: 0\n  output:", "spec.taskTimeoutSeconds: 0 is less than 1"),
-        ("  output:", "  maxFailedTasks: -1\n  output:", "spec.maxFailedTasks: -1 is less than 0"),
+        (
+            "  output:",
+            "  taskTimeoutSeconds: 315360001\n  output:",
+            "spec.taskTimeoutSeconds: 315360001 is more than 315360000",
+        ),
+        (
+            "  output:",
+            "  pendingDeadlineSeconds: 315360001\n  output:",
+            "spec.pendingDeadlineSeconds: 315360001 is more than 315360000",
+        ),
         (
             "{builtin: {name: words}}",
             "{command: {argv: []}}",
@@ -316,6 +328,53 @@ fn against_a_rule_of_steps() -> Vec<(String, String)> {
     ]
 }
 
+/// Pairs of combine and reduce: accepted, or what is said. The API server says the schema's rule instead, where
+/// it isn't about arguments.
+fn combines() -> Vec<(String, Option<&'static str>, bool)> {
+    const UNIQUE: &str = "{builtin: {name: collect, args: {unique: true}}}";
+    const OWN: &str = "{command: {shell: cat}}";
+    let both = |combine: &str, reduce: &str| {
+        let of = |function: &str| match function {
+            builtin if !builtin.starts_with('{') => format!("{{builtin: {{name: {builtin}}}}}"),
+            function => function.to_owned(),
+        };
+        let (combine, reduce) = (of(combine), of(reduce));
+        let phases = format!("  combine: {{function: {combine}}}\n  reduce: {{function: {reduce}}}\n");
+        with(COMBINE_AND_REDUCE, &phases)
+    };
+    let in_a_step =
+        steps("combine: {function: {builtin: {name: sum}}}", "combine: {function: {builtin: {name: max}}}");
+    vec![
+        (both("max", "max"), None, false),
+        (both("identity", "mean"), None, false),
+        (both(UNIQUE, UNIQUE), None, false),
+        (both("sum", OWN), None, false),
+        (both(OWN, "mean"), None, false),
+        (both("sum", "mean"), Some("before `mean` as the reduce function: use `sum` for both"), true),
+        (both("mean", "mean"), Some("the mean of means is not the mean"), true),
+        (both("count", OWN), Some("emit 1 for each value and use `sum`"), true),
+        (both("stats", OWN), Some("can't be a combine function"), true),
+        (both("summ", "summ"), Some("can't be a combine function"), true),
+        (in_a_step, Some("spec.steps[0].combine.function: `max` as a combine function"), true),
+        (both("{builtin: {name: top, args: {n: 3}}}", "top"), Some("the same `n`"), false),
+        (both("collect", "collect"), Some("joined already"), false),
+        (both("aggregate", OWN), Some("goes with `aggregate` as the reduce"), false),
+    ]
+}
+
+#[test]
+fn a_combine_function_goes_only_with_a_reduce_function_that_it_does_not_change() {
+    for (text, refusal, _) in combines() {
+        let message = said(validate(&text));
+        match refusal {
+            None => assert_eq!(message, "accepted", "{text}"),
+            Some(refusal) => {
+                assert!(message.contains(refusal) && !message.contains('\n'), "{message}\n{text}")
+            }
+        }
+    }
+}
+
 #[test]
 fn accepted() {
     for text in good() {
@@ -337,6 +396,14 @@ fn refused() {
 fn the_api_server_says_the_same() {
     for text in good() {
         assert_eq!(kubectl_create(&text), Ok(()), "{text}");
+    }
+    for (text, refusal, by_rule) in combines() {
+        match kubectl_create(&text) {
+            Ok(()) => assert!(refusal.is_none() || !by_rule, "{text}"),
+            Err(said) => {
+                assert!(by_rule && said.contains("a combine function is applied any number"), "{said}")
+            }
+        }
     }
     for (text, message) in [beyond_a_limit(), against_a_rule()].concat() {
         let refusal = kubectl_create(&text).expect_err(&text);
@@ -370,6 +437,8 @@ fn refused_before_the_schema_with_the_line() {
         ("{name: words}", "{nam: words}", ["unknown field `nam`", "line 9"]),
         ("{type: Lines}", "{type: lines}", ["unknown variant `lines`", "line 7"]),
         ("  output:", "  retries: three\n  output:", ["retries", "line 14"]),
+        ("  output:", "  maxFailedTasks: -1\n  output:", ["or a percentage such as 5%", "line 14"]),
+        ("  output:", "  maxFailedTasks: 101%\n  output:", ["or a percentage such as 5%", "line 14"]),
         ("  output:", "  retries: 1\n  retries: 2\n  output:", ["duplicate field `retries`", "line"]),
         ("    urls: ['s3://books/texts/']\n", "", ["missing field `urls`", "line"]),
         ("kind: MapReduceJob", "kind: Job", ["kind: Job", "write apiVersion: mapreduce.dev/v1alpha1"]),

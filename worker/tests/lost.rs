@@ -16,7 +16,13 @@ mod common;
 use common::Place;
 
 /// Three objects of a task each; `bad` objects fail at every attempt, with a record or for good.
-fn run(bad: usize, most: u32, body: &str, reduce: bool, as_pods: bool) -> (Place, Result<Success, Error>) {
+fn run(
+    bad: usize,
+    most: impl serde::Serialize,
+    body: &str,
+    reduce: bool,
+    as_pods: bool,
+) -> (Place, Result<Success, Error>) {
     let place = Place::new();
     for i in 0..3 {
         let first = if i < bad { "bad" } else { "good" };
@@ -80,6 +86,20 @@ fn one_more_fails_the_job_and_says_why() {
         let causes = error.causes().join("\n");
         assert!(causes.contains("map-00000: ") && causes.contains("map-00001: "), "{causes}");
         assert!(causes.contains("Error: no way\n    at map"), "{causes}");
+        assert!(place.names("out").is_empty() && place.names("shuffle").is_empty(), "something is left");
+    }
+}
+
+#[test]
+fn a_percentage_is_one_of_the_map_tasks_of_the_step_rounded_down() {
+    for (reduce, as_pods) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (place, done) = run(1, "34%", "throw new Error('no')", reduce, as_pods);
+        assert_eq!(done.unwrap().counters.failed_tasks, 2, "one of three tasks, at both attempts");
+        assert_eq!(sums(&place), json!({"good": 2, "x": 40_000}));
+        let (place, done) = run(1, "33%", "throw new Error('no')", reduce, as_pods);
+        let error = done.unwrap_err();
+        assert_eq!(error.to_string(), "1 map task or more have failed, and spec.maxFailedTasks is 33% of 3");
+        assert!(error.causes().join("\n").contains("map-00000: "), "{:?}", error.causes());
         assert!(place.names("out").is_empty() && place.names("shuffle").is_empty(), "something is left");
     }
 }

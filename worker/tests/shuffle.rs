@@ -10,7 +10,8 @@
 mod common;
 
 use common::{Place, builtin};
-use mapreduce_worker::plan;
+use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::plan::{self, Sampling};
 use serde_json::{Value, json};
 
 /// Pairs pass through as they are, the way of pods.
@@ -67,7 +68,7 @@ fn large_and_small_partitions_share_the_reduce_tasks() {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     let job = place.job(identity(Value::Null)).unwrap();
-    let summary = plan::for_pods(&job, None).unwrap().plan.summary;
+    let summary = plan::for_pods(&job, None, Sampling::Take).unwrap().plan.summary;
     assert_eq!((summary.partitions, summary.reduce_tasks), (4, 1));
     let done = place.run(identity(Value::Null)).unwrap();
     assert_eq!((done.outputs.len(), place.names("out").len()), (4, 5), "four parts and _SUCCESS");
@@ -85,9 +86,27 @@ fn with_many_partitions_there_are_fewer_map_tasks_so_that_what_is_fetched_is_not
         let mut fields = identity(json!(partitions));
         fields["input"]["splitSize"] = json!(256 << 10);
         fields["map"]["parallelism"] = json!(100);
-        plan::for_pods(&place.job(fields).unwrap(), None).unwrap().plan.summary.map_tasks
+        plan::for_pods(&place.job(fields).unwrap(), None, Sampling::Take).unwrap().plan.summary.map_tasks
     };
     assert_eq!(tasks(1), 60, "half a MiB of 30 for one partition");
     assert_eq!(tasks(2), 30);
     assert_eq!(tasks(50), 20, "so many there are always");
+}
+
+#[test]
+fn however_small_splits_are_the_number_of_tasks_is_bounded() {
+    let lines: String = (0..300_000).map(|i| format!("{}\n", i % 1000)).collect();
+    let place = Place::of(&[lines.into_bytes()], 64 << 20, 2);
+    let progress = Progress::default();
+    let fields =
+        |reduce: Value| json!({"input": {"splitSize": 1}, "map": builtin("words"), "reduce": reduce});
+    let reduce = json!({"function": {"builtin": {"name": "sum"}}, "tasks": 1});
+    let done = local::run(&place.job(fields(reduce)).unwrap(), &place.resources, &progress).unwrap();
+    let tasks = progress.map_tasks.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((500..=1100).contains(&tasks), "{tasks}");
+    assert_eq!(done.counters.map_input_records, 300_000);
+    assert!(place.output_text().lines().all(|line| line.ends_with("\t300")), "{}", place.output_text());
+    let planned =
+        plan::for_pods(&place.job(fields(json!({"tasks": 0}))).unwrap(), None, Sampling::Take).unwrap();
+    assert!((5_000..=10_100).contains(&planned.tasks.len()), "{}", planned.tasks.len());
 }

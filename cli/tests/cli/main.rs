@@ -163,6 +163,17 @@ fn what_the_manifest_alone_shows_is_exit_code_2_and_touches_nothing() {
             json!({"storage": {"s3": {"endpoint": "minio:9000"}}}),
             "spec.storage.s3.endpoint: `minio:9000` has no scheme",
         ),
+        (
+            json!({"combine": {"function": {"builtin": {"name": "sum"}}},
+                   "reduce": {"function": {"builtin": {"name": "mean"}}}}),
+            "spec.combine.function: `sum` as a combine function gives another result before `mean`",
+        ),
+        (
+            json!({"input": {"urls": ["file:in/"], "format": {"type": "Lines", "lines": {"maxRecordBytes": 0}}}}),
+            "maxRecordBytes: a record has from 1 to 1Gi bytes",
+        ),
+        (json!({"taskTimeoutSeconds": 315_360_001}), "is more than 315360000"),
+        (json!({"maxFailedTasks": "101%"}), "or a percentage such as 5%"),
     ] {
         let place = Place::new();
         place.manifest(&fields);
@@ -379,5 +390,61 @@ fn a_failure_shows_the_record_and_where_it_is() {
         let output = place.run(&["run", "job.yaml", "--quiet"]);
         let said = stderr(&output);
         assert!(code(&output) == 1 && said.contains("in/a.txt at byte 5: `bad\\trecord`"), "{said}");
+    }
+}
+
+#[test]
+fn a_plan_runs_no_function_unless_it_is_to_take_a_sample() {
+    let place = Place::new();
+    place.write("in/b.txt", &"to be or not to be\n".repeat(1000));
+    let touches = format!("touch {}/ran; cat", place.path().display());
+    for function in [
+        json!({"command": {"shell": touches}}),
+        json!({"script": {"language": "python", "source":
+        format!("open('{}/ran', 'w')\ndef map(key, value): yield value, 1", place.path().display())}}),
+    ] {
+        let reduce = json!({"function": {"builtin": {"name": "identity"}}, "tasks": 2, "partitioner": {"type": "Range"}});
+        place.manifest(&json!({"map": {"function": function}, "reduce": reduce}));
+        for command in ["validate", "plan"] {
+            let output = place.run(&[command, "job.yaml"]);
+            assert_eq!(code(&output), 0, "{}", stderr(&output));
+            assert!(!place.path().join("ran").exists(), "{command} ran the function");
+        }
+        let text = stdout(&place.run(&["plan", "job.yaml"]));
+        assert!(text.contains("not known   how keys are shared out") && text.contains("--sample"), "{text}");
+        let json: Value = serde_json::from_slice(&place.run(&["plan", "job.yaml", "--json"]).stdout).unwrap();
+        assert!(
+            json["unknown"][0].as_str().unwrap().contains("--sample") && json["ranges"].is_null(),
+            "{json}"
+        );
+
+        let text = stdout(&place.run(&["plan", "job.yaml", "--sample"]));
+        assert!(!text.contains("not known") && text.contains("ranges      "), "{text}");
+        assert!(place.path().join("ran").exists(), "without it there is no sample");
+        std::fs::remove_file(place.path().join("ran")).unwrap();
+    }
+    // Without ranges there is nothing to sample.
+    place.manifest(&json!({}));
+    assert!(!stdout(&place.run(&["plan", "job.yaml"])).contains("not known"));
+}
+
+#[test]
+fn a_manifest_that_is_none_is_bad_usage_and_says_what_it_is() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("folder")).unwrap();
+    std::fs::write(place.path().join("latin1.yaml"), b"kind: caf\xe9\n").unwrap();
+    place.write("empty.yaml", "");
+    place.write("marks.yaml", &"---\n".repeat(10_000));
+    for (file, says) in [
+        ("folder", "can't read folder: "),
+        ("latin1.yaml", "latin1.yaml is not valid UTF-8: see the byte at 9"),
+        ("empty.yaml", "there is no document in it"),
+        ("marks.yaml", "there is no document in it"),
+        ("/dev/zero", "larger than 3 MiB"),
+        ("gone.yaml", "can't read gone.yaml: "),
+    ] {
+        let output = place.run(&["validate", file]);
+        assert_eq!(code(&output), 2, "{file}");
+        assert!(stderr(&output).contains(says), "{file}: {}", stderr(&output));
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::input::Input;
+use super::max_failed_tasks::MaxFailedTasks;
 use super::output::Output;
 use super::phase::{Combine, Map, Reduce};
 use super::step::Step;
@@ -38,6 +39,7 @@ use super::storage::{Shuffle, Storage};
 #[cfg_attr(feature = "crd", x_kube(
     validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.__function__))",
                   "combine goes with a reduce function"),
+    validation = (crate::v1alpha1::combine::RULE, crate::v1alpha1::combine::RULE_MESSAGE),
     validation = ("!has(self.steps) || (!has(self.map) && !has(self.combine) && !has(self.reduce))",
                   "steps go in place of map, combine and reduce: each step has its own"),
     validation = ("!has(self.steps) || self.steps.all(s, self.steps.exists_one(other, other.name == s.name))",
@@ -88,10 +90,10 @@ pub struct MapReduceJobSpec {
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 100)))]
     pub retries: i32,
 
-    /// How many map tasks may fail for good: the job goes on without their data.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    #[cfg_attr(feature = "crd", schemars(range(min = 0)))]
-    pub max_failed_tasks: i32,
+    /// How many map tasks may fail for good: the job goes on without their data. A number, or a percentage of
+    /// the map tasks of a step such as `5%`, rounded down.
+    #[serde(default, skip_serializing_if = "MaxFailedTasks::is_none")]
+    pub max_failed_tasks: MaxFailedTasks,
 
     /// Bad records that are left out.
     #[serde(default, skip_serializing_if = "SkipBadRecords::is_default")]
@@ -99,17 +101,17 @@ pub struct MapReduceJobSpec {
 
     /// An attempt at a task fails when its command or script neither reads nor writes for this long.
     #[serde(default = "default_task_timeout_seconds")]
-    #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 315_360_000)))]
     pub task_timeout_seconds: i64,
 
     /// The job fails when it has been running for longer; time spent suspended doesn't count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 315_360_000)))]
     pub active_deadline_seconds: Option<i64>,
 
     /// The job fails when a pod of it has been waiting to start for longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(range(min = 1)))]
+    #[cfg_attr(feature = "crd", schemars(range(min = 1, max = 315_360_000)))]
     pub pending_deadline_seconds: Option<i64>,
 
     /// Ends the pods and starts none while true; what has finished stays finished.
@@ -118,7 +120,7 @@ pub struct MapReduceJobSpec {
 
     /// The resource and its pods are deleted this long after the job has finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(range(min = 0)))]
+    #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 315_360_000)))]
     pub ttl_seconds_after_finished: Option<i32>,
 
     /// When intermediate data is removed.
@@ -129,11 +131,6 @@ pub struct MapReduceJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63)))]
     pub managed_by: Option<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_zero(number: &i32) -> bool {
-    *number == 0
 }
 
 fn default_retries() -> i32 {
@@ -164,7 +161,7 @@ impl MapReduceJobSpec {
 pub struct SkipBadRecords {
     /// How many may be left out of the whole job; with one more the job fails. With 0 the first fails it.
     #[serde(default)]
-    #[cfg_attr(feature = "crd", schemars(with = "i64", range(min = 0)))]
+    #[cfg_attr(feature = "crd", schemars(with = "i64", range(min = 0, max = 1_000_000_000_000_i64)))]
     pub max: u64,
 }
 

@@ -12,9 +12,11 @@
 //!
 //! A field is here only when it works: one that is accepted and ignored is a defect.
 
+mod combine;
 mod function;
 mod input;
 mod job;
+mod max_failed_tasks;
 mod output;
 mod phase;
 #[cfg(feature = "crd")]
@@ -23,6 +25,9 @@ mod step;
 mod storage;
 mod variable;
 
+#[cfg(feature = "cel")]
+pub(crate) use combine::RULE_MESSAGE as COMBINE_RULE_MESSAGE;
+pub use combine::check_combine;
 pub use function::{Builtin, Command, ConfigMapKeyRef, Function, Script, ScriptLanguage, SourceFrom};
 pub use input::{
     BinaryColumns, Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType,
@@ -31,6 +36,7 @@ pub use input::{
 #[cfg(feature = "crd")]
 pub use job::MapReduceJob;
 pub use job::{Cleanup, MapReduceJobSpec, SkipBadRecords};
+pub use max_failed_tasks::MaxFailedTasks;
 pub use output::{IfExists, KeyValueOutput, Output, OutputCompression, OutputFormat, OutputFormatType};
 pub use phase::{
     Combine, KeyFieldsPartitioner, KeySort, LocalObject, Map, Partitioner, PartitionerType, Reduce, SortBy,

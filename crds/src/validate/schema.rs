@@ -226,6 +226,38 @@ mod tests {
         }
     }
 
+    /// What is written on a number without limits is limited by chance alone.
+    #[test]
+    fn every_number_of_the_spec_has_a_least_and_a_greatest_value() {
+        fn walk(schema: &Value, path: &str, numbers: &mut usize) {
+            let is_number = matches!(schema["type"].as_str(), Some("integer" | "number"));
+            let is_quantity = schema["x-kubernetes-int-or-string"] == true;
+            if is_number || is_quantity && schema["maximum"].is_number() {
+                *numbers += 1;
+                let limits = ["minimum", "maximum"].map(|limit| schema[limit].as_f64());
+                assert!(matches!(limits, [Some(least), Some(most)] if least < most), "{path}: {limits:?}");
+            } else if is_quantity {
+                assert!(schema["pattern"].is_string(), "{path} takes any text");
+            }
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                walk(field, &format!("{path}.{name}"), numbers);
+            }
+            for items in ["items", "additionalProperties"].map(|items| &schema[items]) {
+                if items.is_object() {
+                    walk(items, &format!("{path}[]"), numbers);
+                }
+            }
+        }
+        let crd: Value = serde_yaml::from_str(CRD_YAML).unwrap();
+        let mut numbers = 0;
+        walk(
+            &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"],
+            "spec",
+            &mut numbers,
+        );
+        assert!(numbers > 10, "{numbers}");
+    }
+
     /// A keyword that the CRD gains must not be passed over here while the API server obeys it.
     #[test]
     fn the_crd_uses_no_keyword_that_is_not_checked() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
-use mapreduce_api::v1alpha1::{Function, MapReduceJob, MapReduceJobSpec, Phases};
+use mapreduce_api::v1alpha1::{self, Function, MapReduceJob, MapReduceJobSpec, Phases};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -72,13 +72,24 @@ pub enum Invalid {
         /// What is wrong.
         message: String,
     },
+    /// A combine function would change the result.
+    #[error("{field}: {message}")]
+    Combine {
+        /// The combine function.
+        field: String,
+        /// Why, and the remedy.
+        message: String,
+    },
 }
 
 /// Parses what the schema leaves open.
 pub fn validate(job: &MapReduceJob) -> Result<ValidatedJob, Invalid> {
     let spec = &job.spec;
     // A later step's fault is told before the first one runs for hours.
-    steps::all(spec).try_for_each(|step| pods_of(step).map(drop))?;
+    steps::all(spec).try_for_each(|step| {
+        check_combine(step)?;
+        pods_of(step).map(drop)
+    })?;
     let step = steps::at(job);
     let (map, reduce) = pods_of(step)?;
     Ok(ValidatedJob {
@@ -107,6 +118,14 @@ impl ValidatedJob {
         let name = self.step_name.clone().filter(|_| child != Child::Cleanup)?;
         Some((labels::STEP.to_owned(), name))
     }
+}
+
+/// The rule on combine functions that the CRD's can't say whole.
+fn check_combine(step: At<'_>) -> Result<(), Invalid> {
+    let Phases { combine: Some(combine), reduce, .. } = step.phases() else { return Ok(()) };
+    let reduce = reduce.and_then(|reduce| reduce.function.as_ref());
+    v1alpha1::check_combine(&combine.function, reduce)
+        .map_err(|message| Invalid::Combine { field: format!("{}.combine.function", step.path()), message })
 }
 
 /// The map pods of a step, and its reduce pods.
@@ -234,6 +253,16 @@ mod tests {
         job.spec.steps = serde_json::from_value(steps).unwrap();
         let error = validate(&job).unwrap_err().to_string();
         assert!(error.starts_with("spec.steps[1].map.template is no PodTemplateSpec: "), "{error}");
+    }
+
+    #[test]
+    fn a_combine_function_that_changes_the_result_is_refused_in_any_step() {
+        let top = |n: u32| json!({"function": {"builtin": {"name": "top", "args": {"n": n}}}});
+        let mut job = job(&json!({}));
+        let steps = json!([{"name": "a"}, {"name": "b", "combine": top(3), "reduce": top(4)}]);
+        job.spec.steps = serde_json::from_value(steps).unwrap();
+        let error = validate(&job).unwrap_err().to_string();
+        assert!(error.starts_with("spec.steps[1].combine.function: `top` as a combine function"), "{error}");
     }
 
     #[test]

@@ -110,14 +110,6 @@ impl ReduceFunction {
         }
     }
 
-    /// Whether it can be applied any number of times. Of the user's own functions we can't know.
-    pub fn check_combiner(&self, reduce: Option<&Self>) -> Result<()> {
-        match self {
-            Self::Builtin(function) => function.check_combiner(reduce.and_then(Self::builtin)),
-            Self::Command(_) | Self::Script(_) | Self::Wasm(_) => Ok(()),
-        }
-    }
-
     /// The function, where it is one of ours.
     pub fn builtin(&self) -> Option<&builtin::ReduceFunction> {
         match self {

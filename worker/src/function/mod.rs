@@ -17,7 +17,7 @@ mod stored;
 #[cfg_attr(not(feature = "wasm"), path = "wasm_left_out.rs")]
 pub mod wasm;
 
-use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec};
+use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec, check_combine};
 
 pub use self::careful::map_careful;
 pub use self::context::TaskContext;
@@ -59,7 +59,9 @@ impl Functions {
             Some(combine) => {
                 let function = ReduceFunction::new(&combine.function, Role::Combine)
                     .map_err(at("spec.combine.function"))?;
-                function.check_combiner(reduce.as_ref()).map_err(at("spec.combine.function"))?;
+                let before = spec.reduce.as_ref().and_then(|reduce| reduce.function.as_ref());
+                check_combine(&combine.function, before)
+                    .map_err(|message| at("spec.combine.function")(Error::usage(message)))?;
                 Some(function)
             }
             None => None,

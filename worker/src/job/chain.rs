@@ -199,6 +199,7 @@ pub fn ended(job: &Job, attempt: &AttemptId) -> Result<Ended> {
     let mut counters = input_counters(job, summary);
     let mut objects = Vec::new();
     let mut done = plan.before.clone();
+    lost::check(job, &done.lost, maps.iter().filter_map(|commit| commit.lost.as_ref()), summary.map_tasks)?;
     for commit in maps.into_iter().chain(reduces) {
         counters.add(&commit.counters);
         objects.extend(commit.pairs);
@@ -208,6 +209,5 @@ pub fn ended(job: &Job, attempt: &AttemptId) -> Result<Ended> {
     done.add(job, counters);
     done.tasks += summary.map_tasks + summary.reduce_tasks;
     skipped::check_budget(job.file.spec.skip_bad_records.max, &done.skipped)?;
-    lost::check(job, &done.lost)?;
     Ok(Ended { objects, done })
 }

@@ -14,7 +14,7 @@ use super::chain::Ended;
 use super::folders::NewFolders;
 use super::{Job, Resources, pod};
 use crate::error::Result;
-use crate::plan::{self, Division, Planned};
+use crate::plan::{self, Division, Planned, Sampling};
 use crate::task::finish::{self, Success};
 
 /// How far a run is, for whoever wants to show it.
@@ -48,13 +48,26 @@ impl Progress {
     }
 }
 
+/// Tasks that there may be, as on a cluster. However small `splitSize` is, splits become larger instead.
+const MAX_TASKS: usize = 10_000;
+/// What is left of a task in memory until its reducers have run, at most: there are fewer tasks with less memory, so
+/// that it is for the data and not for the number of tasks.
+const TASK_BYTES: u64 = 64 << 10;
+/// With so many there is work for all threads whatever the memory is.
+const ENOUGH_TASKS: usize = 1000;
+
 /// Divides a step of a job for this process.
 fn plan(job: &Job, resources: &Resources, before: Option<Ended>) -> Result<Planned> {
     // Four tasks a thread: the last ones to end don't leave the others idle for long. Without
     // reducers tasks are parts, whose number is not the machine's to choose.
     let are_parts = job.file.spec.is_map_only() && job.is_last_step();
-    let least_tasks = if are_parts { 1 } else { resources.threads * 4 };
-    let division = Division { least_tasks, most_tasks: 100_000 };
+    let (least_tasks, most_tasks) = if are_parts {
+        (1, MAX_TASKS)
+    } else {
+        let fit = usize::try_from(resources.memory / TASK_BYTES).unwrap_or(MAX_TASKS);
+        (resources.threads * 4, fit.clamp(ENOUGH_TASKS, MAX_TASKS))
+    };
+    let division = Division { least_tasks, most_tasks, sampling: Sampling::Take };
     match before {
         Some(before) => plan::make_next(job, before, division),
         None => plan::make(job, division),

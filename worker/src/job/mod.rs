@@ -179,6 +179,9 @@ impl Job {
 #[derive(Debug)]
 pub struct Checked(Vec<Step>);
 
+/// What a record may be told to have at most: it is whole in memory.
+const MAX_RECORD_BYTES: u64 = 1 << 30;
+
 /// Checks a manifest without reaching anything, or asking for credentials. Relative `file:` URLs are below
 /// `folder`.
 pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<Checked> {
@@ -191,6 +194,10 @@ pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<Checked> {
     spec.storage.s3.as_ref().map_or(Ok(()), s3::check)?;
     if spec.input.split_size.0 == 0 {
         return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));
+    }
+    let max_record = spec.input.format.lines.as_ref().and_then(|lines| lines.max_record_bytes);
+    if max_record.is_some_and(|max| max.0 == 0 || max.0 > MAX_RECORD_BYTES) {
+        return Err(Error::usage("spec.input.format.lines.maxRecordBytes: a record has from 1 to 1Gi bytes"));
     }
     (0..spec.step_count())
         .map(|number| check_step(spec, number).map_err(|error| error.below(&Phases::path(spec, number))))

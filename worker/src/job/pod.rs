@@ -20,7 +20,7 @@ use super::{Job, Resources};
 use crate::error::{Error, Result};
 use crate::machine::random;
 use crate::memory;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Sampling};
 use crate::record::block::BlockCodec;
 use crate::record::skipped;
 use crate::record::space::Space;
@@ -63,7 +63,7 @@ fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
         Some(before) => Some(chain::ended(&job.at_step(before), &attempt)?),
         None => None,
     };
-    let mut planned = plan::for_pods(job, before)?;
+    let mut planned = plan::for_pods(job, before, Sampling::Take)?;
     let mut success = None;
     if planned.plan.summary.map_tasks == 0 {
         success = nothing_to_read(job, &planned.plan, &attempt, resources)?;
@@ -129,14 +129,12 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     }
     let Some(commits) = commit::all(job, TaskKind::Map, summary.map_tasks, attempt)? else { return Ok(None) };
     if map_only {
+        check_lost(job, &plan, &commits)?;
         return finish_job(job, &plan, &[], commits).map(Some);
     }
     let skipped = commits.iter().filter_map(|commit| commit.skipped.as_ref());
     skipped::check_budget(job.file.spec.skip_bad_records.max, plan.before.skipped.iter().chain(skipped))?;
-    lost::check(
-        job,
-        plan.before.lost.iter().chain(commits.iter().filter_map(|commit| commit.lost.as_ref())),
-    )?;
+    check_lost(job, &plan, &commits)?;
     let objects: Vec<ShuffleObject> = commits.into_iter().filter_map(|commit| commit.shuffle).collect();
     let bytes = index::encode(&objects, summary.partitions)?;
     let place = job.work.join(index::NAME);
@@ -286,6 +284,11 @@ fn fetch_all(job: &Job, shuffle: &Index, space: &Arc<Space>) -> Result<Vec<Vec<R
         by_partition[partition].push(run);
     }
     Ok(by_partition)
+}
+
+fn check_lost(job: &Job, plan: &Plan, maps: &[Commit]) -> Result<()> {
+    let lost = maps.iter().filter_map(|commit| commit.lost.as_ref());
+    lost::check(job, &plan.before.lost, lost, plan.summary.map_tasks)
 }
 
 fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Result<Success> {

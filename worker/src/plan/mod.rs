@@ -81,6 +81,28 @@ pub struct Planned {
     pub tasks: Vec<MapTask>,
     /// Large objects that one task has to read whole.
     pub unsplit: Vec<Unsplit>,
+    /// What is known of ranges of keys.
+    pub ranges: Ranges,
+}
+
+/// What a plan knows of ranges of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// The step doesn't partition by ranges, or has one partition.
+    NotWanted,
+    /// Where they begin shows only from what the map function emits, and it was not run.
+    NotSampled,
+    /// So many had keys in the sample.
+    Sampled(usize),
+}
+
+/// Whether the map function is run for a sample of keys where ranges are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampling {
+    /// It is.
+    Take,
+    /// Nothing of the user's is run: such a plan is to be looked at.
+    LeaveOut,
 }
 
 /// Input that one pod is given at least, where there is enough of it.
@@ -122,6 +144,8 @@ pub struct Division {
     pub least_tasks: usize,
     /// Tasks that there may be at most.
     pub most_tasks: usize,
+    /// Whether the map function is run for a sample.
+    pub sampling: Sampling,
 }
 
 /// Bytes of input per output partition, where the manifest does not say how many there are.
@@ -140,8 +164,8 @@ pub fn make(job: &Job, division: Division) -> Result<Planned> {
     let input_bytes: u64 = sized.map(|object| object.entry.size).sum();
     let (tasks, unsplit) = splits::divide(&objects, job, division)?;
     let sample = || sample::pieces(job, &tasks);
-    let plan = assemble(job, &tasks, objects.len(), input_bytes, sample)?;
-    Ok(Planned { plan, tasks, unsplit })
+    let (plan, ranges) = assemble(job, &tasks, objects.len(), input_bytes, division, sample)?;
+    Ok(Planned { plan, tasks, unsplit, ranges })
 }
 
 /// Plans a later step: divides what the one before it has written.
@@ -150,10 +174,10 @@ pub fn make_next(job: &Job, before: Ended, division: Division) -> Result<Planned
     let tasks = pairs::divide(&objects, job, division);
     let bytes = objects.iter().map(|object| object.bytes).sum();
     let sample = || Ok(pairs::pieces(&objects, job, sample::PIECES));
-    let mut plan = assemble(job, &tasks, objects.len(), bytes, sample)?;
+    let (mut plan, ranges) = assemble(job, &tasks, objects.len(), bytes, division, sample)?;
     plan.summary.before = before.done.last();
     plan.before = before.done;
-    Ok(Planned { plan, tasks, unsplit: Vec::new() })
+    Ok(Planned { plan, tasks, unsplit: Vec::new(), ranges })
 }
 
 fn assemble(
@@ -161,8 +185,9 @@ fn assemble(
     tasks: &[MapTask],
     input_objects: usize,
     input_bytes: u64,
+    division: Division,
     sample: impl FnOnce() -> Result<Vec<Split>>,
-) -> Result<Plan> {
+) -> Result<(Plan, Ranges)> {
     let spec = &job.file.spec;
     let chosen = match input_bytes.div_ceil(PARTITION_BYTES).min(MOST_PARTITIONS) as u32 {
         0 | 1 => 1,
@@ -182,13 +207,18 @@ fn assemble(
         input_bytes,
         before: None,
     };
-    let cuts = if job.arrangement.wants_sample() && summary.reduce_tasks > 1 {
-        sample::cuts(job, &sample()?, partitions)?.iter().map(|cut| to_hex(cut)).collect()
-    } else {
-        Vec::new()
+    let wants_sample = job.arrangement.wants_sample() && summary.reduce_tasks > 1;
+    let (cuts, ranges) = match division.sampling {
+        Sampling::Take if wants_sample => {
+            let cuts = sample::cuts(job, &sample()?, partitions)?;
+            (cuts.iter().map(|cut| to_hex(cut)).collect(), Ranges::Sampled(cuts.len() + 1))
+        }
+        Sampling::LeaveOut if wants_sample => (Vec::new(), Ranges::NotSampled),
+        _ => (Vec::new(), Ranges::NotWanted),
     };
     let before = Done::default();
-    Ok(Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new(), cuts, before })
+    let plan = Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new(), cuts, before };
+    Ok((plan, ranges))
 }
 
 /// Pods that there should be at least, where the input is large enough.
@@ -197,9 +227,9 @@ const LEAST_PODS: usize = 20;
 const MOST_PODS: usize = 10_000;
 
 /// Divides among pods what the job's step reads: the input, or what the step before has left.
-pub fn for_pods(job: &Job, before: Option<Ended>) -> Result<Planned> {
+pub fn for_pods(job: &Job, before: Option<Ended>, sampling: Sampling) -> Result<Planned> {
     let wanted = job.file.spec.map.parallelism.map_or(LEAST_PODS, |pods| pods as usize);
-    let division = Division { least_tasks: 1, most_tasks: MOST_PODS };
+    let division = Division { least_tasks: 1, most_tasks: MOST_PODS, sampling };
     let mut planned = match before {
         Some(before) => make_next(job, before, division)?,
         None => make(job, division)?,

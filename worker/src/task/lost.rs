@@ -5,6 +5,7 @@
 //! Kubernetes starts one more, which knows by the number of failures that it has nothing else to do.
 
 use mapreduce_api::ids::{AttemptId, TaskId};
+use mapreduce_api::v1alpha1::MaxFailedTasks;
 use mapreduce_api::wire::ErrorReport;
 
 use super::commit::Commit;
@@ -16,13 +17,15 @@ const NAMED: usize = 10;
 
 /// Whether the job may go on without a task that has failed like this after its last attempt.
 pub fn may_go(job: &Job, error: &Error) -> bool {
-    job.file.spec.max_failed_tasks > 0 && matches!(error.kind(), Kind::Retry | Kind::Permanent)
+    !job.file.spec.max_failed_tasks.is_none() && matches!(error.kind(), Kind::Retry | Kind::Permanent)
 }
 
 /// The attempt that there is nothing left to try for.
 pub fn used_up(job: &Job) -> Result<()> {
     let attempts = i64::from(job.file.spec.retries) + 1;
-    if job.file.spec.max_failed_tasks > 0 && i64::try_from(job.failed_before).is_ok_and(|n| n >= attempts) {
+    if !job.file.spec.max_failed_tasks.is_none()
+        && i64::try_from(job.failed_before).is_ok_and(|n| n >= attempts)
+    {
         return Err(Error::permanent(format!("all {attempts} attempts have failed without a word")));
     }
     Ok(())
@@ -45,14 +48,31 @@ pub fn record(job: &Job, task: TaskId, attempt: &AttemptId, error: Error) -> Res
     Ok(record)
 }
 
-/// An error when more tasks have failed than a job may go on without.
-pub fn check<'a>(job: &Job, lost: impl IntoIterator<Item = &'a ErrorReport>) -> Result<()> {
+/// An error when more tasks have failed than a job may go on without: in the steps before, and of the map tasks of
+/// this one.
+pub fn check<'a>(
+    job: &Job,
+    before: &'a [ErrorReport],
+    lost: impl IntoIterator<Item = &'a ErrorReport>,
+    map_tasks: u32,
+) -> Result<()> {
     let most = job.file.spec.max_failed_tasks;
-    let lost: Vec<_> = lost.into_iter().collect();
-    if lost.len() as i64 <= i64::from(most) {
+    let mut lost: Vec<_> = lost.into_iter().collect();
+    let (may_be_lost, says) = match most {
+        MaxFailedTasks::Number(number) => {
+            lost.splice(0..0, before);
+            (u64::from(number), most.to_string())
+        }
+        MaxFailedTasks::Percent(percent) => {
+            (u64::from(map_tasks) * u64::from(percent) / 100, format!("{most} of {map_tasks}"))
+        }
+    };
+    if lost.len() as u64 <= may_be_lost {
         return Ok(());
     }
-    let message = format!("{} map tasks or more have failed, and spec.maxFailedTasks is {most}", lost.len());
+    let tasks = if lost.len() == 1 { "task" } else { "tasks" };
+    let message =
+        format!("{} map {tasks} or more have failed, and spec.maxFailedTasks is {says}", lost.len());
     Err(lost.iter().take(NAMED).fold(Error::permanent(message), |error, report| {
         let task = report.task.as_deref().unwrap_or("a task");
         let error = error.because(format!("{task}: {}", report.message));

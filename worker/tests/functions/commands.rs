@@ -166,6 +166,57 @@ fn a_command_that_fails_at_once_is_not_taken_for_one_that_has_read_enough() {
 }
 
 #[test]
+fn a_command_that_ends_with_0_before_it_has_read_all_is_done() {
+    let text = "0123456789\n".repeat(500_000);
+    assert_eq!(written(&text, shell("exit 0")), "");
+    assert_eq!(written(&text, shell("exec <&-; echo done")), "done\t\n");
+    assert_eq!(written(&text, shell("head -n 2")), "0123456789\t\n".repeat(2));
+}
+
+#[test]
+fn a_failure_after_all_output_is_a_failure() {
+    for (ending, says) in
+        [("kill -TERM $$", "signal 15 (SIGTERM)"), ("exit 1", "code 1"), ("kill -PIPE $$", "SIGPIPE")]
+    {
+        let (message, ..) = failure("x\n", shell(&format!("cat; {ending}")));
+        assert!(message.contains(says), "{message}");
+        let reduce = json!({"function": {"command": {"shell": format!("cat; {ending}")}}, "tasks": 1});
+        let (message, ..) = failure("x\n", json!({"reduce": reduce, "retries": 0}));
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn any_bytes_come_back_as_they_were_written() {
+    let place = place("x\n");
+    place.run(shell(r"cat > /dev/null; printf 'a\000b\t\000\377\n\r\t\r\nnone'")).unwrap();
+    assert_eq!(place.output(), b"a\0b\t\0\xff\n\r\t\r\nnone\t\n");
+}
+
+#[test]
+fn what_is_started_in_the_background_is_heard_to_its_end() {
+    let late = "(sleep 0.3; echo late) & cat";
+    assert_eq!(written("x\n", shell(late)), "x\t\nlate\t\n");
+    // Nor is it waited for where it can say nothing.
+    assert_eq!(written("x\n", shell("sleep 1000 > /dev/null 2>&1 & cat")), "x\t\n");
+    let mut fields = shell("sleep 1000 & cat");
+    fields["taskTimeoutSeconds"] = json!(1);
+    let (message, causes, kind) = failure("x\n", fields);
+    assert!(message.ends_with("made no progress for 1 s and was killed") && kind == Kind::Retry, "{message}");
+    assert!(
+        causes.contains("something that it started in the background keeps its standard output open"),
+        "{causes}"
+    );
+}
+
+#[test]
+fn what_is_reported_without_a_newline_counts_at_the_end() {
+    let place = place("x\n");
+    let done = place.run(shell("cat; printf 'reporter:counter:a,b,' >&2; sleep 0.1; printf 7 >&2")).unwrap();
+    assert_eq!(serde_json::to_value(done.counters.user).unwrap(), json!({"a": {"b": 7}}));
+}
+
+#[test]
 fn a_signal_is_named() {
     let (message, ..) = failure("x\n", shell("kill -9 $$"));
     assert!(message.ends_with("was killed by signal 9 (SIGKILL)"), "{message}");

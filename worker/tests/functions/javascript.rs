@@ -178,11 +178,133 @@ fn a_pair_that_is_none_is_not_tried_again() {
         ("const loop = {}; loop.self = loop; emit('x', loop)", "circular reference"),
         ("return (async () => { emit(1, 1); })()", "a promise"),
         ("return (function* () { yield 1; })()", "a generator"),
+        ("return (async function* () { yield 1; })()", "an asynchronous generator"),
+        ("emit('x', 1, 'more')", "emit takes a key and a value, and no more"),
+        ("emit(['k', 1])", "a value is a text, a number or another JSON value, not undefined"),
+        ("emit('x', new Map([[1, 2]]))", "not a value of the type Map"),
+        ("emit('x', new Set([1]))", "not a value of the type Set"),
+        ("emit('x', [1].values())", "not a value of the type Array Iterator"),
+        ("emit('x', new Uint8Array(2))", "not a value of the type Uint8Array"),
+        ("emit('x', new Error('e'))", "not an error"),
+        ("emit('x', (async () => 1)())", "not a promise"),
+        ("emit({get a() { throw new Error('got'); }}, 1)", "Error: got"),
+        ("emit({get [Symbol.toStringTag]() { throw new Error('tagged'); }}, 1)", "Error: tagged"),
     ] {
         let error = failing(body);
         assert_eq!(error.kind(), Kind::Permanent, "{body}: {error}");
         assert!(error.to_string().contains(message), "{body}: {error}");
     }
+}
+
+#[test]
+fn what_a_function_returns_is_refused_and_not_lost() {
+    for (returned, what) in [
+        ("[[value, 1]]", "an array"),
+        ("[]", "an array"),
+        ("{key: value}", "an object"),
+        ("new Map()", "an object"),
+        ("value", "a text"),
+        ("''", "a text"),
+        ("7", "a number"),
+        ("0", "a number"),
+        ("1n", "a number"),
+        ("true", "a truth value"),
+        ("() => 1", "an object"),
+    ] {
+        let error = failing(&format!("return {returned};"));
+        assert_eq!(error.kind(), Kind::Permanent, "{returned}");
+        assert!(
+            error.to_string().contains(&format!("the map script returned {what}, which nobody takes")),
+            "{error}"
+        );
+        assert!(error.report().record.is_some(), "{error}");
+        let place = place("k v\n");
+        let mut fields = json!({"reduce": script(&format!("function reduce(key, values) {{ const value = key; return {returned}; }}"))});
+        fields["reduce"]["tasks"] = json!(1);
+        let error = place.run(fields).unwrap_err();
+        assert!(error.to_string().contains(&format!("the reduce script returned {what}")), "{error}");
+    }
+    for nothing in
+        ["return;", "return undefined;", "return null;", "return emit(value, 1);", "return void value;"]
+    {
+        let source = format!("function map(key, value, emit) {{ {nothing} }}");
+        assert!(["", "x\t1\n"].contains(&mapped("x\n", &source).as_str()), "{nothing}");
+    }
+}
+
+#[test]
+fn what_is_left_to_a_promise_is_run_and_may_not_emit() {
+    // Those that emit nothing are harmless, and done before the next record.
+    let source = "let seen = 0;
+        function map(key, value, emit) { emit(value, seen); Promise.resolve().then(() => null).then(() => { seen += 1; }); }";
+    assert_eq!(mapped("a\nb\nc\n", source), "a\t0\nb\t1\nc\t2\n");
+    for body in [
+        "Promise.resolve().then(() => emit(value, 1));",
+        "Promise.resolve().then(() => emit(value, 1)).catch(() => 0);",
+        "(async () => { await null; emit(value, 1); })();",
+        "queueMicrotask(() => { try { emit(value, 1); } catch {} });",
+        "new Promise(done => done(1)).finally(() => { try { emit(value, 1); } catch {} });",
+    ] {
+        let error = failing(body);
+        assert_eq!(error.kind(), Kind::Permanent, "{body}: {error}");
+        assert!(error.to_string().contains("the map script called emit when no record"), "{body}: {error}");
+        let reduce = script(&format!("function reduce(value, values, emit) {{ {body} }}"));
+        let error = place("k\n").run(json!({"reduce": reduce})).unwrap_err();
+        assert!(
+            error.to_string().contains("the reduce script called emit when no record"),
+            "{body}: {error}"
+        );
+    }
+    for (source, says) in [
+        (
+            "function map(k, v, emit) { emit(v, 1); } function teardown(emit) { Promise.resolve().then(() => emit(1, 1)); }",
+            "called emit when",
+        ),
+        (
+            "let kept; function map(k, v, emit) { kept = emit; } function setup() { try { emit(1, 1); } catch {} }",
+            "not defined",
+        ),
+        (
+            "function map(k, v, emit) { emit(v, 1); } async function setup() { await null; }",
+            "setup of the map script returned a promise",
+        ),
+        ("function map(k, v, emit) { (async () => { throw new RangeError('far'); })(); }", "RangeError: far"),
+        (
+            "function map(k, v, emit) { Promise.resolve().then(() => { nothing(); }); }",
+            "ReferenceError: nothing",
+        ),
+        ("Promise.reject(new Error('at once')); function map(k, v, emit) {}", "Error: at once"),
+    ] {
+        let place = place("x\n");
+        match place.run(map_job(source)) {
+            Ok(_) => assert_eq!(says, "not defined", "{source}"),
+            Err(error) => assert!(error.to_string().contains(says), "{source}: {error}"),
+        }
+    }
+    let caught = "function map(k, v, emit) { emit(v, 1); Promise.reject(1).catch(() => 0); (async () => { try { await Promise.reject(2); } catch {} })(); }";
+    assert_eq!(mapped("x\n", caught), "x\t1\n");
+}
+
+#[test]
+fn promises_without_an_end_are_stopped() {
+    let mut fields = map_job("function map() { (function again() { Promise.resolve().then(again); })(); }");
+    fields["taskTimeoutSeconds"] = json!(1);
+    let error = place("x\n").run(fields).unwrap_err();
+    assert_eq!(error.to_string(), "the map script made no progress for 1 s and was stopped");
+}
+
+#[test]
+fn a_kept_emit_gives_its_pairs_to_the_call_that_it_is_called_in() {
+    let source = "let kept; function map(key, value, emit) { kept ??= emit; kept(value, 1); }";
+    assert_eq!(mapped("a\nb\n", source), "a\t1\nb\t1\n");
+}
+
+#[test]
+fn no_function_is_called_before_a_job_runs() {
+    let source = "function setup() { for (;;); } function map() {}";
+    let started = std::time::Instant::now();
+    place("x\n").job(map_job(source)).unwrap();
+    assert!(started.elapsed().as_secs() < 4, "setup was called to check the script");
 }
 
 #[test]

@@ -243,3 +243,88 @@ fn a_script_at_a_url_works_as_one_in_the_manifest() {
         ("there is no script file:scripts/map.py", Kind::Permanent)
     );
 }
+
+#[test]
+fn a_forked_process_that_comes_back_from_the_function_is_an_error_and_says_nothing() {
+    const FORK: &str = "import os\ndef map(key, value):\n";
+    for (source, says) in [
+        (format!("{FORK}    os.fork()\n    yield value, 1\n"), "came back from its function"),
+        (format!("{FORK}    yield value, 1\n    os.fork()\n"), "came back from its function"),
+        (format!("{FORK}    os.fork()\n    return [(value, 1)]\n"), "came back from its function"),
+        (format!("{FORK}    os.fork()\n"), "came back from its function"),
+        (
+            format!("{FORK}    if os.fork() == 0: raise ValueError('child')\n    yield value, 1\n"),
+            "came back",
+        ),
+        (format!("import os\nos.fork()\n{FORK}    yield value, 1\n"), "came back from its function"),
+        (
+            format!("{FORK}    yield value, 1\ndef teardown():\n    os.fork()\n    yield 'end', 1\n"),
+            "came back",
+        ),
+    ] {
+        let error = failure("a\nb\nc\n", &source);
+        assert_eq!(error.kind(), Kind::Permanent, "{source}: {error}");
+        assert!(error.to_string().contains(says), "{source}: {error} {:?}", error.causes());
+    }
+    let place = place("a\na\n");
+    let source = "import os\ndef reduce(key, values):\n    os.fork()\n    yield key, len(list(values))\n";
+    let error =
+        place.run(json!({"map": builtin("words"), "reduce": script(source), "retries": 0})).unwrap_err();
+    assert!(error.to_string().contains("came back from its function"), "{error}");
+}
+
+#[test]
+fn a_process_that_ends_in_the_function_is_the_scripts_own_matter() {
+    for body in [
+        "    if os.fork() == 0: os._exit(0)\n    os.wait()",
+        "    if os.fork() == 0: sys.exit(3)\n    os.wait()",
+        "    if os.fork() == 0:\n        os.setsid()\n        os._exit(0)",
+        "    subprocess.run(['true'], check=True)",
+        "    subprocess.run('echo x; echo y >&2', shell=True)",
+        "    subprocess.run('cat')",
+        "    os.system('echo x')",
+        "    os.write(1, b'\\xff\\x00')\n    sys.stdout.buffer.write(b'\\xff\\n')",
+        "    threading.Thread(target=lambda: print('x' * 1000)).start()",
+        "    for fd in (0, 1, 2): os.close(fd)\n    sys.stdout = open(os.devnull, 'w')",
+        "    with multiprocessing.get_context('fork').Pool(2) as pool: assert pool.map(abs, [-1, -2]) == [1, 2]",
+        "    global pool\n    pool = multiprocessing.get_context('fork').Pool(1)",
+    ] {
+        let source = format!(
+            "import multiprocessing, os, subprocess, sys, threading\ndef map(key, value):\n{body}\n    yield value, 1\n"
+        );
+        assert_eq!(mapped("x\n", &source), "x\t1\n", "{body}");
+    }
+}
+
+#[test]
+fn what_a_function_gives_in_another_way_is_refused() {
+    for (source, says) in [
+        ("async def map(key, value):\n    return [(value, 1)]\n", "not <coroutine object map"),
+        ("async def map(key, value):\n    yield value, 1\n", "not <async_generator object map"),
+        ("def map(key, value):\n    yield None\n", "not None"),
+        ("def map(key, value):\n    yield [value]\n", "not ['x']"),
+        ("def map(key, value):\n    yield {value: 1, 'y': 2}\n", "not {'x': 1, 'y': 2}"),
+        ("def map(key, value):\n    yield 'ab'\n", "not 'ab'"),
+        ("def map(key, value):\n    return {'ab': 1}\n", "not 'ab'"),
+        ("def map(key, value):\n    yield value, object()\n", "not <object object"),
+        ("def map(key, value):\n    yield value, {1, 2}\n", "not {1, 2}"),
+        ("def map(key, value):\n    yield value, [float('inf')]\n", "not [inf]"),
+    ] {
+        let error = failure("x\n", source);
+        assert!(error.to_string().contains(says), "{source}: {error}");
+    }
+}
+
+#[test]
+fn a_script_that_takes_the_pipes_away_is_an_error() {
+    for body in [
+        "    os.closerange(3, 100)\n    yield value, 1",
+        "    yield value, 1\n    os.closerange(3, 100)",
+        "    os.kill(os.getpid(), 9)",
+        "    raise KeyboardInterrupt",
+        "    raise SystemExit",
+        "    sys.exit(0)",
+    ] {
+        failure("x\n", &format!("import os, sys\ndef map(key, value):\n{body}\n"));
+    }
+}

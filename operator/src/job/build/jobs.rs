@@ -62,7 +62,7 @@ pub fn job(
             parallelism: Some(size.parallelism),
             // Of a task that the job may go on without one more pod says so, where the last one could not.
             backoff_limit_per_index: Some(
-                job.spec.retries + i32::from(child == Child::Map && job.spec.max_failed_tasks > 0),
+                job.spec.retries + i32::from(child == Child::Map && !job.spec.max_failed_tasks.is_none()),
             ),
             // One task that has used up its attempts ends the job: nothing can be reduced without it.
             max_failed_indexes: Some(0),

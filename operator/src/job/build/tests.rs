@@ -265,9 +265,11 @@ fn a_cleanup_has_a_deadline_and_waits_in_no_queue() {
 
 #[test]
 fn of_a_map_task_that_a_job_may_go_on_without_one_more_pod_says_so() {
-    let spec = json!({"maxFailedTasks": 2, "retries": 4});
-    for (child, attempts) in [(Child::Map, 5), (Child::Reduce, 4), (Child::Plan, 4)] {
-        assert_eq!(built(&spec, child)["spec"]["backoffLimitPerIndex"], attempts, "{child:?}");
+    for most in [json!(2), json!("1%")] {
+        let spec = json!({"maxFailedTasks": most, "retries": 4});
+        for (child, attempts) in [(Child::Map, 5), (Child::Reduce, 4), (Child::Plan, 4)] {
+            assert_eq!(built(&spec, child)["spec"]["backoffLimitPerIndex"], attempts, "{child:?}");
+        }
     }
 }
 

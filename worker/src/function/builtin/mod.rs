@@ -13,6 +13,7 @@ mod reduce;
 mod scan;
 mod stats;
 mod top;
+mod unique;
 mod values;
 mod words;
 

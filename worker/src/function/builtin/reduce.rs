@@ -22,6 +22,7 @@ use super::join::{Join, JoinKind};
 use super::numeric::{Extreme, Mean, Sum};
 use super::stats::Stats;
 use super::top::Top;
+use super::unique::Unique;
 use super::values::{Collect, Count, Distinct, End, Histogram, Identity};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
@@ -144,72 +145,6 @@ impl ReduceFunction {
         Ok(made)
     }
 
-    /// A combine function is applied any number of times, to its own results too: an error for one
-    /// that would give another result then. `reduce` is the job's reduce function.
-    pub fn check_combiner(&self, reduce: Option<&Self>) -> Result<()> {
-        let remedy = match self {
-            Self::Identity | Self::Sum | Self::Min | Self::Max | Self::First | Self::Last => return Ok(()),
-            Self::Aggregate => {
-                if reduce == Some(self) {
-                    return Ok(());
-                }
-                "`aggregate` as a combine function goes with `aggregate` as the reduce function, \
-                 which takes the type from the key: use it for both, or leave combine out"
-            }
-            Self::Top { n } => {
-                if reduce == Some(self) {
-                    return Ok(());
-                }
-                return Err(Error::usage(format!(
-                    "`top` as a combine function goes with `top` of the same `n`, {n}, as the reduce \
-                     function: use it for both, or leave combine out"
-                )));
-            }
-            Self::Count => {
-                "`count` can't be a combine function, which is applied to its own results too: \
-                 emit 1 for each value and use `sum` for combine and reduce"
-            }
-            Self::Mean => {
-                "`mean` can't be a combine function: the mean of means is not the mean; leave combine out"
-            }
-            Self::Distinct | Self::Stats | Self::Histogram => {
-                return Err(Error::usage(format!(
-                    "`{}` can't be a combine function, which is applied to its own results too: \
-                     leave combine out",
-                    self.name()
-                )));
-            }
-            Self::Collect { .. } => {
-                "`collect` can't be a combine function: values that are joined already can't be put in \
-                 order any more; leave combine out"
-            }
-            Self::Join { .. } => {
-                "`join` can't be a combine function, which sees only some values of a key: leave combine out"
-            }
-        };
-        Err(Error::usage(remedy))
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Sum => "sum",
-            Self::Count => "count",
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::Mean => "mean",
-            Self::Distinct => "distinct",
-            Self::Stats => "stats",
-            Self::Histogram => "histogram",
-            Self::First => "first",
-            Self::Last => "last",
-            Self::Top { .. } => "top",
-            Self::Collect { .. } => "collect",
-            Self::Join { .. } => "join",
-            Self::Aggregate => "aggregate",
-        }
-    }
-
     /// Whether it takes the values of a key in byte order.
     pub fn wants_sorted_values(&self) -> bool {
         matches!(
@@ -246,6 +181,7 @@ impl ReduceFunction {
         match self {
             Self::Sum => Box::new(Sum::new(true)),
             Self::Aggregate => Box::new(Aggregate::new(true)),
+            Self::Collect { .. } => Box::new(Unique::default()),
             other => other.make(place),
         }
     }

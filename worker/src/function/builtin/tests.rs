@@ -138,8 +138,12 @@ fn a_combine_function_that_can_not_be_applied_again_is_refused_with_the_remedy()
         (json!("histogram"), json!("histogram"), "leave combine out"),
         (json!("collect"), json!("collect"), "leave combine out"),
         (json!("join"), json!("join"), "leave combine out"),
-        (top(3), top(4), "`top` of the same `n`, 3, as the reduce function"),
-        (json!("top"), json!("max"), "`top` of the same `n`, 10, as the reduce function"),
+        (json!("sum"), json!("mean"), "use `sum` for both, or leave combine out"),
+        (json!("sum"), json!("count"), "use `sum` for both, or leave combine out"),
+        (json!("sum"), json!("stats"), "use `sum` for both, or leave combine out"),
+        (json!("sum"), json!("identity"), "use `sum` for both, or leave combine out"),
+        (top(3), top(4), "`top` of the same `n` as the reduce function, and 3 is not 4"),
+        (json!("top"), json!("max"), "use `top` for both, or leave combine out"),
         (json!("aggregate"), json!("sum"), "use it for both"),
     ] {
         let said = refusal(&[("combine", combine.clone()), ("reduce", reduce)]);
@@ -150,5 +154,5 @@ fn a_combine_function_that_can_not_be_applied_again_is_refused_with_the_remedy()
         assert!(functions(&[("combine", json!(name)), ("reduce", json!(name))]).is_ok(), "{name}");
     }
     assert!(functions(&[("combine", top(3)), ("reduce", top(3))]).is_ok());
-    assert!(functions(&[("combine", json!("sum")), ("reduce", json!("max"))]).is_ok());
+    assert!(functions(&[("combine", json!("identity")), ("reduce", json!("mean"))]).is_ok());
 }

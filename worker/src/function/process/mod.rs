@@ -297,8 +297,14 @@ impl Process {
         }
         let message = format!("{} made no progress for {} s and was killed", self.name, timeout.as_secs());
         let error = self.with_last_words(Error::retry(message));
-        Err(error
-            .because("if it needs longer: raise spec.taskTimeoutSeconds, or report with `reporter:status:…`"))
+        // Its output may still come from there: to go on without would lose it.
+        let hint = if self.has_ended()? {
+            "it has ended, but something that it started in the background keeps its standard output open: \
+             wait for that, or send its output elsewhere"
+        } else {
+            "if it needs longer: raise spec.taskTimeoutSeconds, or report with `reporter:status:…`"
+        };
+        Err(error.because(hint))
     }
 
     /// Waits for the process's end; what it says meanwhile is heard.

@@ -62,7 +62,17 @@ fn run_steps(
             let counters = Mutex::new(chain::input_counters(&job, &planned.plan.summary));
             let summary = &planned.plan.summary;
             job.skipped.number_behind(planned.plan.before.tasks, summary.map_tasks);
-            let step = StepRun { job: &job, planned: &planned, resources, progress, space, counters, kept };
+            let lost_before = kept.lost().len();
+            let step = StepRun {
+                job: &job,
+                planned: &planned,
+                resources,
+                progress,
+                space,
+                counters,
+                kept,
+                lost_before,
+            };
             written.clear();
             step.run(written)?;
             let mut done = planned.plan.before.clone();
@@ -125,6 +135,8 @@ struct StepRun<'a> {
     space: &'a Arc<Space>,
     counters: Mutex<Counters>,
     kept: &'a Kept,
+    /// Tasks that were lost in the steps before.
+    lost_before: usize,
 }
 
 impl StepRun<'_> {
@@ -162,7 +174,8 @@ impl StepRun<'_> {
         self.count(&Counters::default(), attempts);
         let mut lost = self.kept.lost();
         lost.push(error.in_task(task).report());
-        lost::check(self.job, &*lost)
+        let (before, now) = lost.split_at(self.lost_before);
+        lost::check(self.job, before, now, self.planned.plan.summary.map_tasks)
     }
 
     /// Ends a task with a result, which goes if that can't be: nobody else knows of it.

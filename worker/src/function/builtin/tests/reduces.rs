@@ -243,7 +243,7 @@ proptest! {
     ) {
         let text = |result: Result<Raw>| result.map_err(|error| error.to_string());
         for builtin in [json!("sum"), json!("min"), json!("max"), json!("first"), json!("last"),
-            json!({"name": "top", "args": {"n": 3}})] {
+            json!({"name": "top", "args": {"n": 3}}), json!({"name": "collect", "args": {"unique": true}})] {
             let whole = text(reduce_raw(&builtin, "k", &numbers));
             prop_assert_eq!(&text(combined(&builtin, "k", &shuffled, &cuts)), &whole, "{}", builtin);
         }

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rquickjs::context::EvalOptions;
 use rquickjs::function::Opt;
 use rquickjs::object::Property;
-use rquickjs::{Array, Context, Ctx, Exception, Function, Object, Runtime, String as Text, Value};
+use rquickjs::{Array, Context, Ctx, Exception, Function, Object, Runtime, String as Text, Type, Value};
 
 use super::super::wanted;
 use super::host::{Call, Host, ask, lend};
+use super::promises::Promises;
 use super::text;
 use crate::error::{Error, MOST_LINE, MOST_TRACEBACK, Result, shortened};
 use crate::function::context::UserCounters;
@@ -29,6 +30,7 @@ pub(super) struct Engine {
     _watch: Option<Watch>,
     /// Whether the last exception is one that every attempt would meet.
     permanent: Arc<AtomicBool>,
+    promises: Promises,
     /// What messages call the script, as `the map script`.
     name: String,
 }
@@ -40,7 +42,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Loads a script and calls its `setup`. `print` takes what the script prints.
+    /// Loads a script, and calls none of its functions yet. `print` takes what the script prints.
     pub(super) fn load(
         role: Role,
         file: &str,
@@ -60,10 +62,12 @@ impl Engine {
         runtime.set_max_stack_size(STACK_BYTES);
         runtime.set_interrupt_handler(Some(Box::new(limits.watch())));
         let context = Context::full(&runtime).map_err(cannot)?;
+        let promises = Promises::default();
+        promises.track(&runtime, &name);
         let permanent = Arc::new(AtomicBool::new(false));
         context.with(|ctx| {
             let own = || {
-                let emit = emit_function(&ctx, limits, &permanent)?;
+                let emit = emit_function(&ctx, limits, &permanent, &promises)?;
                 let counter = counter_function(&ctx, limits, counters)?;
                 let values = prelude(&ctx, limits, print)?;
                 ctx.globals().set("counter", counter.clone())?;
@@ -72,7 +76,9 @@ impl Engine {
                 ctx.globals().prop(FUNCTIONS, Property::from(functions.clone()))?;
                 Ok((functions, [emit, counter, values]))
             };
-            let (functions, [emit, counter, values]) = own().map_err(cannot)?;
+            // What was cancelled meanwhile is interrupted here too.
+            let (functions, [emit, counter, values]) =
+                own().map_err(|error| limits.check(&name).err().unwrap_or_else(|| cannot(error)))?;
             let thrown = |error| thrown(&ctx, limits, &name, &error);
             let mut options = EvalOptions::default();
             options.strict = false;
@@ -82,18 +88,32 @@ impl Engine {
                 let error = thrown(error);
                 if syntax { error.permanently() } else { error }
             })?;
+            promises.run(&ctx, limits, &name)?;
             let function = own_function(&ctx, wanted(role))
                 .map_err(thrown)?
                 .ok_or_else(|| Error::permanent(format!("the script has no function `{}`", wanted(role))))?;
-            if let Some(setup) = own_function(&ctx, "setup").map_err(thrown)? {
-                limits.inside(|| setup.call::<_, Value<'_>>(())).map_err(thrown)?;
-            }
             let teardown = own_function(&ctx, "teardown").map_err(thrown)?;
             let all = [function, emit, counter, values].into_iter().chain(teardown);
             all.enumerate().try_for_each(|(i, function)| functions.set(i, function)).map_err(cannot)
         })?;
         let limits = limits.clone();
-        Ok(Self { context, limits, _watch: watch, permanent, name })
+        Ok(Self { context, limits, _watch: watch, permanent, promises, name })
+    }
+
+    /// Calls the script's `setup`, if it has one.
+    pub(super) fn set_up(&self) -> Result<()> {
+        let Self { limits, promises, name, .. } = self;
+        self.context.with(|ctx| {
+            let thrown = |error| thrown(&ctx, limits, name, &error);
+            let Some(setup) = own_function(&ctx, "setup").map_err(thrown)? else { return Ok(()) };
+            let returned = limits.inside(|| setup.call::<_, Value<'_>>(())).map_err(thrown)?;
+            let done = match never_runs(&returned) {
+                Some(what) => Err(Error::permanent(format!("setup of {name} returned {what}, {NEVER_RUNS}"))),
+                None => Ok(()),
+            };
+            let ran = promises.run(&ctx, limits, name);
+            done.and(ran)
+        })
     }
 
     /// Says which object the records to come are of, where their offsets are offsets in it.
@@ -169,24 +189,19 @@ impl Calls<'_, '_> {
     }
 
     fn done(&self, returned: rquickjs::Result<Value<'_>>) -> Result<()> {
-        let Engine { limits, name, permanent, .. } = self.engine;
+        let Engine { limits, name, permanent, promises, .. } = self.engine;
         limits.step();
-        match returned {
-            Ok(value) if value.is_object() => match never_runs(&value) {
-                Some(what) => Err(Error::permanent(format!(
-                    "{name} returned {what}, which would never run: call emit(key, value) instead"
-                ))
-                .of_record()),
-                None => Ok(()),
-            },
-            Ok(_) => Ok(()),
+        let done = match returned {
+            Ok(value) => nothing(&value, name),
             Err(error) => {
                 let error = thrown(&self.ctx, limits, name, &error);
                 // What a script was stopped for is no fault of the record at hand.
                 let error = if limits.is_stopping() { error } else { error.of_record() };
                 Err(if permanent.swap(false, Ordering::Relaxed) { error.permanently() } else { error })
             }
-        }
+        };
+        let ran = promises.run(&self.ctx, limits, name);
+        done.and(ran)
     }
 }
 
@@ -201,6 +216,27 @@ pub(super) fn teardown(calls: &Calls<'_, '_>) -> Result<()> {
     }
 }
 
+const NEVER_RUNS: &str = "which would never run: call emit(key, value) instead";
+
+/// A function gives its pairs to `emit`: what it returns would be lost.
+fn nothing(returned: &Value<'_>, name: &str) -> Result<()> {
+    let what = match returned.type_of() {
+        Type::Undefined | Type::Null => return Ok(()),
+        Type::Bool => "a truth value",
+        Type::Int | Type::Float | Type::BigInt => "a number",
+        Type::String => "a text",
+        Type::Array => "an array",
+        _ => match never_runs(returned) {
+            Some(what) => {
+                return Err(Error::permanent(format!("{name} returned {what}, {NEVER_RUNS}")).of_record());
+            }
+            None => "an object",
+        },
+    };
+    let lost = "which nobody takes: call emit(key, value), and return nothing";
+    Err(Error::permanent(format!("{name} returned {what}, {lost}")).of_record())
+}
+
 /// What a function returned that does its work only when somebody asks for it.
 fn never_runs(value: &Value<'_>) -> Option<&'static str> {
     if value.is_promise() {
@@ -209,31 +245,42 @@ fn never_runs(value: &Value<'_>) -> Option<&'static str> {
     let tag: Option<String> = value
         .as_object()
         .and_then(|object| object.get(rquickjs::atom::PredefinedAtom::SymbolToStringTag).ok());
-    (tag.as_deref() == Some("Generator")).then_some("a generator")
+    match tag.as_deref() {
+        Some("Generator") => Some("a generator"),
+        Some("AsyncGenerator") => Some("an asynchronous generator"),
+        _ => None,
+    }
 }
 
 fn emit_function<'js>(
     ctx: &Ctx<'js>,
     limits: &Limits,
     permanent: &Arc<AtomicBool>,
+    promises: &Promises,
 ) -> rquickjs::Result<Function<'js>> {
-    let (limits, permanent) = (limits.clone(), Arc::clone(permanent));
-    Function::new(ctx.clone(), move |ctx: Ctx<'js>, key: Opt<Value<'js>>, value: Opt<Value<'js>>| {
+    let (limits, permanent, promises) = (limits.clone(), Arc::clone(permanent), promises.clone());
+    let emit = move |ctx: Ctx<'js>, key: Opt<Value<'js>>, value: Opt<Value<'js>>, more: Opt<Value<'js>>| {
         limits.step();
         let undefined = || Value::new_undefined(ctx.clone());
         let (mut k, mut v) = (String::new(), String::new());
         text::push(&ctx, &key.0.unwrap_or_else(undefined), "key", &mut k)
             .and_then(|()| text::push(&ctx, &value.0.unwrap_or_else(undefined), "value", &mut v))
+            .and_then(|()| match more.0.filter(|more| !more.is_undefined()) {
+                None => Ok(()),
+                Some(_) => Err(Exception::throw_type(&ctx, "emit takes a key and a value, and no more")),
+            })
             .inspect_err(|_| permanent.store(true, Ordering::Relaxed))?;
-        match limits.outside(|| ask(|host| host.emit(&k, &v))) {
+        let taken = if promises.is_over() { None } else { limits.outside(|| ask(|host| host.emit(&k, &v))) };
+        match taken {
             Some(true) => Ok(()),
             Some(false) => Err(stop(&ctx, &limits)),
             None => {
+                promises.was_late();
                 Err(Exception::throw_type(&ctx, "emit is there only while a key or a record is processed"))
             }
         }
-    })?
-    .with_name("emit")
+    };
+    Function::new(ctx.clone(), emit)?.with_name("emit")
 }
 
 fn counter_function<'js>(
@@ -311,7 +358,11 @@ fn thrown(ctx: &Ctx<'_>, limits: &Limits, name: &str, error: &rquickjs::Error) -
     if !matches!(error, rquickjs::Error::Exception) {
         return Error::retry(format!("{name} failed: {error}"));
     }
-    let value = ctx.catch();
+    explained(ctx, name, &ctx.catch())
+}
+
+/// An exception's value as an error.
+pub(super) fn explained<'js>(ctx: &Ctx<'js>, name: &str, value: &Value<'js>) -> Error {
     let mebibytes = MEMORY_BYTES >> 20;
     if value.is_null() {
         // All that is left to an engine without memory for an exception.
@@ -321,7 +372,7 @@ fn thrown(ctx: &Ctx<'_>, limits: &Limits, name: &str, error: &rquickjs::Error) -
     }
     let Some(exception) = value.as_exception() else {
         let mut shown = String::new();
-        let _ = text::push(ctx, &value, "exception", &mut shown);
+        let _ = text::push(ctx, value, "exception", &mut shown);
         return Error::retry(format!("{name} failed: it threw {}", shortened(shown, MOST_LINE)));
     };
     let kind = exception.get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());

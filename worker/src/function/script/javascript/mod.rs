@@ -13,6 +13,7 @@
 mod engine;
 mod host;
 mod map;
+mod promises;
 mod reduce;
 mod text;
 
@@ -40,13 +41,17 @@ fn start(function: &ScriptFunction, context: &TaskContext) -> Result<Engine> {
     };
     let source = function.source(context)?;
     let last_resort = &context.last_resort;
-    Engine::load(function.0.role, &function.0.name, source, &limits, last_resort, &context.counters, print)
+    let (role, name) = (function.0.role, &function.0.name);
+    let engine = Engine::load(role, name, source, &limits, last_resort, &context.counters, print)?;
+    engine.set_up()?;
+    Ok(engine)
 }
 
 /// Longer than this a check does not wait for a script to be loaded.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 
-/// Loads a script to see whether that can be done, and whether its function is there.
+/// Loads a script to see whether that can be done, and whether its function is there. What stands outside of
+/// functions is run for that, with what every script has: no files, no network. No function is.
 pub(super) fn check(role: Role, name: &str, source: &str) -> Result<()> {
     let limits = Limits::new(CancellationToken::new(), CHECK_TIME);
     let (counters, last_resort) = (UserCounters::default(), LastResort::default());

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use rquickjs::atom::PredefinedAtom;
 use rquickjs::convert::Coerced;
 use rquickjs::{Ctx, Exception, FromJs as _, Result, Type, Value};
 
@@ -29,10 +30,32 @@ pub(super) fn push<'js>(ctx: &Ctx<'js>, value: &Value<'js>, what: &str, out: &mu
         Type::Null => out.push_str("null"),
         Type::Undefined | Type::Uninitialized => return Err(no_json("undefined")),
         Type::Symbol => return Err(no_json("a symbol")),
-        _ => match ctx.json_stringify(value.clone())? {
-            Some(json) => out.push_str(&json.to_string()?),
-            None => return Err(no_json("a function")),
-        },
+        Type::Promise => return Err(no_json("a promise")),
+        Type::Exception => return Err(no_json("an error")),
+        _ => {
+            if let Some(what) = without_json(value)? {
+                return Err(no_json(&what));
+            }
+            match ctx.json_stringify(value.clone())? {
+                Some(json) => out.push_str(&json.to_string()?),
+                None => return Err(no_json("a function")),
+            }
+        }
     }
     Ok(())
 }
+
+/// What an object is that JSON writes as `{}`, or as one by number, whatever is in it.
+fn without_json(value: &Value<'_>) -> Result<Option<String>> {
+    let Some(object) = value.as_object() else { return Ok(None) };
+    let tag: Value<'_> = object.get(PredefinedAtom::SymbolToStringTag)?;
+    let Some(tag) = tag.as_string().and_then(|tag| tag.to_string().ok()) else { return Ok(None) };
+    let is_known = KINDS.contains(&tag.as_str())
+        || ["Iterator", "Array", "ArrayBuffer", "Generator"].iter().any(|kind| tag.ends_with(kind));
+    if !is_known || object.get::<_, Value<'_>>("toJSON")?.is_function() {
+        return Ok(None);
+    }
+    Ok(Some(format!("a value of the type {tag}, of which JSON holds nothing")))
+}
+
+const KINDS: [&str; 6] = ["Map", "Set", "WeakMap", "WeakSet", "DataView", "Promise"];

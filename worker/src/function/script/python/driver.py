@@ -27,9 +27,12 @@ class Fault(Exception):
 
 
 class Pipe:
-    """The two ends that the worker holds; the script has neither."""
+    """The two ends that the worker holds; the script has neither, nor has a process that it forks."""
 
     def __init__(self):
+        self.process = os.getpid()
+        # A forked process that comes back from the script's function writes here, and closes it when it ends.
+        self.back, self.forks = os.pipe()
         self.input = os.fdopen(os.dup(0), "rb", 1 << 16)
         self.output = os.fdopen(os.dup(1), "wb", 0)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -37,8 +40,33 @@ class Pipe:
         os.close(nothing)
         os.dup2(2, 1)
         sys.stdout.reconfigure(line_buffering=True)
+        os.register_at_fork(after_in_child=self.leave)
+
+    def leave(self):
+        """In a forked process: the pipes are not its own."""
+        os.close(self.input.fileno())
+        os.close(self.output.fileno())
+
+    def stay_alone(self):
+        """A forked process that has come back from the script's function would say again what its parent says."""
+        if os.getpid() != self.process:
+            os.write(self.forks, b"x")
+            os._exit(1)
+
+    def check_alone(self):
+        """Waits for the end of all processes that were forked, and sees whether one came back."""
+        ended = sys.modules.get("multiprocessing.util")
+        if ended is not None:
+            ended._exit_function()
+        os.close(self.forks)
+        if os.read(self.back, 1):
+            raise Fault(
+                "a process that the script forked came back from its function: end it with os._exit, "
+                "or start programs with subprocess"
+            )
 
     def read(self, size):
+        self.stay_alone()
         data = self.input.read(size)
         if len(data) < size:
             # The worker is gone: nobody wants the rest.
@@ -46,6 +74,7 @@ class Pipe:
         return data
 
     def send(self, kind, flags=0, count=0, keys=b"", values=b""):
+        self.stay_alone()
         data = memoryview(HEADER.pack(ord(kind), flags, 0, count, len(keys), len(values)) + keys + values)
         while data:
             data = data[self.output.write(data):]
@@ -334,8 +363,12 @@ def main():
         script.take(script.teardown())
         script.flush()
         sys.stdout.flush()
+        pipe.check_alone()
         pipe.send("E")
     except BaseException as error:
+        if os.getpid() != pipe.process and isinstance(error, SystemExit):
+            # What a forked process does to end, where it should call os._exit.
+            os._exit(error.code if isinstance(error.code, int) else error.code is not None)
         script.fail(error)
         sys.exit(1)
 
