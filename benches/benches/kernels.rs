@@ -20,6 +20,7 @@ use mapreduce_worker::record::block::{BlockCodec, BlockWriter, HEADER, Header};
 use mapreduce_worker::record::format::{Chunk, Format};
 use mapreduce_worker::record::lines::{Lines, SLACK};
 use mapreduce_worker::record::space::Space;
+use mapreduce_worker::scratch::ScratchPlace;
 use mapreduce_worker::shuffle::arrange::Arrangement;
 use mapreduce_worker::shuffle::collector::{Collector, Combine};
 use mapreduce_worker::shuffle::merge::{Merge, Pairs as _};
@@ -90,7 +91,8 @@ fn tokenise(c: &mut Criterion) {
         Partitioner::hash(1),
         &Arrangement::default(),
         Some(Combine {
-            combiner: right(ReduceFunction::new(&Function::builtin("sum"))).combiner(),
+            combiner: right(ReduceFunction::new(&Function::builtin("sum")))
+                .combiner(&ScratchPlace::new(std::env::temp_dir(), MEMORY)),
             gain: Some(Arc::default()),
         }),
         MEMORY,

@@ -401,7 +401,7 @@ fn the_api_server_says_the_same() {
         match kubectl_create(&text) {
             Ok(()) => assert!(refusal.is_none() || !by_rule, "{text}"),
             Err(said) => {
-                assert!(by_rule && said.contains("a combine function is applied any number"), "{said}")
+                assert!(by_rule && said.contains("a built-in combine is identity"), "{said}")
             }
         }
     }

@@ -31,9 +31,8 @@ pub(crate) const RULE: &str = "!has(self.combine) || !has(self.combine.__functio
      self.reduce.__function__.builtin.name == self.combine.__function__.builtin.name))";
 
 /// What the CRD's rule says.
-pub const RULE_MESSAGE: &str = "a combine function is applied any number of times: of the built-in ones sum, min, max, \
-     first, last, top, collect and aggregate go with the same function as reduce, identity with any; \
-     leave combine out otherwise";
+pub const RULE_MESSAGE: &str = "a built-in combine is identity, or sum, min, max, first, last, top, collect or aggregate \
+     before the same reduce: leave it out otherwise";
 
 /// Checks a combine function before its reduce function.
 ///
