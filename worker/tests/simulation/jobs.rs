@@ -13,6 +13,7 @@ use mapreduce_worker::storage::Stores;
 use mapreduce_worker::task::finish::Success;
 use tokio_util::sync::CancellationToken;
 
+use crate::planted::Site;
 use crate::scheduler::{Event, Simulation, State, Status};
 use crate::store::{BASE, SimulatedStore};
 
@@ -62,17 +63,21 @@ pub fn run(
     let runtime = RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
     let stores =
         Stores::new(file.spec.storage.clone(), Path::new("/"), runtime.handle().clone(), cancel.clone());
+    let attempt = match simulation.lock().planted {
+        Some(Site::OneName) => "a".to_owned(),
+        _ => format!("a{actor}"),
+    };
     let store = SimulatedStore { simulation: Arc::clone(simulation), actor, cancel: cancel.clone() };
     stores.insert(BASE, Arc::new(store));
-    match Job::with_stores(JobFile::clone(file), stores, cancel).and_then(|job| work(job, actor, role)) {
+    match Job::with_stores(JobFile::clone(file), stores, cancel).and_then(|job| work(job, attempt, role)) {
         Ok(outcome) => outcome,
         Err(error) => Outcome::Failed(error),
     }
 }
 
-fn work(mut job: Job, actor: usize, role: &Role) -> Result<Outcome> {
+fn work(mut job: Job, attempt: String, role: &Role) -> Result<Outcome> {
     job.failed_before = role.failed_before;
-    let attempt = AttemptId::new(format!("a{actor}"));
+    let attempt = AttemptId::new(attempt);
     let resources = Resources { memory: 4 << 20, threads: 1, scratch: std::env::temp_dir() };
     Ok(match role.work {
         Work::Plan(step) => {
@@ -376,7 +381,8 @@ impl State {
             return;
         }
         let alive = |actor: &crate::scheduler::Actor| actor.role.job == job && actor.status != Status::Ended;
-        if self.actors.iter().any(alive) {
+        let waits = !matches!(self.planted, Some(Site::CleansEarly));
+        if waits && self.actors.iter().any(alive) {
             return;
         }
         self.jobs[job].state = JobState::Cleaning;

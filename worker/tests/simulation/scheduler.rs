@@ -17,11 +17,12 @@ use std::thread::Thread;
 use mapreduce_worker::machine;
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::{Bucket, Write, Writer};
+use crate::bucket::{Answer, Bucket, Write, Writer};
 use crate::faults::Faults;
 use crate::jobs::{JobRun, Outcome, Role};
 use crate::machines::Made;
 use crate::oracle::Oracle;
+use crate::planted::Site;
 use crate::random::Random;
 
 /// All that there is of a seed's world.
@@ -41,6 +42,8 @@ pub struct State {
     pub faults: Faults,
     pub jobs: Vec<JobRun>,
     pub oracle: Oracle,
+    /// A fault of the protocol that the oracle should find.
+    pub planted: Option<Site>,
     /// What has happened, where somebody wants to know.
     pub trace: Option<Vec<String>>,
     style: Style,
@@ -116,6 +119,7 @@ impl State {
             faults,
             jobs: Vec::new(),
             oracle: Oracle::default(),
+            planted: None,
             trace: trace.then(Vec::new),
             style,
             current: None,
@@ -165,8 +169,17 @@ impl State {
         self.due.push((due, Event::Kill(actor)));
     }
 
+    /// Does what an actor asks for.
+    pub fn request(&mut self, write: &Write, actor: usize) -> Answer {
+        let planted = match self.planted {
+            Some(Site::Write(made)) => made(self, actor, write),
+            _ => None,
+        };
+        planted.unwrap_or_else(|| self.apply(write, actor, false))
+    }
+
     /// Does a request; the oracle sees what has changed.
-    pub fn apply(&mut self, write: &Write, actor: usize, late: bool) -> crate::bucket::Answer {
+    pub fn apply(&mut self, write: &Write, actor: usize, late: bool) -> Answer {
         let mut changes = Vec::new();
         let by = Writer { actor: Some(actor), step: self.step, late };
         let answer = self.bucket.apply(write, by, &mut changes);

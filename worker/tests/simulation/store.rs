@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Answer, Bucket, Write};
 use crate::faults::{Fault, Request};
+use crate::planted::Site;
 use crate::scheduler::{Event, Simulation, State, Status, die, shown};
 
 /// The URLs of the bucket begin like this.
@@ -99,7 +100,7 @@ impl SimulatedStore {
         let said = |said: &str| format!("#{}: {}: {said}", self.actor, shown(write));
         match fault {
             None | Some(Fault::Stalled | Fault::Terminated | Fault::ShortRead) => {
-                let answer = state.apply(write, self.actor, false);
+                let answer = state.request(write, self.actor);
                 state.note(|_| said(&format!("{answer:?}")));
                 Ok(answer)
             }
@@ -112,12 +113,12 @@ impl SimulatedStore {
                 Ok(Answer::Exists)
             }
             Some(Fault::OwnObject) => {
-                let answer = state.apply(write, self.actor, false);
+                let answer = state.request(write, self.actor);
                 state.note(|_| said(&format!("{answer:?}, and 412 to the library's second try")));
                 Ok(Answer::Exists)
             }
             Some(Fault::AnswerLost) => {
-                let answer = state.apply(write, self.actor, false);
+                let answer = state.request(write, self.actor);
                 state.note(|_| said(&format!("{answer:?}, and the answer is lost")));
                 Err(failed())
             }
@@ -140,7 +141,7 @@ impl SimulatedStore {
                 dead()
             }
             Some(Fault::KilledAfter) => {
-                let answer = state.apply(write, self.actor, false);
+                let answer = state.request(write, self.actor);
                 state.note(|_| said(&format!("{answer:?}, is dead after")));
                 drop(state);
                 dead()
@@ -214,7 +215,11 @@ fn id_of(staged: &Staged) -> Result<(u64, usize)> {
 
 impl Store for SimulatedStore {
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
-        self.read_something("list", prefix, |bucket| bucket.list(prefix, recursive))
+        let mut found = self.read_something("list", prefix, |bucket| bucket.list(prefix, recursive))?;
+        if let Some(Site::List(made)) = self.simulation.lock().planted {
+            made(prefix, &mut found);
+        }
+        Ok(found)
     }
 
     fn head(&self, key: &str) -> Result<Option<Entry>> {
@@ -246,7 +251,11 @@ impl Store for SimulatedStore {
         let ends = fault == Some(Fault::ShortRead);
         let most = if ends { state.random.below(bytes.len().max(1)) } else { bytes.len() };
         let step = 1 + state.random.below(16);
-        Ok(Box::new(Stream { bytes, at: 0, most, step }))
+        let mut stream = Stream { bytes, at: 0, most, step };
+        if matches!(state.planted, Some(Site::ShortIsWhole)) {
+            stream.bytes.truncate(most);
+        }
+        Ok(Box::new(stream))
     }
 
     fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
@@ -262,8 +271,14 @@ impl Store for SimulatedStore {
     }
 
     fn start(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let planted = match self.simulation.lock().planted {
+            Some(Site::Read(made)) => Some(made),
+            _ => None,
+        };
         self.read_something("start", key, |bucket| {
-            bucket.bytes(key).map(|bytes| bytes[..bytes.len().min(most as usize)].to_vec())
+            let instead = planted.and_then(|made| made(bucket, key));
+            let bytes = instead.unwrap_or_else(|| bucket.bytes(key).map(<[u8]>::to_vec));
+            bytes.map(|bytes| bytes[..bytes.len().min(most as usize)].to_vec())
         })
     }
 
