@@ -9,6 +9,7 @@ use mapreduce_worker::error::{Error, Kind, Result};
 use mapreduce_worker::function::LastResort;
 use mapreduce_worker::job::Job;
 use mapreduce_worker::job::folders::NewFolders;
+use mapreduce_worker::task::finish;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -55,7 +56,7 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
-        let (stop, places) = (self.clone(), [job.staging.clone(), job.folder.clone()]);
+        let (stop, job) = (self.clone(), job.uninterrupted());
         let new = NewFolders::of(&[&job.output, &job.folder]);
         runtime.spawn(async move {
             let why = tokio::select! {
@@ -73,9 +74,12 @@ impl Stop {
                 if stop.ended.swap(true, Ordering::SeqCst) {
                     return;
                 }
-                for place in places {
-                    let _ = place.store.delete_prefix(&place.key);
+                // A run that has succeeded meanwhile is only tidying up: it ends by itself.
+                if matches!(finish::succeeded(&job), Ok(Some(_))) {
+                    stop.ended.store(false, Ordering::SeqCst);
+                    return;
                 }
+                let _ = finish::abandon(&job, &[]);
                 new.remove();
                 let error = stop.explain(Error::cancelled());
                 failure::show(json, &error);
@@ -96,10 +100,8 @@ impl Stop {
 
     /// Says that the run has ended. Does not return where it is being ended already.
     pub(crate) fn end(&self) {
-        if self.ended.swap(true, Ordering::SeqCst) {
-            loop {
-                std::thread::park();
-            }
+        while self.ended.swap(true, Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The MapReduce engine: splits, map, shuffle, reduce, commit. See each module for its picture.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests are run on this machine"))]
 
+pub mod commit;
 pub mod error;
 pub mod function;
 #[cfg(fuzzing)]

@@ -126,7 +126,7 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
         }
         Command::Map(_) => Ok(outcome(pod::map(&job, index()?, &attempt(), &resources)?)),
         Command::Reduce(_) => Ok(outcome(pod::reduce(&job, index()?, &attempt(), &resources)?)),
-        Command::Cleanup(_) => pod::cleanup(&job).map(|()| Termination::Done),
+        Command::Cleanup(_) => pod::cleanup(&job).map(|_| Termination::Done),
         Command::Install { .. } => Ok(Termination::Done),
     }
 }

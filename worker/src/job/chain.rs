@@ -25,7 +25,7 @@ use crate::plan;
 use crate::record::format::Format;
 use crate::record::pairs::{PairsObject, PairsPlace};
 use crate::record::skipped::{self, SkippedRecords};
-use crate::task::{commit, lost};
+use crate::task::lost;
 
 /// What the steps that are complete have done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,7 @@ impl Job {
             failed_before: self.failed_before,
             cancel: self.cancel.clone(),
             last_resort: self.last_resort.clone(),
+            alone: self.alone,
             // What pays in one step need not in another.
             gain: Arc::default(),
             steps: Arc::clone(&self.steps),
@@ -124,6 +125,12 @@ impl Job {
     #[must_use]
     pub fn keeping_pairs_in(&self, place: PairsPlace) -> Self {
         Self { pairs: place, ..self.at_step(self.number) }.at_step(self.number)
+    }
+
+    /// The job of which this process is all.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self { alone: true, ..self.at_step(self.number) }
     }
 
     /// How many steps there are.
@@ -191,7 +198,8 @@ pub fn ended(job: &Job, attempt: &AttemptId) -> Result<Ended> {
     let plan = plan::load(job)?;
     let summary = &plan.summary;
     let all = |kind, tasks| {
-        commit::all(job, kind, tasks, attempt)?
+        job.log()
+            .all(kind, tasks, attempt)?
             .ok_or_else(|| Error::retry("a commit record of the step before is missing"))
     };
     let maps = all(TaskKind::Map, summary.map_tasks)?;

@@ -5,6 +5,7 @@
 
 mod as_pods;
 mod here;
+mod leftovers;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -76,16 +77,23 @@ fn plan(job: &Job, resources: &Resources, before: Option<Ended>) -> Result<Plann
 
 /// Runs a job. Nothing is left at the output prefix when it fails.
 pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
+    let job = &job.alone();
+    leftovers::remove(job);
     finish::check_output(job)?;
     let new = NewFolders::of(&[&job.output, &job.folder]);
     // A run's own error says more than one of cleaning up after it.
-    let ran = if job.file.spec.shuffle.url.is_some() {
-        as_pods::run(job, resources, progress).inspect_err(|_| {
-            job.skipped.clear();
-            drop(pod::cleanup(job));
-        })
-    } else {
-        here::run(job, resources, progress)
-    };
+    let ran = leftovers::sign(job).and_then(|()| {
+        if job.file.spec.shuffle.url.is_some() {
+            as_pods::run(job, resources, progress).or_else(|error| {
+                job.skipped.clear();
+                match pod::cleanup(job) {
+                    Ok(Some(success)) => Ok(success),
+                    _ => Err(error),
+                }
+            })
+        } else {
+            here::run(job, resources, progress)
+        }
+    });
     ran.inspect_err(|_| new.remove())
 }

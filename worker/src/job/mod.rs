@@ -17,6 +17,8 @@ use mapreduce_api::wire::{Counters, JobFile};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::commit::owner::Owner;
+use crate::commit::record::CommitLog;
 use crate::error::{Error, Result};
 use crate::function::{Functions, LastResort, ReduceFunction};
 use crate::input::list::check_urls;
@@ -84,6 +86,8 @@ pub struct Job {
     pub cancel: CancellationToken,
     /// What is done about a function that can't be stopped.
     pub last_resort: LastResort,
+    /// Whether this process is all of the run, and no pods are.
+    pub alone: bool,
     /// Whether adding up before the shuffle has paid so far.
     pub gain: Arc<Gain>,
     steps: Arc<[Step]>,
@@ -142,6 +146,7 @@ impl Job {
             failed_before: 0,
             cancel,
             last_resort: LastResort::default(),
+            alone: false,
             gain: Arc::default(),
             steps,
             number: 0,
@@ -153,6 +158,33 @@ impl Job {
     pub(crate) fn space(&self, resources: &Resources) -> Arc<Space> {
         let codec = BlockCodec::of(self.file.spec.shuffle.compression, false);
         Space::new(memory::kept(resources.memory), resources.scratch.clone(), codec)
+    }
+
+    /// The job with stores that cancelling doesn't touch: for what has to be done last.
+    #[must_use]
+    pub fn uninterrupted(&self) -> Self {
+        let calm = |place: &Location| match place.store.uninterrupted() {
+            Some(store) => Location { store, ..place.clone() },
+            None => place.clone(),
+        };
+        let mut job = self.at_step(self.number);
+        for place in [&mut job.output, &mut job.staging, &mut job.folder, &mut job.work] {
+            *place = calm(place);
+        }
+        if let PairsPlace::Folder(folder) = &mut job.pairs {
+            *folder = calm(folder);
+        }
+        job.at_step(self.number)
+    }
+
+    /// The run as locks and work folders name it.
+    pub fn owner(&self) -> Owner {
+        Owner::new(&self.file.id, &self.file.name, self.alone)
+    }
+
+    /// Its commit log.
+    pub fn log(&self) -> CommitLog {
+        CommitLog { work: self.work.clone(), staging: self.staging.clone() }
     }
 
     /// Adds the requests for intermediate data since it was last called.

@@ -17,6 +17,8 @@ use mapreduce_api::wire::PlanSummary;
 use super::chain::{self, Done};
 use super::threads::in_parallel;
 use super::{Job, Resources};
+use crate::commit::create_once;
+use crate::commit::record::Commit;
 use crate::error::{Error, Result};
 use crate::machine::random;
 use crate::memory;
@@ -28,7 +30,6 @@ use crate::shuffle::index::{self, Index};
 use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
 use crate::shuffle::run::Run;
 use crate::storage::Created;
-use crate::task::commit::{self, Commit};
 use crate::task::finish::{self, Success};
 use crate::task::{lost, map, reduce};
 
@@ -50,13 +51,16 @@ fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
     if let Some(success) = finish::succeeded(job)? {
         return Ok(Planned { summary: PlanSummary::default(), success: Some(success) });
     }
-    finish::check_output(job)?;
     // A plan that is there is this run's own: its planner died before it could say so, and tasks may
     // have begun.
-    if job.work.store.head(&job.work.join(plan::HEAD).key)?.is_some() {
+    if plan::is_there(job)? {
         let summary = plan::load(job)?.summary;
         job.remove_used()?;
         return Ok(Planned { summary, success: None });
+    }
+    finish::check_output(job)?;
+    if job.step() == 0 && job.output.base != job.work.base {
+        plan::probe::is_conditional(&job.staging.join("probe"))?;
     }
     let attempt = AttemptId::new(format!("plan-{}", random::name()));
     let before = match job.step().checked_sub(1) {
@@ -69,7 +73,7 @@ fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
         success = nothing_to_read(job, &planned.plan, &attempt, resources)?;
     }
     if success.is_none() {
-        plan::store(job, &mut planned)?;
+        planned.plan = plan::store(job, &mut planned, &attempt)?;
         job.remove_used()?;
     }
     Ok(Planned { summary: planned.plan.summary, success })
@@ -89,15 +93,16 @@ fn nothing_to_read(
         let fan_in = FanIn::of(memory::merge(resources.memory, 1));
         let (written, counters) = reduce::run(job, task, attempt, partition, Vec::new(), fan_in, &space)?;
         let mut record = Commit::new(attempt);
-        record.add(written, &counters);
-        let record = completed(job, task, record)?;
+        written.add_to(&mut record, &counters);
+        let record = Unfinished::new(job, record).completed(task)?;
         if !job.is_last_step() {
-            let created = commit::commit(job, task, &record, &[])?;
-            give_up_if_late(job, created, &record)?;
+            if job.log().commit(task, &record, &[])? == Created::Exists {
+                discard(job, &record)?;
+            }
         }
         commits.push(record);
     }
-    if job.is_last_step() { finish_job(job, plan, &[], commits).map(Some) } else { Ok(None) }
+    if job.is_last_step() { finish_job(job, plan, &[], commits, None).map(Some) } else { Ok(None) }
 }
 
 /// Runs an attempt at a map task. Gives the job's result when this was its last task.
@@ -111,10 +116,10 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
         return tidy_up(job, success);
     }
     let plan = plan::load(job)?;
-    if commit::look(job, task)?.is_none() {
+    if job.log().look(task)?.is_none() {
         let ran = lost::used_up(job)
             .and_then(|()| run_map(job, &plan, task, attempt, resources))
-            .and_then(|(record, data)| Ok((completed(job, task, record)?, data)))
+            .and_then(|(record, data)| Ok((Unfinished::new(job, record).completed(task)?, data)))
             .or_else(|error| {
                 job.skipped.forget(task);
                 Ok((lost::record(job, task, attempt, error)?, Vec::new()))
@@ -127,18 +132,18 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
         // Whoever plans the next step looks at the records.
         return Ok(None);
     }
-    let Some(commits) = commit::all(job, TaskKind::Map, summary.map_tasks, attempt)? else { return Ok(None) };
+    let Some(commits) = job.log().all(TaskKind::Map, summary.map_tasks, attempt)? else { return Ok(None) };
     if map_only {
         check_lost(job, &plan, &commits)?;
-        return finish_job(job, &plan, &[], commits).map(Some);
+        return finish_job(job, &plan, &[], commits, Some(attempt)).map(Some);
     }
     let skipped = commits.iter().filter_map(|commit| commit.skipped.as_ref());
     skipped::check_budget(job.file.spec.skip_bad_records.max, plan.before.skipped.iter().chain(skipped))?;
     check_lost(job, &plan, &commits)?;
     let objects: Vec<ShuffleObject> = commits.into_iter().filter_map(|commit| commit.shuffle).collect();
     let bytes = index::encode(&objects, summary.partitions)?;
-    let place = job.work.join(index::NAME);
-    place.store.create(&place.key, bytes)?;
+    // Whoever takes itself for the last writes the same.
+    create_once(&job.work.join(index::NAME), &bytes, 1, |_| true)?;
     Ok(None)
 }
 
@@ -156,7 +161,7 @@ fn run_map(
     if job.file.spec.is_map_only() {
         let (written, counters) = map::run_map_only(job, task, attempt, &splits, &space)?;
         let mut record = Commit::new(attempt);
-        record.add(written, &counters);
+        written.add_to(&mut record, &counters);
         return Ok((record, Vec::new()));
     }
     let partitioner = plan.partitioner(job)?;
@@ -179,36 +184,36 @@ fn run_map(
     Ok((Commit { counters, shuffle: Some(object), ..Commit::new(attempt) }, data))
 }
 
-/// The record of an attempt that has succeeded, with what is known now.
-fn completed(job: &Job, task: TaskId, mut record: Commit) -> Result<Commit> {
-    record.skipped = job.skipped.finish(task, &record.attempt)?;
-    record.counters.skipped_records = record.skipped.as_ref().map_or(0, |skipped| skipped.part.records);
-    record.counters.failed_tasks = job.failed_before;
-    Ok(record)
-}
-
 /// Commits what an attempt has done. That it has failed is no matter where another one has done it: the
 /// data that it was to read may have been removed since.
 fn commit_first(job: &Job, task: TaskId, ran: Result<(Commit, Vec<u8>)>) -> Result<()> {
     let (mut record, data) = match ran {
         Ok(ran) => ran,
-        Err(_) if commit::look(job, task)?.is_some() => return Ok(()),
+        Err(_) if job.log().look(task)?.is_some() => return Ok(()),
         Err(error) => return Err(error),
     };
     job.count_requests(&mut record.counters);
     // The commit is a request too, which its own record can only say beforehand.
     record.counters.shuffle_writes += u64::from(!job.work.is_local());
-    let created = commit::commit(job, task, &record, &data)?;
+    // An error says that it isn't known who won: then the record may stand, and all that it names has to stay.
+    let created = job.log().commit(task, &record, &data)?;
     // It has been counted.
     job.requests.take();
-    give_up_if_late(job, created, &record)
-}
-
-/// Removes what an attempt wrote that was not the first to commit.
-fn give_up_if_late(job: &Job, created: Created, record: &Commit) -> Result<()> {
-    if created == Created::New {
+    if created == Created::Exists {
+        return discard(job, &record);
+    }
+    if plan::is_there(job)? {
         return Ok(());
     }
+    // The job has ended meanwhile, and its folder has been removed: it must not come back.
+    job.log().remove(task)?;
+    discard(job, &record)?;
+    Err(Error::permanent("the job has ended, and its intermediate data was removed"))
+}
+
+/// Removes what an attempt has written that will not count.
+fn discard(job: &Job, record: &Commit) -> Result<()> {
+    let job = &job.uninterrupted();
     if let Some(object) = record.shuffle.as_ref().filter(|object| !object.is_with_record()) {
         job.work.store.delete(&[job.work.join(&object.name).key])?;
     }
@@ -216,6 +221,39 @@ fn give_up_if_late(job: &Job, created: Created, record: &Commit) -> Result<()> {
     record
         .staged()
         .try_for_each(|part| job.output.store.abort(&job.output.join(&part.name).key, &part.staged))
+}
+
+/// What an attempt has written so far: it goes when the attempt fails.
+struct Unfinished<'a> {
+    job: &'a Job,
+    record: Option<Commit>,
+}
+
+impl<'a> Unfinished<'a> {
+    fn new(job: &'a Job, record: Commit) -> Self {
+        Self { job, record: Some(record) }
+    }
+
+    /// The record of an attempt that has succeeded, with what is known now.
+    fn completed(mut self, task: TaskId) -> Result<Commit> {
+        if let Some(record) = &mut self.record {
+            record.skipped = self.job.skipped.finish(task, &record.attempt)?;
+            record.counters.skipped_records =
+                record.skipped.as_ref().map_or(0, |skipped| skipped.part.records);
+            record.counters.failed_tasks = self.job.failed_before;
+        }
+        self.record.take().ok_or_else(|| Error::retry("an attempt has ended twice"))
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take()
+            && let Err(error) = discard(self.job, &record)
+        {
+            tracing::warn!(%error, causes = ?error.causes(), "What a failed attempt had written is left.");
+        }
+    }
 }
 
 /// Runs an attempt at a reduce task. Gives the job's result when this was its last task.
@@ -235,20 +273,21 @@ fn reduce_task(
     }
     let plan = plan::load(job)?;
     let summary = &plan.summary;
-    if commit::look(job, task)?.is_none() {
-        let ran =
-            run_reduce(job, &plan, task, attempt, resources).and_then(|record| completed(job, task, record));
+    if job.log().look(task)?.is_none() {
+        let ran = run_reduce(job, &plan, task, attempt, resources);
         commit_first(job, task, ran.map(|record| (record, Vec::new())))?;
     }
     if !job.is_last_step() {
         return Ok(None);
     }
-    let Some(reduces) = commit::all(job, TaskKind::Reduce, summary.reduce_tasks, attempt)? else {
+    let Some(reduces) = job.log().all(TaskKind::Reduce, summary.reduce_tasks, attempt)? else {
         return Ok(None);
     };
-    let maps = commit::all(job, TaskKind::Map, summary.map_tasks, attempt)?
+    let maps = job
+        .log()
+        .all(TaskKind::Map, summary.map_tasks, attempt)?
         .ok_or_else(|| Error::retry("a map task's commit record is missing"))?;
-    finish_job(job, &plan, &maps, reduces).map(Some)
+    finish_job(job, &plan, &maps, reduces, Some(attempt)).map(Some)
 }
 
 fn run_reduce(
@@ -262,13 +301,15 @@ fn run_reduce(
     let shuffle = index::read(&job.work, task.index, plan.summary.reduce_tasks)?;
     let space = job.space(resources);
     let fan_in = FanIn::of(memory::merge(resources.memory, 1));
-    let mut record = Commit::new(attempt);
     let runs = fetch_all(job, &shuffle, &space)?;
+    let mut unfinished = Unfinished::new(job, Commit::new(attempt));
     for (partition, runs) in shuffle.range.zip(runs) {
         let (written, counters) = reduce::run(job, task, attempt, partition, runs, fan_in, &space)?;
-        record.add(written, &counters);
+        if let Some(record) = &mut unfinished.record {
+            written.add_to(record, &counters);
+        }
     }
-    Ok(record)
+    unfinished.completed(task)
 }
 
 /// Fetches the runs of a task's partitions, from several objects at once, in the order of the map tasks.
@@ -291,7 +332,13 @@ fn check_lost(job: &Job, plan: &Plan, maps: &[Commit]) -> Result<()> {
     lost::check(job, &plan.before.lost, lost, plan.summary.map_tasks)
 }
 
-fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Result<Success> {
+fn finish_job(
+    job: &Job,
+    plan: &Plan,
+    maps: &[Commit],
+    last: Vec<Commit>,
+    attempt: Option<&AttemptId>,
+) -> Result<Success> {
     let mut counters = chain::input_counters(job, &plan.summary);
     maps.iter().chain(&last).for_each(|commit| counters.add(&commit.counters));
     job.count_requests(&mut counters);
@@ -303,7 +350,7 @@ fn finish_job(job: &Job, plan: &Plan, maps: &[Commit], last: Vec<Commit>) -> Res
     done.skipped.extend(skipped);
     done.lost.extend(lost);
     done.add(job, counters);
-    finish::finish(job, &done, &parts)
+    finish::finish(job, &done, &parts, attempt)
 }
 
 /// What went wrong is no matter once the job is finished: of two tasks that both took themselves for the
@@ -318,15 +365,17 @@ fn unless_finished(job: &Job, error: Error) -> Result<Option<Success>> {
 /// The job is finished, but perhaps not its cleaning up: the pod that did it has died.
 fn tidy_up(job: &Job, success: Success) -> Result<Option<Success>> {
     if job.file.spec.cleanup != mapreduce_api::v1alpha1::Cleanup::Never {
-        finish::remove_work(job)?;
+        finish::tidy_up(job)?;
     }
     Ok(Some(success))
 }
 
-/// Removes what a job left that has failed or was deleted; committed output stays.
-pub fn cleanup(job: &Job) -> Result<()> {
-    if finish::succeeded(job)?.is_some() {
-        return finish::remove_work(job);
+/// Removes what a job left that has failed or was deleted; committed output stays. Gives the result of a job that
+/// has succeeded after all.
+pub fn cleanup(job: &Job) -> Result<Option<Success>> {
+    let job = &job.uninterrupted();
+    if let Some(success) = finish::succeeded(job)? {
+        return finish::tidy_up(job).map(|()| Some(success));
     }
     let parts = finish::committed_parts(job)?;
     finish::abandon(job, &parts)

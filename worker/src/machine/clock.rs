@@ -24,3 +24,14 @@ pub fn sleep(time: Duration) {
         Some(machine) => machine.sleep(time),
     }
 }
+
+/// Seconds since 1970.
+pub fn epoch_seconds() -> u64 {
+    match simulated() {
+        None => {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            since.unwrap_or_default().as_secs()
+        }
+        Some(machine) => machine.now().as_secs(),
+    }
+}

@@ -8,6 +8,7 @@ pub mod replaceable;
 use std::io::Write;
 
 use mapreduce_api::v1alpha1::{Output, OutputCompression, OutputFormatType};
+use xxhash_rust::xxh3::Xxh3;
 
 use self::encoder::Encoder;
 use self::format::Format;
@@ -72,7 +73,7 @@ impl PartWriter {
     pub fn new(output: &Output, place: &Location, work: &Location, partition: u32) -> Result<Self> {
         let name = part_name(output, partition);
         let writer = place.store.stage(&format!("{}{name}", place.key), &work.key)?;
-        let stored = Stored { writer, bytes: 0 };
+        let stored = Stored { writer, bytes: 0, checksum: Xxh3::new() };
         let out = Encoder::new(output.compression, stored)?;
         let body = if output.format.kind == OutputFormatType::Parquet {
             Body::Parquet(Box::new(ParquetWriter::new(out)?))
@@ -101,8 +102,9 @@ impl PartWriter {
             }
             Body::Parquet(rows) => rows.finish()?,
         };
-        let Stored { writer, bytes } = out.finish()?;
-        Ok(StagedPart { name: self.name, staged: writer.finish()?, bytes, records: self.records })
+        let Stored { writer, bytes, checksum } = out.finish()?;
+        let (staged, checksum) = (writer.finish()?, checksum.digest());
+        Ok(StagedPart { name: self.name, staged, bytes, records: self.records, checksum })
     }
 }
 
@@ -183,12 +185,14 @@ impl Emit for PartWriter {
 struct Stored {
     writer: Box<dyn StagedWriter>,
     bytes: u64,
+    checksum: Xxh3,
 }
 
 impl Write for Stored {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.writer.write(bytes)?;
         self.bytes += bytes.len() as u64;
+        self.checksum.update(bytes);
         Ok(bytes.len())
     }
 

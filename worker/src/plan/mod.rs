@@ -1,21 +1,25 @@
 //! The plan: which task reads what, and into how many partitions the result goes.
 //!
 //! ```text
-//!  plan.json  │ version, hash, partitions, number of tasks, where each map task is in plan.tasks
-//!  plan.tasks │ one JSON line per map task: its splits
+//!  plan.json            │ version, hash, partitions, number of tasks, where each map task is in the tasks
+//!  plan.tasks-<attempt> │ one JSON line per map task: its splits
 //! ```
 //!
+//! Of several planners the first to create `plan.json` has made the plan; the others take it as it is.
 //! A map pod reads the first and one line of the second, so that a plan's size does not count M times.
 
 pub mod cost;
 pub mod overlap;
 mod pairs;
+pub(crate) mod probe;
 mod sample;
 mod splits;
+mod trust;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::splits::{MapTask, Unsplit};
+use crate::commit::{Won, create_once};
 use crate::error::{Error, Result};
 use crate::input::list;
 use crate::job::Job;
@@ -23,13 +27,14 @@ use crate::job::chain::{Done, Ended};
 use crate::record::split::Split;
 use crate::shuffle::partition::{HASH, Partitioner};
 use crate::storage::is_stream;
+use mapreduce_api::ids::AttemptId;
 use mapreduce_api::wire::PlanSummary;
 
 /// The number of the format that this program writes and reads.
 const VERSION: u32 = 1;
 /// The plan's name in the work folder.
 pub(crate) const HEAD: &str = "plan.json";
-const TASKS: &str = "plan.tasks";
+const TASKS: &str = "plan.tasks-";
 
 /// What was decided before the first task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +44,10 @@ pub struct Plan {
     hash: String,
     /// Numbers of tasks and partitions, and what the input is.
     pub summary: PlanSummary,
-    /// Where each map task's line begins in `plan.tasks`, and where the last one ends.
+    /// The name of the map tasks' object.
+    #[serde(default)]
+    tasks: String,
+    /// Where each map task's line begins in it, and where the last one ends.
     #[serde(default)]
     offsets: Vec<u64>,
     /// Where partitions begin, as stored keys in hexadecimal, for ranges.
@@ -217,7 +225,15 @@ fn assemble(
         _ => (Vec::new(), Ranges::NotWanted),
     };
     let before = Done::default();
-    let plan = Plan { version: VERSION, hash: HASH.to_owned(), summary, offsets: Vec::new(), cuts, before };
+    let plan = Plan {
+        version: VERSION,
+        hash: HASH.to_owned(),
+        summary,
+        tasks: String::new(),
+        offsets: Vec::new(),
+        cuts,
+        before,
+    };
     Ok((plan, ranges))
 }
 
@@ -242,8 +258,8 @@ pub fn for_pods(job: &Job, before: Option<Ended>, sampling: Sampling) -> Result<
     Ok(planned)
 }
 
-/// Writes a plan into the job's work folder.
-pub fn store(job: &Job, planned: &mut Planned) -> Result<()> {
+/// Writes a plan into the job's work folder, unless another planner was first: the plan that stands.
+pub fn store(job: &Job, planned: &mut Planned, attempt: &AttemptId) -> Result<Plan> {
     let fail = |e: serde_json::Error| Error::permanent("can't write the plan").because(e);
     let (mut lines, mut offsets) = (Vec::new(), vec![0]);
     for task in &planned.tasks {
@@ -252,10 +268,24 @@ pub fn store(job: &Job, planned: &mut Planned) -> Result<()> {
         offsets.push(lines.len() as u64);
     }
     planned.plan.offsets = offsets;
-    let head = serde_json::to_vec(&planned.plan).map_err(fail)?;
+    planned.plan.tasks = format!("{TASKS}{attempt}");
+    let tasks = job.work.join(&planned.plan.tasks);
+    tasks.store.put(&tasks.key, lines)?;
     // The head comes last: where it is, the plan is whole.
-    job.work.store.put(&job.work.join(TASKS).key, lines)?;
-    job.work.store.put(&job.work.join(HEAD).key, head)
+    let (place, head) = (job.work.join(HEAD), serde_json::to_vec(&planned.plan).map_err(fail)?);
+    match create_once(&place, &head, u64::MAX, |there| there == head)? {
+        // What stands is written once more, and refused: a store that takes it knows no condition.
+        Won::Ours => probe::refuses(&place, &head).map(|()| planned.plan.clone()),
+        Won::Theirs(_) => {
+            tasks.store.delete(std::slice::from_ref(&tasks.key))?;
+            load(job)
+        }
+    }
+}
+
+/// Whether the step has a plan: it has from its beginning to the job's end.
+pub fn is_there(job: &Job) -> Result<bool> {
+    Ok(job.work.store.head(&job.work.join(HEAD).key)?.is_some())
 }
 
 /// Reads the plan of a job.
@@ -281,14 +311,19 @@ pub fn load(job: &Job) -> Result<Plan> {
 
 /// Reads one map task of a plan.
 pub fn load_task(job: &Job, plan: &Plan, index: u32) -> Result<MapTask> {
-    let place = job.work.join(TASKS);
+    if !plan.tasks.starts_with(TASKS) || plan.tasks.contains('/') {
+        return Err(Error::permanent(format!("the plan names `{}` for its tasks", plan.tasks)));
+    }
+    let place = job.work.join(&plan.tasks);
     let i = index as usize;
     let (Some(&from), Some(&to)) = (plan.offsets.get(i), plan.offsets.get(i + 1)) else {
         return Err(Error::permanent(format!("the plan has no map task {index}")));
     };
     let line = place.store.read(&place.key, from..to)?;
-    serde_json::from_slice(&line).map_err(|e| {
+    let task: MapTask = serde_json::from_slice(&line).map_err(|e| {
         Error::permanent(format!("can't read map task {index} of the plan {}", place.url(&place.key)))
             .because(e)
-    })
+    })?;
+    trust::check(job, &task)?;
+    Ok(task)
 }

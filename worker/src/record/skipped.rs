@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::record::format::{Format, Key};
@@ -122,6 +123,7 @@ struct State {
     writer: Option<Box<dyn StagedWriter>>,
     records: u64,
     bytes: u64,
+    checksum: Xxh3,
     first: Vec<String>,
 }
 
@@ -207,15 +209,17 @@ impl Skipping {
             state.writer = Some(shared.place.store.stage(&shared.place.key, &shared.staging.key)?);
         }
         state.bytes += line.len() as u64;
+        state.checksum.update(&line);
         state.writer.as_mut().map_or(Ok(()), |writer| writer.write(&line))
     }
 
     fn finish(&self) -> Result<Option<SkippedRecords>> {
         let Some(shared) = &self.0 else { return Ok(None) };
-        let State { writer, records, bytes, first } =
+        let State { writer, records, bytes, checksum, first } =
             std::mem::take(&mut *shared.state.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(writer) = writer else { return Ok(None) };
-        let part = StagedPart { name: shared.name.clone(), staged: writer.finish()?, bytes, records };
+        let (name, checksum) = (shared.name.clone(), checksum.digest());
+        let part = StagedPart { name, staged: writer.finish()?, bytes, records, checksum };
         Ok(Some(SkippedRecords { part, first }))
     }
 }

@@ -5,11 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::stream::{self, is_stream};
 use super::{Contents, Created, Entry, Listing, Staged, StagedWriter, Store};
 use crate::error::{Error, IoContext as _, Result};
+use crate::machine::random;
 
 /// What the names of temporary files begin with: as a work folder's, so that what a process that was killed
 /// leaves is known as a run's own.
@@ -138,13 +138,27 @@ impl Store for FileStore {
         Ok(Box::new(StagedFile { file, path, key: key.to_owned(), finished: false }))
     }
 
-    fn complete(&self, key: &str, staged: &Staged) -> Result<()> {
+    fn complete(&self, key: &str, staged: &Staged) -> Result<Created> {
         let Staged::File { path } = staged else { return Err(wrong_kind(key)) };
         make_parent(Path::new(key))?;
         match fs::rename(path, key) {
             // Somebody has completed it before us.
-            Err(e) if missing(&e) && Path::new(key).exists() => Ok(()),
-            other => other.context(|| format!("can't write file://{key}")),
+            Err(e) if missing(&e) && Path::new(key).exists() => Ok(Created::Exists),
+            other => other.map(|()| Created::New).context(|| format!("can't write file://{key}")),
+        }
+    }
+
+    fn complete_new(&self, key: &str, staged: &Staged) -> Result<Created> {
+        let Staged::File { path } = staged else { return Err(wrong_kind(key)) };
+        make_parent(Path::new(key))?;
+        match fs::hard_link(path, key) {
+            Ok(()) => {
+                let _ = fs::remove_file(path);
+                Ok(Created::New)
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Exists),
+            Err(e) if missing(&e) && Path::new(key).exists() => Ok(Created::Exists),
+            Err(e) => Err(Error::from(e).context(format!("can't write file://{key}"))),
         }
     }
 
@@ -329,14 +343,14 @@ impl StagedWriter for StagedFile {
     fn publish(self: Box<Self>) -> Result<()> {
         let key = self.key.clone();
         let staged = self.finish()?;
-        FileStore.complete(&key, &staged)
+        FileStore.complete(&key, &staged).map(drop)
     }
 }
 
 /// A name that no other process or thread uses.
 fn unique() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    // Every container has a process 1, and several may share a volume.
+    random::name().to_string()
 }
 
 fn make_parent(path: &Path) -> Result<()> {

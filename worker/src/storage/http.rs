@@ -453,7 +453,7 @@ impl Store for HttpStore {
         self.read_only(key)
     }
 
-    fn complete(&self, key: &str, _staged: &Staged) -> Result<()> {
+    fn complete(&self, key: &str, _staged: &Staged) -> Result<Created> {
         self.read_only(key)
     }
 

@@ -116,6 +116,8 @@ pub struct StagedPart {
     pub bytes: u64,
     /// Number of pairs.
     pub records: u64,
+    /// XXH3 of its bytes.
+    pub checksum: u64,
 }
 
 /// A writer whose bytes nobody sees until the token that it ends with is completed. Dropped
@@ -171,8 +173,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Begins data that will become the object `key`. `work` is a prefix, in this store, where
     /// stores without invisible uploads may keep it until then.
     fn stage(&self, key: &str, work: &str) -> Result<Box<dyn StagedWriter>>;
-    /// Makes staged data the object `key`. Doing it again is no error.
-    fn complete(&self, key: &str, staged: &Staged) -> Result<()>;
+    /// Makes staged data the object `key`, over what is there. Says [`Created::Exists`] where the staged data is
+    /// gone and the object there: perhaps it was completed before.
+    fn complete(&self, key: &str, staged: &Staged) -> Result<Created>;
+    /// The same where no object is to be replaced. A store that can tell leaves one that is there, says
+    /// [`Created::Exists`], and keeps the staged data.
+    fn complete_new(&self, key: &str, staged: &Staged) -> Result<Created> {
+        self.complete(key, staged)
+    }
     /// Removes staged data that will never be completed.
     fn abort(&self, key: &str, staged: &Staged) -> Result<()>;
     /// The same store, which adds to these numbers; none where requests cost nothing.
@@ -184,6 +192,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn delete_below(&self, prefix: &str, keys: &[String]) -> Result<()> {
         let _ = prefix;
         self.delete(keys)
+    }
+    /// The same store for what an interrupted job does last; none where nothing interrupts it.
+    fn uninterrupted(&self) -> Option<SharedStore> {
+        None
     }
     /// Removes everything below a prefix, folders too where the store has them.
     fn delete_prefix(&self, prefix: &str) -> Result<()> {

@@ -333,7 +333,12 @@ impl Store for ObjectStores {
         }))
     }
 
-    fn complete(&self, key: &str, staged: &Staged) -> Result<()> {
+    fn uninterrupted(&self) -> Option<SharedStore> {
+        let waiter = Waiter { cancel: CancellationToken::new(), ..self.waiter.clone() };
+        Some(Arc::new(Self { waiter, ..self.clone() }))
+    }
+
+    fn complete(&self, key: &str, staged: &Staged) -> Result<Created> {
         let Staged::Upload { id, parts } = staged else { return Err(self.wrong_kind(key)) };
         let path = self.path(key)?;
         let parts =
@@ -341,10 +346,10 @@ impl Store for ObjectStores {
         self.requests.write();
         let done = self.waiter.runtime.block_on(self.uploads.complete_multipart(&path, id, parts.collect()));
         match done {
-            Ok(_) => Ok(()),
-            // An upload that is gone while its object is there was completed before.
+            Ok(_) => Ok(Created::New),
+            // An upload that is gone while its object is there may have been completed before.
             Err(e) => match self.head(key) {
-                Ok(Some(_)) if is_missing(&e) => Ok(()),
+                Ok(Some(_)) if is_missing(&e) => Ok(Created::Exists),
                 _ => Err(self.error("write", key, &e)),
             },
         }
@@ -466,7 +471,7 @@ impl StagedWriter for Upload {
         }
         let (store, key) = (self.store.clone(), self.key.clone());
         let staged = self.finish()?;
-        store.complete(&key, &staged)
+        store.complete(&key, &staged).map(drop)
     }
 }
 

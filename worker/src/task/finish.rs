@@ -4,23 +4,29 @@
 //! `_SUCCESS` names the run that wrote it.
 
 use std::collections::HashSet;
+use std::io::Read as _;
 
-use mapreduce_api::ids::JobId;
+use mapreduce_api::ids::{AttemptId, JobId};
 use mapreduce_api::v1alpha1::{Cleanup, IfExists};
 use mapreduce_api::wire::{Counters, StepCounters};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
-use super::commit::{self, Commit};
+use crate::commit::lock::{self, Held, OutputLock};
+use crate::commit::owner::{OWNER, Sign};
+use crate::commit::record::Commit;
+use crate::commit::{Won, create_once};
 use crate::error::{Error, Result};
 use crate::function::context::check_user_counters;
 use crate::job::Job;
 use crate::job::chain::Done;
 use crate::job::threads::in_parallel;
 use crate::output::StagedPart;
-use crate::output::replaceable::{SUCCESS, replaceable};
+use crate::output::replaceable::{SUCCESS, WORK, replaceable};
+use crate::plan;
 use crate::record::skipped;
-use crate::storage::Contents;
-use crate::task::{attempts, lost};
+use crate::storage::{Contents, Created, Location};
+use crate::task::{attempts, lost, turn};
 
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +57,8 @@ pub struct Success {
 
 /// Bytes of a `_SUCCESS` that are looked at: of 100,000 parts with long names it has 30 MiB.
 const MOST_SUCCESS: u64 = 64 << 20;
-/// There while parts appear: without `_SUCCESS` beside it, those that did have to go again.
-const COMMITTING: &str = "committing";
+/// There while parts appear, with their names: without `_SUCCESS` beside it, those that did have to go again.
+pub(crate) const PUBLISHING: &str = "publishing";
 
 /// An error when there is something at the output prefix that must not be there.
 pub fn check_output(job: &Job) -> Result<()> {
@@ -60,6 +66,10 @@ pub fn check_output(job: &Job) -> Result<()> {
     if job.file.spec.output.if_exists == IfExists::Replace {
         return replaceable_keys(job, contents).map(drop);
     }
+    nothing_may_be_there(job, &contents)
+}
+
+fn nothing_may_be_there(job: &Job, contents: &Contents) -> Result<()> {
     match contents.keys.first() {
         None => Ok(()),
         Some(key) => Err(Error::permanent(format!(
@@ -71,11 +81,40 @@ pub fn check_output(job: &Job) -> Result<()> {
     }
 }
 
-/// What is at the output prefix and is not this run's own work folder.
+/// What is at the output prefix and is not this run's, the lock, or the work folder of a run that may be at work:
+/// that is no result, and its run takes the lock before anything of it appears.
 fn old_contents(job: &Job) -> Result<Contents> {
     let mut contents = job.output.store.contents(&job.output.key)?;
-    contents.keys.retain(|key| !key.starts_with(&job.staging.key) && !key.starts_with(&job.folder.key));
+    let at_work = runs_at_work(job, &contents)?;
+    let lock = lock::place(&job.output).key;
+    let is_work = |key: &String| {
+        let name = key.strip_prefix(&job.output.key).and_then(|name| name.strip_prefix(WORK));
+        let run = name.and_then(|name| name.split_once('/')).map(|(run, _)| run);
+        *key == lock || run.is_some_and(|run| run == job.file.id.as_str() || at_work.contains(run))
+    };
+    contents.keys.retain(|key| !is_work(key) && !key.starts_with(&job.folder.key));
     Ok(contents)
+}
+
+/// The runs whose work folders have a plan, or the sign of a process that isn't known to be gone.
+fn runs_at_work(job: &Job, contents: &Contents) -> Result<HashSet<String>> {
+    let mut runs = HashSet::new();
+    for key in &contents.keys {
+        let name = key.strip_prefix(&job.output.key).and_then(|name| name.strip_prefix(WORK));
+        let at_work = match name.and_then(|name| name.split_once('/')) {
+            Some((run, plan::HEAD)) => Some(run),
+            Some((run, OWNER)) if !is_of_the_dead(job, key)? => Some(run),
+            _ => None,
+        };
+        runs.extend(at_work.map(str::to_owned));
+    }
+    Ok(runs)
+}
+
+fn is_of_the_dead(job: &Job, key: &str) -> Result<bool> {
+    let sign = job.output.store.get(key)?;
+    let sign = sign.and_then(|sign| serde_json::from_slice::<Sign>(&sign).ok());
+    Ok(sign.is_none_or(|sign| sign.owner.is_dead()))
 }
 
 /// Of that, what may be removed: an error where there is more.
@@ -93,21 +132,24 @@ pub fn succeeded(job: &Job) -> Result<Option<Success>> {
     Ok(success.filter(|success| success.id == job.file.id))
 }
 
-/// Makes the parts visible, with them what was left out, writes `_SUCCESS` and removes the intermediate data. A failure halfway is
-/// tried again: every attempt goes on where the one before was.
-pub fn finish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
-    let (success, _) = attempts(job.file.spec.retries, |_| publish(job, done, parts))?;
-    if job.file.spec.cleanup != Cleanup::Never
-        && let Err(error) = remove_work(job).or_else(|_| remove_work(job))
-    {
+/// Makes the parts visible, with them what was left out, writes `_SUCCESS` and removes the intermediate data. A
+/// failure halfway is tried again: every attempt goes on where the one before was. `attempt` is the one that has
+/// found all tasks committed in the log; none where there is no log.
+pub fn finish(job: &Job, done: &Done, parts: &[StagedPart], attempt: Option<&AttemptId>) -> Result<Success> {
+    let (success, _) = attempts(job.file.spec.retries, |_| publish(job, done, parts, attempt))?;
+    let calm = job.uninterrupted();
+    let tidied = match job.file.spec.cleanup {
+        Cleanup::Never => lock::release_of(&calm.output, &calm.owner()),
+        _ => tidy_up(&calm).or_else(|_| tidy_up(&calm)),
+    };
+    if let Err(error) = tidied {
         // The result is there all the same.
         tracing::warn!(%error, causes = ?error.causes(), "Intermediate data is left.");
     }
     Ok(success)
 }
 
-fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
-    // Two tasks may both take themselves for the last: what one has finished the other leaves alone.
+fn publish(job: &Job, done: &Done, parts: &[StagedPart], attempt: Option<&AttemptId>) -> Result<Success> {
     if let Some(success) = succeeded(job)? {
         return Ok(success);
     }
@@ -115,24 +157,83 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
     // Shares of a step were looked at when its map tasks had ended.
     lost::check(job, &done.lost, [], 0)?;
     check_user_counters(&done.total)?;
+    let held = match job.file.spec.output.if_exists {
+        IfExists::Fail => Held::Fails,
+        IfExists::Replace => Held::Waits,
+    };
+    let lock = OutputLock::take(&job.output, &job.owner(), held, || job.check_cancelled())?;
+    let mut begun = false;
+    publish_locked(job, done, parts, attempt, &lock, &mut begun).inspect_err(|_| {
+        // Where parts may have appeared, the lock stays until they are gone or all of them there.
+        if !begun && let Err(error) = lock::release_of(&job.uninterrupted().output, &job.owner()) {
+            tracing::warn!(%error, causes = ?error.causes(), "The output's lock is left.");
+        }
+    })
+}
+
+/// Publishes under the output's lock. `begun` says whether parts may have appeared.
+fn publish_locked(
+    job: &Job,
+    done: &Done,
+    parts: &[StagedPart],
+    attempt: Option<&AttemptId>,
+    lock: &OutputLock,
+    begun: &mut bool,
+) -> Result<Success> {
+    // Two tasks may both take themselves for the last: what one has finished the other leaves alone.
+    if let Some(success) = succeeded(job)? {
+        return Ok(success);
+    }
+    if attempt.is_some() && !plan::is_there(job)? {
+        return Err(Error::permanent("the job has ended, and its intermediate data was removed"));
+    }
     let all: Vec<StagedPart> =
         parts.iter().chain(done.skipped.iter().map(|skipped| &skipped.part)).cloned().collect();
-    if job.file.spec.output.if_exists == IfExists::Replace {
-        let ours: HashSet<String> = all.iter().map(|part| job.output.join(&part.name).key).collect();
+    let ours: HashSet<String> = all.iter().map(|part| job.output.join(&part.name).key).collect();
+    let replaces = job.file.spec.output.if_exists == IfExists::Replace;
+    let marker = job.staging.join(PUBLISHING);
+    *begun = marker.store.head(&marker.key)?.is_some();
+    if !*begun || replaces {
         let mut contents = old_contents(job)?;
-        // Those of the same name are replaced in one step when the new ones appear.
-        contents.keys.retain(|key| !ours.contains(key));
-        let old = replaceable_keys(job, contents)?;
-        // It goes first: from then on nobody takes what is left for a result.
-        job.output.store.delete(&[job.output.join(SUCCESS).key])?;
-        job.output.store.delete_below(&job.output.key, &old)?;
+        if replaces {
+            if let Some(attempt) = attempt {
+                turn::take(job, attempt)?;
+                if let Some(success) = succeeded(job)? {
+                    return Ok(success);
+                }
+            }
+            // Those of the same name are replaced in one step when the new ones appear.
+            contents.keys.retain(|key| !ours.contains(key));
+            let old = replaceable_keys(job, contents)?;
+            mark(&marker, &all)?;
+            *begun = true;
+            lock.check()?;
+            // It goes first: from then on nobody takes what is left for a result.
+            job.output.store.delete(&[job.output.join(SUCCESS).key])?;
+            job.output.store.delete_below(&job.output.key, &old)?;
+        } else {
+            nothing_may_be_there(job, &contents).map_err(|error| {
+                error.because("it was not there when the job began: another run or program was first")
+            })?;
+            mark(&marker, &all)?;
+            *begun = true;
+        }
     }
-    let marker = job.staging.join(COMMITTING);
-    marker.store.put(&marker.key, Vec::new())?;
     in_parallel(&all, |part| {
         let key = job.output.join(&part.name).key;
-        job.output.store.complete(&key, &part.staged)?;
-        if job.file.spec.output.if_exists == IfExists::Replace { check_size(job, &key, part) } else { Ok(()) }
+        let store = &job.output.store;
+        let done = if replaces {
+            store.complete(&key, &part.staged)?
+        } else {
+            store.complete_new(&key, &part.staged)?
+        };
+        match done {
+            Created::New => Ok(()),
+            Created::Exists if is_ours(job, &key, part)? => store.abort(&key, &part.staged),
+            Created::Exists => Err(Error::permanent(format!("what was written for {} is gone, or something else was there first",
+                job.output.url(&key)))
+            .because("perhaps another program wrote it, or a lifecycle rule of the bucket has removed an upload: run the job again")),
+        }
     })?;
     let outputs = parts
         .iter()
@@ -145,49 +246,91 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart]) -> Result<Success> {
     let Done { total: counters, steps, .. } = done.clone();
     let (name, id) = (job.file.name.clone(), job.file.id.clone());
     let success = Success { name, id, counters, steps, outputs };
-    let json = serde_json::to_vec_pretty(&success)
-        .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
-    job.output.store.put(&job.output.join(SUCCESS).key, json)?;
+    write_success(job, &success, replaces)?;
     Ok(success)
 }
 
-/// A part whose staged bytes are gone counts as complete where there is an object of its name: it must not
-/// be the old one, that of a bucket which has cleared away an upload that waited too long.
-fn check_size(job: &Job, key: &str, part: &StagedPart) -> Result<()> {
-    match job.output.store.head(key)? {
-        Some(entry) if entry.size == part.bytes => Ok(()),
-        _ => Err(Error::permanent(format!("what was written for {} is gone", job.output.url(key)))
-            .because("perhaps a lifecycle rule of the bucket has removed its upload: run the job again")),
+/// Writes `_SUCCESS`. From here on the run has succeeded, whatever else happens: no wish to stop comes between.
+fn write_success(job: &Job, success: &Success, replaces: bool) -> Result<()> {
+    let json = serde_json::to_vec_pretty(success)
+        .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
+    job.check_cancelled()?;
+    let place = job.uninterrupted().output.join(SUCCESS);
+    if replaces {
+        return place.store.put(&place.key, json);
+    }
+    match create_once(&place, &json, MOST_SUCCESS, |there| id_of(there).is_some_and(|id| id == success.id))? {
+        Won::Ours => Ok(()),
+        Won::Theirs(_) => {
+            Err(Error::permanent(format!("{} is there: another run was first", place.url(&place.key))))
+        }
     }
 }
 
+fn id_of(success: &[u8]) -> Option<JobId> {
+    serde_json::from_slice::<Success>(success).ok().map(|success| success.id)
+}
+
+/// Notes which parts will appear, before the first does.
+fn mark(marker: &Location, parts: &[StagedPart]) -> Result<()> {
+    let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
+    let names =
+        serde_json::to_vec(&names).map_err(|e| Error::permanent("can't name the parts").because(e))?;
+    marker.store.put(&marker.key, names)
+}
+
+/// Whether the object that is there is this part: by its content, for an older one may have its name and size.
+fn is_ours(job: &Job, key: &str, part: &StagedPart) -> Result<bool> {
+    let store = &job.output.store;
+    let entry = match store.head(key)? {
+        Some(entry) if entry.size == part.bytes => entry,
+        _ => return Ok(false),
+    };
+    let mut content = store.open(&entry, 0..entry.size)?;
+    let (mut checksum, mut buffer) = (Xxh3::new(), vec![0; 64 << 10]);
+    loop {
+        match content.read(&mut buffer)? {
+            0 => return Ok(checksum.digest() == part.checksum),
+            read => checksum.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Removes the intermediate data of a run that has succeeded, then its lock.
+pub fn tidy_up(job: &Job) -> Result<()> {
+    let job = &job.uninterrupted();
+    remove_work(job)?;
+    lock::release_of(&job.output, &job.owner())
+}
+
 /// Removes the intermediate data of this run.
-pub fn remove_work(job: &Job) -> Result<()> {
+fn remove_work(job: &Job) -> Result<()> {
     job.folder.store.delete_prefix(&job.folder.key)?;
     job.staging.store.delete_prefix(&job.staging.key)
 }
 
-/// Removes all that a run without success has left: its staged parts, those that appeared already,
-/// and its intermediate data. The result of a run whose last words were lost is left.
-pub fn abandon(job: &Job, parts: &[StagedPart]) -> Result<()> {
+/// Removes all that a run without success has left: its staged parts, those that appeared already, its
+/// intermediate data, and its lock. The result of a run whose last words were lost is left, and given.
+pub fn abandon(job: &Job, parts: &[StagedPart]) -> Result<Option<Success>> {
+    let job = &job.uninterrupted();
     try_abandon(job, parts).or_else(|_| try_abandon(job, parts))
 }
 
-fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<()> {
-    if succeeded(job)?.is_some() {
-        return remove_work(job);
+fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<Option<Success>> {
+    if let Some(success) = succeeded(job)? {
+        return tidy_up(job).map(|()| Some(success));
     }
-    let marker = job.staging.join(COMMITTING);
-    let committing = marker.store.head(&marker.key)?.is_some();
+    let marker = job.staging.join(PUBLISHING);
+    let begun = marker.store.head(&marker.key)?.is_some();
     let remove = |part: &StagedPart| {
         let key = job.output.join(&part.name).key;
         job.output.store.abort(&key, &part.staged)?;
-        if committing { job.output.store.delete(&[key]) } else { Ok(()) }
+        if begun && is_ours(job, &key, part)? { job.output.store.delete(&[key]) } else { Ok(()) }
     };
     // One that can't be removed doesn't keep the others.
     let removed: Vec<Result<()>> = parts.iter().map(remove).collect();
     removed.into_iter().collect::<Result<()>>()?;
-    remove_work(job)
+    tidy_up(job).map(|()| None)
 }
 
 /// What the commit records of the steps name that is staged: parts of the last one, and what any left out.
@@ -195,7 +338,7 @@ pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
     let first = if job.file.spec.skips() { 0 } else { job.step_count() - 1 };
     let mut parts = Vec::new();
     for job in (first..job.step_count()).map(|step| job.at_step(step)) {
-        parts.extend(commit::list(&job)?.iter().flat_map(Commit::staged).cloned());
+        parts.extend(job.log().list()?.iter().flat_map(Commit::staged).cloned());
     }
     Ok(parts)
 }

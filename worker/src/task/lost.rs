@@ -8,7 +8,7 @@ use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::v1alpha1::MaxFailedTasks;
 use mapreduce_api::wire::ErrorReport;
 
-use super::commit::Commit;
+use crate::commit::record::Commit;
 use crate::error::{Error, Kind, Result};
 use crate::job::Job;
 

@@ -1,11 +1,11 @@
 //! The tasks: map, reduce, and the commit that makes an attempt's work count.
 
-pub mod commit;
 pub mod finish;
 pub mod lost;
 pub mod map;
 pub mod reduce;
 pub mod result;
+mod turn;
 
 use crate::error::Result;
 

@@ -3,6 +3,7 @@
 use mapreduce_api::ids::AttemptId;
 use mapreduce_api::wire::Counters;
 
+use crate::commit::record::Commit;
 use crate::error::Result;
 use crate::job::Job;
 use crate::output::{PartWriter, StagedPart};
@@ -100,6 +101,15 @@ impl Written {
         match self {
             Self::Part(part) => part.records,
             Self::Pairs(pairs) => pairs.records,
+        }
+    }
+
+    /// Adds it, and what was done for it, to an attempt's record.
+    pub fn add_to(self, record: &mut Commit, counters: &Counters) {
+        record.counters.add(counters);
+        match self {
+            Self::Part(part) => record.parts.push(part),
+            Self::Pairs(pairs) => record.pairs.push(pairs),
         }
     }
 

@@ -127,12 +127,12 @@ impl Store for Faulty {
         Ok(Box::new(FaultyWriter { writer, plan: Arc::clone(&self.plan), what }))
     }
 
-    fn complete(&self, key: &str, staged: &Staged) -> Result<()> {
+    fn complete(&self, key: &str, staged: &Staged) -> Result<Created> {
         self.plan.call(&format!("complete {key}"), || {
             if self.plan.is_over(staged) {
-                return Ok(());
+                return Ok(if self.store.head(key)?.is_some() { Created::Exists } else { Created::New });
             }
-            self.store.complete(key, staged).inspect(|()| self.plan.ended(staged))
+            self.store.complete(key, staged).inspect(|_| self.plan.ended(staged))
         })
     }
 

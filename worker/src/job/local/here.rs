@@ -33,15 +33,18 @@ pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Resu
         job.check_cancelled()?;
         done.skipped.clone_from(&kept.skipped());
         done.lost.clone_from(&kept.lost());
-        finish::finish(&job, &done, &parts(&written))
+        finish::finish(&job, &done, &parts(&written), None)
     });
-    if finished.is_err() {
+    finished.or_else(|error| {
         job.skipped.clear();
         let mut staged = parts(&written);
         staged.extend(kept.skipped().iter().map(|skipped| skipped.part.clone()));
-        let _ = finish::abandon(&job, &staged);
-    }
-    finished
+        match finish::abandon(&job, &staged) {
+            // It had succeeded already when somebody asked to stop.
+            Ok(Some(success)) => Ok(success),
+            _ => Err(error),
+        }
+    })
 }
 
 /// Runs one step after the other. What the last one has written, all of it or not, is in `written`.

@@ -1,0 +1,126 @@
+//! The lock of an output prefix: one run at a time lets its parts appear there.
+//!
+//! ```text
+//!  run A   create <output>/_mapreduce-lock ──> look at the prefix ──> parts, _SUCCESS ──> remove the lock
+//!  run B   create: there is A's            ──> Fail: A was first    Replace: wait, then look again
+//! ```
+//!
+//! It names its run, and any process of that run may go on under it. A run that is killed leaves it: of a run in
+//! one process that is certainly gone it is taken over, of any other it is an error that says what to type.
+
+use std::time::Duration;
+
+use super::owner::Owner;
+use super::{Won, create_once};
+use crate::error::{Error, Result};
+use crate::machine::clock;
+use crate::output::replaceable::WORK;
+use crate::storage::Location;
+
+/// Bytes of a lock that are looked at.
+const LOOK_AT: u64 = 4096;
+/// How long a run waits for another one to publish.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The lock's place at an output prefix.
+pub fn place(output: &Location) -> Location {
+    output.join(&format!("{WORK}lock"))
+}
+
+/// A lock that this run holds.
+#[derive(Debug)]
+pub struct OutputLock {
+    place: Location,
+    owner: Owner,
+}
+
+/// What a run does about the lock of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The other one was first.
+    Fails,
+    /// It waits until the other one is done.
+    Waits,
+}
+
+impl OutputLock {
+    /// Takes the lock of an output prefix for a run.
+    ///
+    /// # Errors
+    ///
+    /// Where another run holds it: at once, or when it has been waited for long enough.
+    pub fn take(
+        output: &Location,
+        owner: &Owner,
+        held: Held,
+        check_cancelled: impl Fn() -> Result<()>,
+    ) -> Result<Self> {
+        let place = place(output);
+        let begun = clock::now();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let is_ours = |there: &[u8]| Owner::parse(there).is_some_and(|there| there.id == owner.id);
+            let theirs = match create_once(&place, &owner.to_bytes(), LOOK_AT, is_ours)? {
+                Won::Ours => return Ok(Self { place, owner: owner.clone() }),
+                Won::Theirs(bytes) => bytes,
+            };
+            let other = Owner::parse(&theirs);
+            if other.as_ref().is_some_and(Owner::is_dead) {
+                remove_if_still(&place, &theirs)?;
+                continue;
+            }
+            let whose = other
+                .map_or_else(|| "a lock that no run can have written".to_owned(), |other| other.to_string());
+            let url = place.url(&place.key);
+            if held == Held::Fails {
+                return Err(Error::permanent(format!(
+                    "another run was there first: {whose}, is publishing to {}",
+                    output.url(&output.key)
+                ))
+                .because(format!(
+                    "wait for it; if it was killed, remove {url} and what it left, and run the job again"
+                )));
+            }
+            check_cancelled()?;
+            if clock::now().duration_since(begun) > PATIENCE {
+                return Err(Error::permanent(format!("{url} is held by another run: {whose}"))
+                    .because(format!("if that run was killed, remove {url} and run the job again")));
+            }
+            clock::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// An error where somebody has taken the lock away.
+    pub fn check(&self) -> Result<()> {
+        let there = self.place.store.start(&self.place.key, LOOK_AT)?;
+        if there.and_then(|there| Owner::parse(&there)).is_some_and(|there| there.id == self.owner.id) {
+            return Ok(());
+        }
+        let url = self.place.url(&self.place.key);
+        Err(Error::retry(format!("{url} was taken away while this run was publishing under it")))
+    }
+
+    /// Removes the lock.
+    pub fn release(self) -> Result<()> {
+        self.place.store.delete(&[self.place.key])
+    }
+}
+
+/// Removes the lock of a run, where it is that run's.
+pub fn release_of(output: &Location, owner: &Owner) -> Result<()> {
+    let place = place(output);
+    let there = place.store.start(&place.key, LOOK_AT)?;
+    if there.and_then(|there| Owner::parse(&there)).is_some_and(|there| there.id == owner.id) {
+        place.store.delete(&[place.key])?;
+    }
+    Ok(())
+}
+
+fn remove_if_still(place: &Location, theirs: &[u8]) -> Result<()> {
+    if place.store.start(&place.key, LOOK_AT)?.as_deref() == Some(theirs) {
+        tracing::warn!(lock = place.url(&place.key), "The lock of a run that was killed is taken over.");
+        place.store.delete(std::slice::from_ref(&place.key))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Whose turn it is to publish under `Replace`.
+//!
+//! ```text
+//!  finish/00000  r-00001's attempt        it publishes; another that takes itself for the last waits a while for
+//!  finish/00001  r-00000's attempt        `_SUCCESS`, and only then goes on in its place
+//! ```
+//!
+//! Two attempts of one run may both find all tasks committed. Parts don't mind being completed twice. But one of
+//! the two removes the old `_SUCCESS`, and that must not be the new one, which the other has just written.
+
+use std::time::Duration;
+
+use mapreduce_api::ids::AttemptId;
+
+use super::finish::succeeded;
+use crate::commit::{Won, create_once};
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::machine::clock;
+
+/// How long an attempt waits for the one whose turn it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(250);
+/// Attempts of one run that may die while they publish.
+const MOST_TURNS: u32 = 1000;
+
+/// Waits until this attempt may publish, or the run has succeeded.
+pub(super) fn take(job: &Job, attempt: &AttemptId) -> Result<()> {
+    for turn in 0..MOST_TURNS {
+        let place = job.work.join(&format!("finish/{turn:05}"));
+        let name = attempt.as_str().as_bytes();
+        if create_once(&place, name, 1024, |there| there == name)? == Won::Ours {
+            return Ok(());
+        }
+        let next = job.work.join(&format!("finish/{:05}", turn + 1));
+        let begun = clock::now();
+        while clock::now().duration_since(begun) < PATIENCE && next.store.head(&next.key)?.is_none() {
+            if succeeded(job)?.is_some() {
+                return Ok(());
+            }
+            job.check_cancelled()?;
+            clock::sleep(PAUSE);
+        }
+    }
+    Err(Error::permanent("a thousand attempts have died while they published the result"))
+}
