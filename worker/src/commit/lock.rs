@@ -100,11 +100,6 @@ impl OutputLock {
         let url = self.place.url(&self.place.key);
         Err(Error::retry(format!("{url} was taken away while this run was publishing under it")))
     }
-
-    /// Removes the lock.
-    pub fn release(self) -> Result<()> {
-        self.place.store.delete(&[self.place.key])
-    }
 }
 
 /// Removes the lock of a run, where it is that run's.

@@ -50,7 +50,8 @@ fn read(path: &str) -> String {
 }
 
 impl Process {
-    fn of(pid: u32) -> Option<Self> {
+    /// The process of a number in this PID namespace, if there is one.
+    pub(super) fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may hold anything. Behind it: the state, then eighteen numbers before this one.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

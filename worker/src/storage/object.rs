@@ -36,10 +36,20 @@ const READ_BYTES: u64 = 8 << 20;
 const READ_AHEAD: usize = 3;
 /// Streams that there is memory for, or smaller pieces are read.
 const STREAMS: u64 = 8;
-/// Bytes of one part of an upload. S3 takes at most 10,000 parts, the last may be smaller than 5 MiB.
+/// Bytes of the first parts of an upload. S3 takes at most 10,000 parts, the last may be smaller than 5 MiB.
 pub const PART_BYTES: usize = 8 << 20;
 /// The least bytes of a part that S3 takes, but for the last.
 const MIN_PART_BYTES: u64 = 5 << 20;
+/// Parts of one size: then they double, so that 10,000 of them are more than the 5 TiB that an object may have.
+const PARTS_OF_A_SIZE: usize = 800;
+/// Doublings at most.
+const DOUBLINGS: usize = 8;
+
+/// Bytes of an upload's part, by its number from 0, where the first has so many.
+fn part_bytes(first: usize, number: usize) -> usize {
+    first << (number / PARTS_OF_A_SIZE).min(DOUBLINGS)
+}
+
 /// Parts of one upload under way at once, where there is memory for them.
 const PARTS_AHEAD: usize = 3;
 /// Uploads that there is memory for, or parts are smaller.
@@ -440,13 +450,14 @@ impl Upload {
 impl StagedWriter for Upload {
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
+            let part_bytes = part_bytes(self.part_bytes, self.sent);
             if self.buffer.capacity() == 0 {
-                self.buffer.reserve_exact(self.part_bytes.min(bytes.len().max(64 << 10)));
+                self.buffer.reserve_exact(part_bytes.min(bytes.len().max(64 << 10)));
             }
-            let n = bytes.len().min(self.part_bytes - self.buffer.len());
+            let n = bytes.len().min(part_bytes - self.buffer.len());
             self.buffer.extend_from_slice(&bytes[..n]);
             bytes = &bytes[n..];
-            if self.buffer.len() == self.part_bytes {
+            if self.buffer.len() == part_bytes {
                 self.send()?;
             }
         }
@@ -480,6 +491,24 @@ impl Drop for Upload {
         self.under_way.iter().for_each(JoinHandle::abort);
         if let Some(id) = self.id.take() {
             let _ = self.store.abort(&self.key, &Staged::Upload { id, parts: Vec::new() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MIN_PART_BYTES, PART_BYTES, part_bytes};
+
+    #[test]
+    fn ten_thousand_parts_are_the_largest_object_that_there_may_be() {
+        for first in [MIN_PART_BYTES as usize, PART_BYTES] {
+            let all: u128 = (0..10_000).map(|number| part_bytes(first, number) as u128).sum();
+            assert!(all >= 5 << 40, "{all}");
+            assert_eq!([0, 799, 800].map(|number| part_bytes(first, number)), [first, first, 2 * first]);
+            assert!(
+                (0..10_000).all(|number| part_bytes(first, number) <= 5 << 30),
+                "a part has at most 5 GiB"
+            );
         }
     }
 }

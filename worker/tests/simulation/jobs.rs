@@ -89,7 +89,7 @@ fn work(mut job: Job, attempt: String, role: &Role) -> Result<Outcome> {
         Work::Reduce(step, task) => {
             Outcome::Done(pod::reduce(&job.at_step(step), task, &attempt, &resources)?)
         }
-        Work::Cleanup => pod::cleanup(&job).map(|()| Outcome::Done(None))?,
+        Work::Cleanup => pod::cleanup(&job).map(|_| Outcome::Done(None))?,
         Work::Local => Outcome::Done(Some(local::run(&job, &resources, &Progress::default())?)),
     })
 }

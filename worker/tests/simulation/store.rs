@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
 use mapreduce_worker::error::{Error, Result};
-use mapreduce_worker::storage::{Created, Entry, Staged, StagedWriter, Store};
+use mapreduce_worker::storage::{Created, Entry, SharedStore, Staged, StagedWriter, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Answer, Bucket, Write};
@@ -306,14 +306,20 @@ impl Store for SimulatedStore {
         Ok(Box::new(Writer { store: self.clone(), key: key.to_owned(), bytes: Vec::new() }))
     }
 
-    fn complete(&self, key: &str, staged: &Staged) -> Result<()> {
+    fn uninterrupted(&self) -> Option<SharedStore> {
+        let (simulation, actor) = (Arc::clone(&self.simulation), self.actor);
+        Some(Arc::new(Self { simulation, actor, cancel: CancellationToken::new() }))
+    }
+
+    fn complete(&self, key: &str, staged: &Staged) -> Result<Created> {
         let (id, parts) = id_of(staged)?;
         match self.write(Request::Write, &Write::Complete(key.to_owned(), id, parts))? {
-            // As the library's: an upload that is gone while its object is there was completed before.
+            // As the library's: an upload that is gone while its object is there may have been completed before.
             Answer::NoSuchUpload if self.head(key)?.is_none() => {
                 Err(Error::permanent(format!("there is no upload of {BASE}{key}")))
             }
-            _ => Ok(()),
+            Answer::NoSuchUpload => Ok(Created::Exists),
+            _ => Ok(Created::New),
         }
     }
 
