@@ -3,7 +3,7 @@
 use super::MapTask;
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::storage::{GLOB_SIGNS, Scheme, Stores};
+use crate::storage::{GLOB_SIGNS, Scheme, parse_url};
 
 /// An error where a split is of an object that the manifest doesn't name.
 pub(super) fn check(job: &Job, task: &MapTask) -> Result<()> {
@@ -26,7 +26,7 @@ pub(super) fn check(job: &Job, task: &MapTask) -> Result<()> {
 /// What the URLs begin with that an input URL can match.
 fn prefix(job: &Job, url: &str) -> Result<String> {
     let place = job.stores.locate(url)?;
-    let fixed = match Stores::parse(url)?.0 {
+    let fixed = match parse_url(url)?.0 {
         Scheme::Http => &place.key,
         _ => &place.key[..place.key.find(GLOB_SIGNS).unwrap_or(place.key.len())],
     };
