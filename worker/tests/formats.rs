@@ -313,6 +313,29 @@ fn a_map_over_no_reduce_keeps_its_function() {
     assert_eq!(place.output_text(), "count\t3\n");
 }
 
+#[test]
+fn a_record_that_is_too_long_names_the_setting_of_its_format_and_that_setting_helps() {
+    let long = "x".repeat(5000);
+    for (kind, options, content) in [
+        ("Lines", "lines", format!("a\n{long}\n")),
+        ("KeyValue", "keyValue", format!("a\t1\n{long}\t2\n")),
+        ("Csv", "csv", format!("a,b\n1,{long}\n")),
+        ("JsonLines", "jsonLines", format!("1\n\"{long}\"\n")),
+        ("WholeFile", "wholeFile", long.clone()),
+    ] {
+        let run = |most: &str| {
+            let place = Place::new();
+            place.write("in/a", &content);
+            let input = json!({"format": {"type": kind, options: {"maxRecordBytes": most}}});
+            place.run(json!({"input": input, "reduce": {"tasks": 0}, "output": format("JsonLines")}))
+        };
+        let error = run("4Ki").unwrap_err().to_string();
+        let setting = format!("longer than 4096 bytes: raise input.format.{options}.maxRecordBytes");
+        assert!(error.contains(&setting), "{kind}: {error}");
+        assert!(run("8Ki").unwrap().counters.map_output_records > 0, "{kind}");
+    }
+}
+
 /// A gzip member of bgzf.
 fn bgzf_block(content: &[u8]) -> Vec<u8> {
     let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -12,6 +12,7 @@ use csv_core::ReadRecordResult;
 use super::rows::{Columns, Rows};
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::record::format::{UTF_16, is_utf_16};
 use crate::record::json::push_string;
 use crate::record::lines::{Lines, SLACK};
 use crate::record::row::Row;
@@ -111,6 +112,9 @@ impl CsvReader {
         let mut input =
             Input { content: source.content, buffer, used: 0, filled: 0, offset: 0, at_end: false };
         input.skip_mark()?;
+        if is_utf_16(&input.buffer[..input.filled]) {
+            return Err(Error::permanent(format!("{url}: {UTF_16}")));
+        }
         let mut reader = Self {
             input,
             parser: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),

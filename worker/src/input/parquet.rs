@@ -305,6 +305,10 @@ fn damaged(url: &str, error: ParquetError) -> Error {
             Error::permanent(format!("{url} can't be read: its pages are compressed with brotli"))
                 .because("write it with zstd, snappy, gzip or lz4")
         }
+        other if other.to_string().contains("encrypted") => {
+            Error::permanent(format!("{url} can't be read: it is encrypted, or a column of it"))
+                .because("write it without encryption")
+        }
         other => Error::permanent(format!("{url} is damaged Parquet data")).because(other),
     }
 }

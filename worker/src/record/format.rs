@@ -13,6 +13,14 @@ use super::row::Row;
 use super::split::{RecordLimit, Url};
 use crate::error::{Error, Result};
 
+/// Why a text of two bytes a character is refused.
+pub(crate) const UTF_16: &str = "it is UTF-16: convert it to UTF-8, as `iconv -f UTF-16 -t UTF-8` does";
+
+/// Whether a text begins with the mark of UTF-16, of either order of bytes.
+pub(crate) fn is_utf_16(text: &[u8]) -> bool {
+    matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
+}
+
 const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 /// How records are cut, and what key and value of one are.
@@ -337,19 +345,26 @@ impl<'a> Chunk<'a> {
             };
             let no_json = |error: serde_json::Error| bad(format!("no JSON: {error}"));
             let text = match std::str::from_utf8(line) {
+                // Some programs begin a text with a mark.
+                Ok(text) if offset == 0 => text.strip_prefix('\u{feff}').unwrap_or(text),
                 Ok(text) => text,
+                Err(_) if offset == 0 && is_utf_16(line) => return f(Err(bad(UTF_16.to_owned()))),
                 Err(error) => return f(Err(bad(error.to_string()))),
             };
             let Some(pointer) = pointer else {
                 let checked = json::check(text).map_err(no_json);
-                return f(checked.map(|()| Record { key: Key::Number(offset), value: line, offset }));
+                return f(checked.map(|()| Record {
+                    key: Key::Number(offset),
+                    value: text.as_bytes(),
+                    offset,
+                }));
             };
             let key = json::find(text, [pointer])
                 .and_then(|[member]| member.map(json::plain).transpose())
                 .map_err(no_json)
                 .and_then(|key| key.ok_or_else(|| bad(format!("the record has no `{pointer}`"))));
             match key {
-                Ok(key) => f(Ok(Record { key: Key::Bytes(key.as_bytes()), value: line, offset })),
+                Ok(key) => f(Ok(Record { key: Key::Bytes(key.as_bytes()), value: text.as_bytes(), offset })),
                 Err(bad) => f(Err(bad)),
             }
         })?;

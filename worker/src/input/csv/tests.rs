@@ -104,6 +104,7 @@ fn a_row_that_does_not_fit_the_columns_is_a_bad_record_at_its_offset() {
         (b"a,b\n1,\"2\n", serde_json::json!({}), "at byte 4: a quote is not closed"),
         (b"a,b,a\n", serde_json::json!({}), "file:///x.csv: column `a` is there twice"),
         (b"\xff\n", serde_json::json!({}), "the header is no UTF-8"),
+        (b"\xff\xfea\0\n\0", serde_json::json!({"header": false}), "file:///x.csv: it is UTF-16: convert it"),
         (b"a,b\n", serde_json::json!({"keyColumn": "c"}), "there is no column `c`: there are a, b"),
         (
             b"1,2\n3\n",

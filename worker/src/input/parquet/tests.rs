@@ -259,6 +259,18 @@ fn groups_deeper_than_any_real_ones_and_counts_that_are_impossible_are_errors() 
     assert!(error.causes().concat().contains("more than 100 groups one in the other"), "{error:?}");
 }
 
+#[test]
+fn what_is_encrypted_is_said_to_be_and_not_called_damaged() {
+    let encrypted = [
+        include_bytes!("fixtures/encrypted.bin").as_slice(),
+        include_bytes!("fixtures/encrypted_columns.bin"),
+    ];
+    for content in encrypted {
+        let error = read(content).unwrap_err().to_string();
+        assert!(error.ends_with("x can't be read: it is encrypted, or a column of it"), "{error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]

@@ -18,6 +18,9 @@ mod shapes;
 
 pub(super) use self::shapes::{FOOTER, PAGE_HEADER};
 
+/// Why a file is refused that the library takes for a damaged one.
+pub(super) const ENCRYPTED: &str = "it is encrypted";
+
 /// No structure of Parquet's is as deep.
 const DEEPEST: u32 = 32;
 
@@ -48,8 +51,12 @@ pub(super) struct Shape {
 /// An error when the structure at the beginning of `bytes` is not of this shape, or has a collection that can't be
 /// there. That it goes on behind the last byte is the library's to say.
 pub(super) fn check(bytes: &[u8], shape: &Shape) -> Result<(), String> {
-    let mut walk = Walk { bytes, children: Vec::new() };
-    match walk.fields(shape, DEEPEST) {
+    let mut walk = Walk { bytes, children: Vec::new(), is_encrypted: false };
+    let walked = walk.fields(shape, DEEPEST);
+    if walk.is_encrypted {
+        return Err(ENCRYPTED.to_owned());
+    }
+    match walked {
         Err(Stop::Impossible(why)) => Err(why),
         Err(Stop::End) | Ok(()) => check_tree(&walk.children),
     }
@@ -108,6 +115,8 @@ struct Walk<'a> {
     bytes: &'a [u8],
     /// How many children each element of the schema has.
     children: Vec<i64>,
+    /// Whether it says how it, or a column, is encrypted.
+    is_encrypted: bool,
 }
 
 impl Walk<'_> {
@@ -165,6 +174,7 @@ impl Walk<'_> {
                 let name = shape.name;
                 return Err(Stop::Impossible(format!("field {id} of the {name} is of type {written}")));
             }
+            self.is_encrypted |= shapes::says_encrypted(shape, id);
             match written {
                 // A field's truth value is its type.
                 1 | 2 => {}

@@ -95,6 +95,14 @@ fn a_json_line_is_a_record_with_a_member_or_its_offset_as_key() {
         read(b"1\n\"x\"\n", &json!({"type": "JsonLines"})).unwrap(),
         pairs(&[("0", "1"), ("2", "\"x\"")])
     );
+    let marked = b"\xef\xbb\xbf{\"a\":1}\n2\n";
+    assert_eq!(
+        read(marked, &json!({"type": "JsonLines"})).unwrap(),
+        pairs(&[("0", "{\"a\":1}"), ("11", "2")])
+    );
+    let deep = ["[".repeat(200_000), "]".repeat(200_000)].concat();
+    let found = read(deep.as_bytes(), &json!({"type": "JsonLines"})).unwrap();
+    assert_eq!(found[0].1.len(), deep.len(), "however deep, it takes no stack");
 }
 
 #[test]
@@ -102,6 +110,8 @@ fn a_line_that_is_no_json_is_a_bad_record_at_its_offset() {
     for (text, options, message) in [
         (&b"1\n{\"a\":}\n"[..], json!({}), "at byte 2: no JSON: expected value"),
         (b"1\n\"\xff\"\n", json!({}), "at byte 2: invalid utf-8"),
+        (b"\xff\xfe1\0\n\0", json!({}), "at byte 0: it is UTF-16: convert it to UTF-8"),
+        (b"1\n\xef\xbb\xbf2\n", json!({}), "at byte 2: no JSON"),
         (b"{\"a\":1} x\n", json!({}), "at byte 0: no JSON: trailing characters"),
         (b"{\"a\":1}\n{\"b\":1}\n", json!({"keyPointer": "/a"}), "at byte 8: the record has no `/a`"),
         (b"{\"a\":\"\\ud800\"}\n", json!({"keyPointer": "/a"}), "at byte 0: no JSON"),

@@ -116,3 +116,9 @@ pub(in super::super) static PAGE_HEADER: Shape = Shape {
         Struct(&Shape { name: "data page", fields: &[Int, Int, Int, Int, Int, Int, Bool] }),
     ],
 };
+
+/// Whether a field says how the file, or a column of it, is encrypted.
+pub(super) fn says_encrypted(shape: &Shape, id: i16) -> bool {
+    let holds = std::ptr::eq(shape, &raw const FOOTER) || std::ptr::eq(shape, &raw const COLUMN_CHUNK);
+    holds && id == 8
+}
