@@ -14,7 +14,7 @@ use mapreduce_api::wire::PlanSummary;
 use super::chain::Ended;
 use super::folders::NewFolders;
 use super::{Job, Resources, pod};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::plan::{self, Division, Planned, Sampling};
 use crate::task::finish::{self, Success};
 
@@ -82,12 +82,13 @@ pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Succ
     finish::check_output(job)?;
     let new = NewFolders::of(&[&job.output, &job.folder]);
     // A run's own error says more than one of cleaning up after it.
-    let ran = leftovers::sign(job).and_then(|()| {
+    let signed = leftovers::sign(job).inspect_err(|_| drop(finish::abandon(job, &[])));
+    let ran = signed.and_then(|()| {
         if job.file.spec.shuffle.url.is_some() {
             as_pods::run(job, resources, progress).or_else(|error| {
                 job.skipped.clear();
                 match pod::cleanup(job) {
-                    Ok(Some(success)) => Ok(success),
+                    Ok(Some(success)) if error.kind() == Kind::Cancelled => Ok(success),
                     _ => Err(error),
                 }
             })

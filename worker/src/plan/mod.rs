@@ -26,7 +26,7 @@ use crate::job::Job;
 use crate::job::chain::{Done, Ended};
 use crate::record::split::Split;
 use crate::shuffle::partition::{HASH, Partitioner};
-use crate::storage::is_stream;
+use crate::storage::{Location, is_stream};
 use mapreduce_api::ids::AttemptId;
 use mapreduce_api::wire::PlanSummary;
 
@@ -281,6 +281,13 @@ pub fn store(job: &Job, planned: &mut Planned, attempt: &AttemptId) -> Result<Pl
             load(job)
         }
     }
+}
+
+/// Whether an object is a plan of this format.
+pub(crate) fn is_one(place: &Location) -> Result<bool> {
+    let bytes = place.store.get(&place.key)?;
+    let plan = bytes.and_then(|bytes| serde_json::from_slice::<Plan>(&bytes).ok());
+    Ok(plan.is_some_and(|plan| plan.version == VERSION))
 }
 
 /// Whether the step has a plan: it has from its beginning to the job's end.

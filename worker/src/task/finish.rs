@@ -96,13 +96,17 @@ fn old_contents(job: &Job) -> Result<Contents> {
     Ok(contents)
 }
 
-/// The runs whose work folders have a plan, or the sign of a process that isn't known to be gone.
+/// The runs whose work folders have a plan that can be read, or the sign of a process that isn't known to be gone.
 fn runs_at_work(job: &Job, contents: &Contents) -> Result<HashSet<String>> {
     let mut runs = HashSet::new();
     for key in &contents.keys {
         let name = key.strip_prefix(&job.output.key).and_then(|name| name.strip_prefix(WORK));
         let at_work = match name.and_then(|name| name.split_once('/')) {
-            Some((run, plan::HEAD)) => Some(run),
+            Some((run, plan::HEAD))
+                if plan::is_one(&job.output.join(&format!("{WORK}{run}/{}", plan::HEAD)))? =>
+            {
+                Some(run)
+            }
             Some((run, OWNER)) if !is_of_the_dead(job, key)? => Some(run),
             _ => None,
         };

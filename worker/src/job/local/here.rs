@@ -8,7 +8,7 @@ use mapreduce_api::ids::{AttemptId, TaskId};
 use mapreduce_api::wire::{Counters, ErrorReport};
 
 use super::{Progress, plan};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::job::chain::{self, Done, Ended};
 use crate::job::threads::{in_threads, threads, worse};
 use crate::job::{Job, Resources};
@@ -41,7 +41,7 @@ pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Resu
         staged.extend(kept.skipped().iter().map(|skipped| skipped.part.clone()));
         match finish::abandon(&job, &staged) {
             // It had succeeded already when somebody asked to stop.
-            Ok(Some(success)) => Ok(success),
+            Ok(Some(success)) if error.kind() == Kind::Cancelled => Ok(success),
             _ => Err(error),
         }
     })
