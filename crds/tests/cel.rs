@@ -369,7 +369,7 @@ fn a_combine_function_goes_only_with_a_reduce_function_that_it_does_not_change()
         match refusal {
             None => assert_eq!(message, "accepted", "{text}"),
             Some(refusal) => {
-                assert!(message.contains(refusal) && !message.contains('\n'), "{message}\n{text}")
+                assert!(message.contains(refusal) && !message.contains('\n'), "{message}\n{text}");
             }
         }
     }
@@ -401,7 +401,7 @@ fn the_api_server_says_the_same() {
         match kubectl_create(&text) {
             Ok(()) => assert!(refusal.is_none() || !by_rule, "{text}"),
             Err(said) => {
-                assert!(by_rule && said.contains("a built-in combine is identity"), "{said}")
+                assert!(by_rule && said.contains("a built-in combine is identity"), "{said}");
             }
         }
     }

@@ -95,7 +95,8 @@ fn with_many_partitions_there_are_fewer_map_tasks_so_that_what_is_fetched_is_not
 
 #[test]
 fn however_small_splits_are_the_number_of_tasks_is_bounded() {
-    let lines: String = (0..300_000).map(|i| format!("{}\n", i % 1000)).collect();
+    let lines: Vec<String> = (0..300_000).map(|i| (i % 1000).to_string()).collect();
+    let lines = lines.join("\n") + "\n";
     let place = Place::of(&[lines.into_bytes()], 64 << 20, 2);
     let progress = Progress::default();
     let fields =

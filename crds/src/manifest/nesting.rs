@@ -32,7 +32,6 @@ fn walk(line: &[u8], depth: &mut usize, quote: &mut Option<u8>) -> bool {
             (Some(_), _) if escaped => escaped = false,
             (Some(b'"'), b'\\') => escaped = true,
             (Some(open), _) if open == byte => *quote = None,
-            (Some(_), _) => {}
             (None, b'#') if before == b' ' || before == b'\t' => return false,
             (None, b'\'' | b'"') if b"[{,: \t-".contains(&before) => *quote = Some(byte),
             (None, b'[' | b'{') => {

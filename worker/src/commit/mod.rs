@@ -58,9 +58,8 @@ pub fn create_once(
         match place.store.start(&place.key, look_at) {
             Ok(Some(there)) if is_ours(&there) => return Ok(Won::Ours),
             Ok(Some(there)) => return Ok(Won::Theirs(there)),
-            Ok(None) => {}
             Err(error) if !error.is_retryable() => return Err(error),
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
         tries += 1;
         if tries == TRIES {

@@ -74,6 +74,12 @@ fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
     }
     if success.is_none() {
         planned.plan = plan::store(job, &mut planned, &attempt)?;
+        // A planner that was slow may come after the job's end, and another's plan.
+        success = finish::succeeded(job)?;
+    }
+    if success.is_some() {
+        finish::tidy_up(job)?;
+    } else {
         job.remove_used()?;
     }
     Ok(Planned { summary: planned.plan.summary, success })
@@ -95,10 +101,8 @@ fn nothing_to_read(
         let mut record = Commit::new(attempt);
         written.add_to(&mut record, &counters);
         let record = Unfinished::new(job, record).completed(task)?;
-        if !job.is_last_step() {
-            if job.log().commit(task, &record, &[])? == Created::Exists {
-                discard(job, &record)?;
-            }
+        if !job.is_last_step() && job.log().commit(task, &record, &[])? == Created::Exists {
+            discard(job, &record)?;
         }
         commits.push(record);
     }
@@ -143,7 +147,12 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
     let objects: Vec<ShuffleObject> = commits.into_iter().filter_map(|commit| commit.shuffle).collect();
     let bytes = index::encode(&objects, summary.partitions)?;
     // Whoever takes itself for the last writes the same.
-    create_once(&job.work.join(index::NAME), &bytes, 1, |_| true)?;
+    let index = job.work.join(index::NAME);
+    create_once(&index, &bytes, 1, |_| true)?;
+    if !plan::is_there(job)? {
+        // The job has ended meanwhile, and its folder has been removed.
+        index.store.delete(std::slice::from_ref(&index.key))?;
+    }
     Ok(None)
 }
 

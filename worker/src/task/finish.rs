@@ -116,8 +116,9 @@ fn runs_at_work(job: &Job, contents: &Contents) -> Result<HashSet<String>> {
 }
 
 fn is_of_the_dead(job: &Job, key: &str) -> Result<bool> {
-    let sign = job.output.store.get(key)?;
-    let sign = sign.and_then(|sign| serde_json::from_slice::<Sign>(&sign).ok());
+    // One that has gone since the listing was of a run that has just ended by itself.
+    let Some(sign) = job.output.store.get(key)? else { return Ok(false) };
+    let sign = serde_json::from_slice::<Sign>(&sign).ok();
     Ok(sign.is_none_or(|sign| sign.owner.is_dead()))
 }
 
@@ -195,17 +196,16 @@ fn publish_locked(
         parts.iter().chain(done.skipped.iter().map(|skipped| &skipped.part)).cloned().collect();
     let ours: HashSet<String> = all.iter().map(|part| job.output.join(&part.name).key).collect();
     let replaces = job.file.spec.output.if_exists == IfExists::Replace;
+    if let Some(attempt) = attempt
+        && let Some(success) = turn::take(job, attempt)?
+    {
+        return Ok(success);
+    }
     let marker = job.staging.join(PUBLISHING);
     *begun = marker.store.head(&marker.key)?.is_some();
     if !*begun || replaces {
         let mut contents = old_contents(job)?;
         if replaces {
-            if let Some(attempt) = attempt {
-                turn::take(job, attempt)?;
-                if let Some(success) = succeeded(job)? {
-                    return Ok(success);
-                }
-            }
             // Those of the same name are replaced in one step when the new ones appear.
             contents.keys.retain(|key| !ours.contains(key));
             let old = replaceable_keys(job, contents)?;
@@ -307,8 +307,12 @@ pub fn tidy_up(job: &Job) -> Result<()> {
     lock::release_of(&job.output, &job.owner())
 }
 
-/// Removes the intermediate data of this run.
+/// Removes the intermediate data of this run. The plans go first: whoever writes something after that finds by
+/// them that it has to go again.
 fn remove_work(job: &Job) -> Result<()> {
+    let plans: Vec<String> =
+        (0..job.step_count()).map(|step| job.at_step(step).work.join(plan::HEAD).key).collect();
+    job.folder.store.delete(&plans)?;
     job.folder.store.delete_prefix(&job.folder.key)?;
     job.staging.store.delete_prefix(&job.staging.key)
 }

@@ -1,4 +1,4 @@
-//! Whose turn it is to publish under `Replace`.
+//! Whose turn it is to publish.
 //!
 //! ```text
 //!  finish/00000  r-00001's attempt        it publishes; another that takes itself for the last waits a while for
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mapreduce_api::ids::AttemptId;
 
-use super::finish::succeeded;
+use super::finish::{Success, succeeded};
 use crate::commit::{Won, create_once};
 use crate::error::{Error, Result};
 use crate::job::Job;
@@ -24,19 +24,23 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Attempts of one run that may die while they publish.
 const MOST_TURNS: u32 = 1000;
 
-/// Waits until this attempt may publish, or the run has succeeded.
-pub(super) fn take(job: &Job, attempt: &AttemptId) -> Result<()> {
+/// Waits until this attempt may publish, or gives the result of the run that has succeeded meanwhile.
+pub(super) fn take(job: &Job, attempt: &AttemptId) -> Result<Option<Success>> {
     for turn in 0..MOST_TURNS {
         let place = job.work.join(&format!("finish/{turn:05}"));
         let name = attempt.as_str().as_bytes();
         if create_once(&place, name, 1024, |there| there == name)? == Won::Ours {
-            return Ok(());
+            let success = succeeded(job)?;
+            if success.is_some() {
+                place.store.delete(std::slice::from_ref(&place.key))?;
+            }
+            return Ok(success);
         }
         let next = job.work.join(&format!("finish/{:05}", turn + 1));
         let begun = clock::now();
         while clock::now().duration_since(begun) < PATIENCE && next.store.head(&next.key)?.is_none() {
-            if succeeded(job)?.is_some() {
-                return Ok(());
+            if let Some(success) = succeeded(job)? {
+                return Ok(Some(success));
             }
             job.check_cancelled()?;
             clock::sleep(PAUSE);
