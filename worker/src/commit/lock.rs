@@ -102,11 +102,17 @@ impl OutputLock {
     }
 }
 
-/// Removes the lock of a run, where it is that run's.
-pub fn release_of(output: &Location, owner: &Owner) -> Result<()> {
+/// Whether a run holds the lock of an output prefix.
+pub fn is_held(output: &Location, owner: &Owner) -> Result<bool> {
     let place = place(output);
     let there = place.store.start(&place.key, LOOK_AT)?;
-    if there.and_then(|there| Owner::parse(&there)).is_some_and(|there| there.id == owner.id) {
+    Ok(there.and_then(|there| Owner::parse(&there)).is_some_and(|there| there.id == owner.id))
+}
+
+/// Removes the lock of a run, where it is that run's.
+pub fn release_of(output: &Location, owner: &Owner) -> Result<()> {
+    if is_held(output, owner)? {
+        let place = place(output);
         place.store.delete(&[place.key])?;
     }
     Ok(())

@@ -167,23 +167,25 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart], attempt: Option<&Attemp
         IfExists::Replace => Held::Waits,
     };
     let lock = OutputLock::take(&job.output, &job.owner(), held, || job.check_cancelled())?;
-    let mut begun = false;
-    publish_locked(job, done, parts, attempt, &lock, &mut begun).inspect_err(|_| {
+    publish_locked(job, done, parts, attempt, &lock).inspect_err(|_| {
         // Where parts may have appeared, the lock stays until they are gone or all of them there.
-        if !begun && let Err(error) = lock::release_of(&job.uninterrupted().output, &job.owner()) {
+        let job = job.uninterrupted();
+        let marker = job.staging.join(PUBLISHING);
+        if let Ok(None) = marker.store.head(&marker.key)
+            && let Err(error) = lock::release_of(&job.output, &job.owner())
+        {
             tracing::warn!(%error, causes = ?error.causes(), "The output's lock is left.");
         }
     })
 }
 
-/// Publishes under the output's lock. `begun` says whether parts may have appeared.
+/// Publishes under the output's lock.
 fn publish_locked(
     job: &Job,
     done: &Done,
     parts: &[StagedPart],
     attempt: Option<&AttemptId>,
     lock: &OutputLock,
-    begun: &mut bool,
 ) -> Result<Success> {
     // Two tasks may both take themselves for the last: what one has finished the other leaves alone.
     if let Some(success) = succeeded(job)? {
@@ -202,15 +204,14 @@ fn publish_locked(
         return Ok(success);
     }
     let marker = job.staging.join(PUBLISHING);
-    *begun = marker.store.head(&marker.key)?.is_some();
-    if !*begun || replaces {
+    let begun = marker.store.head(&marker.key)?.is_some();
+    if !begun || replaces {
         let mut contents = old_contents(job)?;
         if replaces {
             // Those of the same name are replaced in one step when the new ones appear.
             contents.keys.retain(|key| !ours.contains(key));
             let old = replaceable_keys(job, contents)?;
             mark(&marker, &all)?;
-            *begun = true;
             lock.check()?;
             // It goes first: from then on nobody takes what is left for a result.
             job.output.store.delete(&[job.output.join(SUCCESS).key])?;
@@ -220,7 +221,6 @@ fn publish_locked(
                 error.because("it was not there when the job began: another run or program was first")
             })?;
             mark(&marker, &all)?;
-            *begun = true;
         }
     }
     in_parallel(&all, |part| {
@@ -329,7 +329,8 @@ fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<Option<Success>> {
         return tidy_up(job).map(|()| Some(success));
     }
     let marker = job.staging.join(PUBLISHING);
-    let begun = marker.store.head(&marker.key)?.is_some();
+    // Parts appear under the lock alone: without it, what is there is somebody else's.
+    let begun = marker.store.head(&marker.key)?.is_some() && lock::is_held(&job.output, &job.owner())?;
     let remove = |part: &StagedPart| {
         let key = job.output.join(&part.name).key;
         job.output.store.abort(&key, &part.staged)?;
