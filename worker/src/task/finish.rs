@@ -102,8 +102,10 @@ fn runs_at_work(job: &Job, contents: &Contents) -> Result<HashSet<String>> {
     for key in &contents.keys {
         let name = key.strip_prefix(&job.output.key).and_then(|name| name.strip_prefix(WORK));
         let at_work = match name.and_then(|name| name.split_once('/')) {
-            Some((run, plan::HEAD))
-                if plan::is_one(&job.output.join(&format!("{WORK}{run}/{}", plan::HEAD)))? =>
+            // A step's is in a folder of its own.
+            Some((run, file))
+                if file.rsplit('/').next() == Some(plan::HEAD)
+                    && plan::is_one(&Location { key: key.clone(), ..job.output.clone() })? =>
             {
                 Some(run)
             }
@@ -331,10 +333,19 @@ fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<Option<Success>> {
     let marker = job.staging.join(PUBLISHING);
     // Parts appear under the lock alone: without it, what is there is somebody else's.
     let begun = marker.store.head(&marker.key)?.is_some() && lock::is_held(&job.output, &job.owner())?;
+    // Beside another run's `_SUCCESS` nothing of ours has appeared yet. Where an old one went, what is left of the
+    // old result is none.
+    let success = job.output.join(SUCCESS);
+    let begun = begun && success.store.head(&success.key)?.is_none();
+    let replaces = job.file.spec.output.if_exists == IfExists::Replace;
     let remove = |part: &StagedPart| {
         let key = job.output.join(&part.name).key;
         job.output.store.abort(&key, &part.staged)?;
-        if begun && is_ours(job, &key, part)? { job.output.store.delete(&[key]) } else { Ok(()) }
+        if begun && (replaces || is_ours(job, &key, part)?) {
+            job.output.store.delete(&[key])
+        } else {
+            Ok(())
+        }
     };
     // One that can't be removed doesn't keep the others.
     let removed: Vec<Result<()>> = parts.iter().map(remove).collect();
