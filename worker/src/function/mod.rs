@@ -1,8 +1,4 @@
-//! What is done to records and groups.
-//!
-//! A [`Mapper`] gets chunks of records and emits pairs; a [`Reducer`] gets a key and its values,
-//! one at a time, so that a group may be larger than memory. A combiner is a reducer that is
-//! applied any number of times to parts of a group.
+//! The functions of a job: built in, commands, scripts, WebAssembly. What a function is, `record` says.
 
 pub mod builtin;
 mod careful;
