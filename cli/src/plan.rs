@@ -36,8 +36,9 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     loaded.replace(&args.input, args.output.as_deref())?;
     let runtime = runtime()?;
     let job = loaded.job(runtime.handle().clone(), CancellationToken::new())?;
-    let planned = plan::for_pods(&job, None, if args.sample { Sampling::Take } else { Sampling::LeaveOut })?;
-    let cost = Cost::of(&job, &planned);
+    let planned =
+        plan::for_pods(job.step(), None, if args.sample { Sampling::Take } else { Sampling::LeaveOut })?;
+    let cost = Cost::of(job.step(), &planned);
     if args.json {
         println!("{}", as_json(&job, &planned, &cost));
     } else {
@@ -55,8 +56,8 @@ fn splits(planned: &Planned) -> usize {
 fn later_steps(job: &Job) -> Vec<(String, Option<i32>)> {
     let steps = (1..job.step_count()).map(|number| {
         let job = job.at_step(number);
-        let reduce = job.file.spec.reduce.as_ref();
-        (job.step_name().unwrap_or_default().to_owned(), reduce.map_or(Some(0), |reduce| reduce.tasks))
+        let reduce = job.spec().reduce.as_ref();
+        (job.step().name().unwrap_or_default().to_owned(), reduce.map_or(Some(0), |reduce| reduce.tasks))
     });
     steps.collect()
 }
@@ -87,7 +88,7 @@ fn as_json(job: &Job, planned: &Planned, cost: &Cost) -> serde_json::Value {
     if let Ranges::Sampled(ranges) = planned.ranges {
         json["ranges"] = json!(ranges);
     }
-    if let Some(name) = job.step_name() {
+    if let Some(name) = job.step().name() {
         json["step"] = json!(name);
         let later = later_steps(job);
         json["laterSteps"] =
@@ -98,9 +99,9 @@ fn as_json(job: &Job, planned: &Planned, cost: &Cost) -> serde_json::Value {
 
 fn as_text(job: &Job, planned: &Planned, cost: &Cost) -> String {
     let summary = &planned.plan.summary;
-    let split_size = job.file.spec.input.split_size;
-    let mut name = job.file.name.clone();
-    if let Some(step) = job.step_name() {
+    let split_size = job.spec().input.split_size;
+    let mut name = job.run().name.clone();
+    if let Some(step) = job.step().name() {
         name += &format!(", step {step}");
     }
     let mut out = format!(
@@ -142,7 +143,7 @@ fn as_text(job: &Job, planned: &Planned, cost: &Cost) -> String {
     if let Some(usd) = cost.usd() {
         out += &format!("  cost        about ${usd:.4} of requests at S3's list prices, at most\n");
     }
-    let mut before = job.step_name().unwrap_or_default().to_owned();
+    let mut before = job.step().name().unwrap_or_default().to_owned();
     for (name, partitions) in later_steps(job) {
         let partitions = match partitions {
             Some(0) => "map only".to_owned(),

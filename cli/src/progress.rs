@@ -45,7 +45,7 @@ impl State {
             maps: (load(&progress.maps_done), load(&progress.map_tasks)),
             reduces: (load(&progress.reduces_done), load(&progress.reduce_tasks)),
             // Splits overlap a little: what is read twice is not progress.
-            bytes: (job.stores.bytes_read().min(total), total),
+            bytes: (job.places().stores.bytes_read().min(total), total),
         }
     }
 
@@ -70,7 +70,7 @@ impl Shown {
         let thread = std::thread::spawn(move || {
             let state = || State::of(&progress, &job);
             let show = if std::io::stderr().is_terminal() { bar } else { lines };
-            show(&job.file.name, &state, &waits);
+            show(&job.run().name, &state, &waits);
         });
         Self { thread, ended }
     }

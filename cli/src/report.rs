@@ -91,10 +91,10 @@ pub(crate) fn summary(done: &Success, job: &Job, took: Duration) -> String {
         line("step", format!("{}: {}", step.name, work.join("; ")));
     }
     if c.skipped_records > 0 {
-        let place = job.output.join("_skipped/");
+        let place = job.places().output.join("_skipped/");
         line(
             "skipped",
-            format!("{} in {}", many(c.skipped_records, "bad record"), job.output.url(&place.key)),
+            format!("{} in {}", many(c.skipped_records, "bad record"), job.places().output.url(&place.key)),
         );
     }
     if c.failed_tasks > 0 {
@@ -108,7 +108,7 @@ pub(crate) fn summary(done: &Success, job: &Job, took: Duration) -> String {
             "{parts}, {}, {} in {}",
             bytes(c.output_bytes),
             many(records, "record"),
-            job.output.url(&job.output.key)
+            job.places().output.url(&job.places().output.key)
         ),
     );
     for (group, names) in &c.user {

@@ -33,8 +33,7 @@ fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|e| Error::retry("can't start the runtime").because(e))?;
-    let mut job = loaded.job(runtime.handle().clone(), stop.token.clone())?;
-    job.last_resort = stop.last_resort();
+    let job = loaded.job(runtime.handle().clone(), stop.token.clone())?.with_last_resort(stop.last_resort());
     stop.listen(&runtime, &job, args.json)?;
     let started = std::time::Instant::now();
     let done = with_progress(args, &job, &resources);

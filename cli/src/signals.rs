@@ -49,15 +49,15 @@ impl Stop {
         let fail = |e: std::io::Error| Error::retry("can't listen for signals").because(e);
         let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-        let limit = job.file.spec.active_deadline_seconds.map(i64::unsigned_abs);
+        let limit = job.spec().active_deadline_seconds.map(i64::unsigned_abs);
         let deadline = async move {
             match limit {
                 Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
                 None => std::future::pending().await,
             }
         };
-        let (stop, job) = (self.clone(), job.uninterrupted());
-        let new = NewFolders::of(&[&job.output, &job.folder]);
+        let (stop, publication) = (self.clone(), job.publication().uninterrupted());
+        let new = NewFolders::of(&[&publication.output, &publication.folder]);
         runtime.spawn(async move {
             let why = tokio::select! {
                 _ = interrupt.recv() => Some(Why::Signal(130)),
@@ -75,11 +75,11 @@ impl Stop {
                     return;
                 }
                 // A run that has succeeded meanwhile is only tidying up: it ends by itself.
-                if matches!(finish::succeeded(&job), Ok(Some(_))) {
+                if matches!(finish::succeeded(&publication), Ok(Some(_))) {
                     stop.ended.store(false, Ordering::SeqCst);
                     return;
                 }
-                let _ = finish::abandon(&job, &[]);
+                let _ = finish::abandon(&publication, &[]);
                 new.remove();
                 let error = stop.explain(Error::cancelled());
                 failure::show(json, &error);

@@ -17,5 +17,6 @@ pub mod pod_main;
 pub mod record;
 pub mod scratch;
 pub mod shuffle;
+pub mod step;
 pub mod storage;
 pub mod task;

@@ -3,7 +3,7 @@
 //! ```text
 //!  --memory: bounds the process                       a pod's limit: 6/10 of it, the rest is for functions' processes
 //!  ├─ PROGRAM   code, runtime, connections, stacks
-//!  └─ buffers   [`Resources::memory`](crate::job::Resources)
+//!  └─ buffers   [`Resources`]
 //!      ├─ 1/2   tasks, as many at once as have TASK each
 //!      │          map:     pairs that are collected, until they are sorted
 //!      │          reduce:  blocks of runs that are merged
@@ -34,6 +34,17 @@ pub const LARGE_RECORD: usize = 1 << 20;
 const PER_LARGE_RECORD: u64 = 64 << 20;
 /// Transfers where nobody has said how much memory there is.
 const DEFAULT_TRANSFERS: u64 = 1 << 30;
+
+/// Memory and processors for the tasks of one process.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Bytes that buffers may take, all tasks together.
+    pub memory: u64,
+    /// Tasks at once.
+    pub threads: usize,
+    /// Where scratch files go.
+    pub scratch: std::path::PathBuf,
+}
 
 /// The bytes for buffers, and the tasks at once, of a process that may take so many bytes and processors.
 /// From here on its transfers are bounded.

@@ -113,9 +113,9 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
         .context(|| "can't start the runtime".into())?;
     let cancel = CancellationToken::new();
     listen(&runtime, &cancel)?;
-    let mut job = read_job(&args.job, &runtime, cancel)?;
-    job.last_resort = last_resort(termination_log);
-    let job = job.at_step(usize::from(args.step) - 1);
+    let job = read_job(&args.job, &runtime, cancel)?
+        .with_last_resort(last_resort(termination_log))
+        .at_step(usize::from(args.step) - 1);
     let resources = resources();
     let attempt =
         || AttemptId::new(variables::text(env::ATTEMPT).unwrap_or_else(|| random::name().to_string()));
@@ -152,10 +152,8 @@ fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: Cancellation
         Error::permanent(format!("can't read {}: operator and worker must be of one release", file.display()))
             .because(e)
     })?;
-    let mut job = Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?;
-    let failed_before = variables::text(env::FAILED_BEFORE);
-    job.failed_before = failed_before.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(job)
+    let failed_before = variables::text(env::FAILED_BEFORE).and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?.after_failures(failed_before))
 }
 
 /// A pod that is drained gets SIGTERM: what it has written is removed before it ends.

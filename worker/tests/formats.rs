@@ -365,7 +365,7 @@ fn compressed_objects_are_cut_at_their_frames_and_counted_as_whole_ones_are() {
             let reduce = json!({"function": {"builtin": {"name": "count"}}, "tasks": 1});
             let fields = json!({"input": {"splitSize": split}, "map": builtin(map), "reduce": reduce});
             let job = place.job(fields).unwrap();
-            let planned = plan::for_pods(&job, None, Sampling::Take).unwrap();
+            let planned = plan::for_pods(job.step(), None, Sampling::Take).unwrap();
             let done = local::run(&job, &place.resources, &Progress::default()).unwrap();
             assert_eq!(done.counters.map_input_records, 100_000, "{name} {split}");
             assert_eq!(done.counters.input_bytes, bytes.len() as u64);

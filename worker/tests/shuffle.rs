@@ -68,7 +68,7 @@ fn large_and_small_partitions_share_the_reduce_tasks() {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     let job = place.job(identity(Value::Null)).unwrap();
-    let summary = plan::for_pods(&job, None, Sampling::Take).unwrap().plan.summary;
+    let summary = plan::for_pods(job.step(), None, Sampling::Take).unwrap().plan.summary;
     assert_eq!((summary.partitions, summary.reduce_tasks), (4, 1));
     let done = place.run(identity(Value::Null)).unwrap();
     assert_eq!((done.outputs.len(), place.names("out").len()), (4, 5), "four parts and _SUCCESS");
@@ -86,7 +86,11 @@ fn with_many_partitions_there_are_fewer_map_tasks_so_that_what_is_fetched_is_not
         let mut fields = identity(json!(partitions));
         fields["input"]["splitSize"] = json!(256 << 10);
         fields["map"]["parallelism"] = json!(100);
-        plan::for_pods(&place.job(fields).unwrap(), None, Sampling::Take).unwrap().plan.summary.map_tasks
+        plan::for_pods(place.job(fields).unwrap().step(), None, Sampling::Take)
+            .unwrap()
+            .plan
+            .summary
+            .map_tasks
     };
     assert_eq!(tasks(1), 60, "half a MiB of 30 for one partition");
     assert_eq!(tasks(2), 30);
@@ -108,6 +112,6 @@ fn however_small_splits_are_the_number_of_tasks_is_bounded() {
     assert_eq!(done.counters.map_input_records, 300_000);
     assert!(place.output_text().lines().all(|line| line.ends_with("\t300")), "{}", place.output_text());
     let planned =
-        plan::for_pods(&place.job(fields(json!({"tasks": 0}))).unwrap(), None, Sampling::Take).unwrap();
+        plan::for_pods(place.job(fields(json!({"tasks": 0}))).unwrap().step(), None, Sampling::Take).unwrap();
     assert!((5_000..=10_100).contains(&planned.tasks.len()), "{}", planned.tasks.len());
 }

@@ -11,11 +11,11 @@
 use std::time::Duration;
 
 use super::owner::Owner;
-use super::{Won, create_once};
 use crate::error::{Error, Result};
 use crate::machine::clock;
 use crate::output::replaceable::WORK;
 use crate::storage::Location;
+use crate::storage::once::{Won, create_once};
 
 /// Bytes of a lock that are looked at.
 const LOOK_AT: u64 = 4096;

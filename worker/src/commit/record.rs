@@ -26,12 +26,12 @@ use mapreduce_api::wire::{Counters, ErrorReport};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Won, create_once};
 use crate::error::{Error, Result};
 use crate::machine::threads;
 use crate::record::pairs::PairsObject;
 use crate::record::skipped::SkippedRecords;
 use crate::shuffle::object::ShuffleObject;
+use crate::storage::once::{Won, create_once};
 use crate::storage::{Created, Location, Staged, StagedPart};
 
 /// The commit record of a task.

@@ -7,8 +7,8 @@ use mapreduce_api::ids::JobId;
 
 use super::lock::{Held, OutputLock, release_of};
 use super::owner::Owner;
-use super::{Won, create_once};
 use crate::error::{Error, Kind, Result};
+use crate::storage::once::{Won, create_once};
 use crate::storage::{Created, Entry, FileStore, Location, Staged, StagedWriter, Store};
 
 /// What a store answers to a create.

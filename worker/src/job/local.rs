@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use mapreduce_api::wire::PlanSummary;
 
-use super::chain::Ended;
 use super::folders::NewFolders;
 use super::{Job, Resources, pod};
 use crate::error::{Kind, Result};
+use crate::plan::completed::StepInput;
 use crate::plan::{self, Division, Planned, Sampling};
 use crate::task::finish::{self, Success};
 
@@ -38,13 +38,13 @@ pub struct Progress {
 impl Progress {
     /// Begins a step.
     fn begin(&self, job: &Job, summary: &PlanSummary) {
-        if job.step() == 0 {
+        if job.step_number() == 0 {
             self.input_bytes.store(summary.input_bytes, Ordering::Relaxed);
         }
         self.maps_done.store(0, Ordering::Relaxed);
         self.reduces_done.store(0, Ordering::Relaxed);
         self.reduce_tasks.store(summary.reduce_tasks, Ordering::Relaxed);
-        self.step.store(job.step() as u32, Ordering::Relaxed);
+        self.step.store(job.step_number() as u32, Ordering::Relaxed);
         self.map_tasks.store(summary.map_tasks, Ordering::Relaxed);
     }
 }
@@ -58,10 +58,10 @@ const TASK_BYTES: u64 = 64 << 10;
 const ENOUGH_TASKS: usize = 1000;
 
 /// Divides a step of a job for this process.
-fn plan(job: &Job, resources: &Resources, before: Option<Ended>) -> Result<Planned> {
+fn plan(job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<Planned> {
     // Four tasks a thread: the last ones to end don't leave the others idle for long. Without
     // reducers tasks are parts, whose number is not the machine's to choose.
-    let are_parts = job.file.spec.is_map_only() && job.is_last_step();
+    let are_parts = job.spec().is_map_only() && job.step().definition.is_last;
     let (least_tasks, most_tasks) = if are_parts {
         (1, MAX_TASKS)
     } else {
@@ -70,8 +70,8 @@ fn plan(job: &Job, resources: &Resources, before: Option<Ended>) -> Result<Plann
     };
     let division = Division { least_tasks, most_tasks, sampling: Sampling::Take };
     match before {
-        Some(before) => plan::make_next(job, before, division),
-        None => plan::make(job, division),
+        Some(before) => plan::make_next(job.step(), before, division),
+        None => plan::make(job.step(), division),
     }
 }
 
@@ -79,14 +79,14 @@ fn plan(job: &Job, resources: &Resources, before: Option<Ended>) -> Result<Plann
 pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
     let job = &job.alone();
     leftovers::remove(job);
-    finish::check_output(job)?;
-    let new = NewFolders::of(&[&job.output, &job.folder]);
+    finish::check_output(&job.publication())?;
+    let new = NewFolders::of(&[&job.places().output, &job.places().folder]);
     // A run's own error says more than one of cleaning up after it.
-    let signed = leftovers::sign(job).inspect_err(|_| drop(finish::abandon(job, &[])));
+    let signed = leftovers::sign(job).inspect_err(|_| drop(finish::abandon(&job.publication(), &[])));
     let ran = signed.and_then(|()| {
-        if job.file.spec.shuffle.url.is_some() {
+        if job.spec().shuffle.url.is_some() {
             as_pods::run(job, resources, progress).or_else(|error| {
-                job.skipped.clear();
+                job.run().skipped.clear();
                 match pod::cleanup(job) {
                     Ok(Some(success)) if error.kind() == Kind::Cancelled => Ok(success),
                     _ => Err(error),

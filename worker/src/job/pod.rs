@@ -14,14 +14,14 @@ use std::sync::Arc;
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use mapreduce_api::wire::PlanSummary;
 
-use super::chain::{self, Done};
-use super::threads::in_parallel;
+use super::chain;
 use super::{Job, Resources};
-use crate::commit::create_once;
 use crate::commit::record::Commit;
 use crate::error::{Error, Result};
 use crate::machine::random;
+use crate::machine::threads::in_parallel;
 use crate::memory;
+use crate::plan::completed::CompletedSteps;
 use crate::plan::{self, Plan, Sampling};
 use crate::record::block::BlockCodec;
 use crate::record::skipped;
@@ -29,7 +29,9 @@ use crate::record::space::Space;
 use crate::shuffle::index::{self, Index};
 use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
 use crate::shuffle::run::Run;
+use crate::step::Places;
 use crate::storage::Created;
+use crate::storage::once::create_once;
 use crate::task::finish::{self, Success};
 use crate::task::{lost, map, reduce};
 
@@ -44,43 +46,43 @@ pub struct Planned {
 
 /// Plans a step: lists what it reads, divides it, writes the plan.
 pub fn plan(job: &Job, resources: &Resources) -> Result<Planned> {
-    plan_step(job, resources).map_err(|error| error.in_step(job.step_name()))
+    plan_step(job, resources).map_err(|error| error.in_step(job.step().name()))
 }
 
 fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
-    if let Some(success) = finish::succeeded(job)? {
+    if let Some(success) = finish::succeeded(&job.publication())? {
         return Ok(Planned { summary: PlanSummary::default(), success: Some(success) });
     }
     // A plan that is there is this run's own: its planner died before it could say so, and tasks may
     // have begun.
-    if plan::is_there(job)? {
-        let summary = plan::load(job)?.summary;
-        job.remove_used()?;
+    if plan::is_there(&job.places().work)? {
+        let summary = plan::load(&job.places().work)?.summary;
+        chain::remove_used(job)?;
         return Ok(Planned { summary, success: None });
     }
-    finish::check_output(job)?;
-    if job.step() == 0 && job.output.base != job.work.base {
-        plan::probe::is_conditional(&job.staging.join("probe"))?;
+    finish::check_output(&job.publication())?;
+    if job.step_number() == 0 && job.places().output.base != job.places().work.base {
+        plan::probe::is_conditional(&job.places().staging.join("probe"))?;
     }
     let attempt = AttemptId::new(format!("plan-{}", random::name()));
-    let before = match job.step().checked_sub(1) {
+    let before = match job.step_number().checked_sub(1) {
         Some(before) => Some(chain::ended(&job.at_step(before), &attempt)?),
         None => None,
     };
-    let mut planned = plan::for_pods(job, before, Sampling::Take)?;
+    let mut planned = plan::for_pods(job.step(), before, Sampling::Take)?;
     let mut success = None;
     if planned.plan.summary.map_tasks == 0 {
         success = nothing_to_read(job, &planned.plan, &attempt, resources)?;
     }
     if success.is_none() {
-        planned.plan = plan::store(job, &mut planned, &attempt)?;
+        planned.plan = plan::store(&job.places().work, &mut planned, &attempt)?;
         // A planner that was slow may come after the job's end, and another's plan.
-        success = finish::succeeded(job)?;
+        success = finish::succeeded(&job.publication())?;
     }
     if success.is_some() {
-        finish::tidy_up(job)?;
+        finish::tidy_up(&job.publication())?;
     } else {
-        job.remove_used()?;
+        chain::remove_used(job)?;
     }
     Ok(Planned { summary: planned.plan.summary, success })
 }
@@ -92,21 +94,22 @@ fn nothing_to_read(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Option<Success>> {
-    let space = job.space(resources);
+    let space = job.step().space(resources);
     let mut commits = Vec::new();
     for partition in 0..plan.summary.reduce_tasks {
         let task = TaskId::reduce(partition);
         let fan_in = FanIn::of(memory::merge(resources.memory, 1));
-        let (written, counters) = reduce::run(job, task, attempt, partition, Vec::new(), fan_in, &space)?;
+        let (written, counters) =
+            reduce::run(job.step(), task, attempt, partition, Vec::new(), fan_in, &space)?;
         let mut record = Commit::new(attempt);
         written.add_to(&mut record, &counters);
         let record = Unfinished::new(job, record).completed(task)?;
-        if !job.is_last_step() && job.log().commit(task, &record, &[])? == Created::Exists {
+        if !job.step().definition.is_last && job.log().commit(task, &record, &[])? == Created::Exists {
             discard(job, &record)?;
         }
         commits.push(record);
     }
-    if job.is_last_step() { finish_job(job, plan, &[], commits, None).map(Some) } else { Ok(None) }
+    if job.step().definition.is_last { finish_job(job, plan, &[], commits, None).map(Some) } else { Ok(None) }
 }
 
 /// Runs an attempt at a map task. Gives the job's result when this was its last task.
@@ -116,23 +119,23 @@ pub fn map(job: &Job, index: u32, attempt: &AttemptId, resources: &Resources) ->
 }
 
 fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
-    if let Some(success) = finish::succeeded(job)? {
+    if let Some(success) = finish::succeeded(&job.publication())? {
         return tidy_up(job, success);
     }
-    let plan = plan::load(job)?;
+    let plan = plan::load(&job.places().work)?;
     if job.log().look(task)?.is_none() {
-        let ran = lost::used_up(job)
+        let ran = lost::used_up(job.step())
             .and_then(|()| run_map(job, &plan, task, attempt, resources))
             .and_then(|(record, data)| Ok((Unfinished::new(job, record).completed(task)?, data)))
             .or_else(|error| {
-                job.skipped.forget(task);
-                Ok((lost::record(job, task, attempt, error)?, Vec::new()))
+                job.run().skipped.forget(task);
+                Ok((lost::record(job.step(), task, attempt, error)?, Vec::new()))
             });
         commit_first(job, task, ran)?;
     }
     let summary = &plan.summary;
-    let map_only = job.file.spec.is_map_only();
-    if map_only && !job.is_last_step() {
+    let map_only = job.spec().is_map_only();
+    if map_only && !job.step().definition.is_last {
         // Whoever plans the next step looks at the records.
         return Ok(None);
     }
@@ -142,14 +145,14 @@ fn map_task(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources)
         return finish_job(job, &plan, &[], commits, Some(attempt)).map(Some);
     }
     let skipped = commits.iter().filter_map(|commit| commit.skipped.as_ref());
-    skipped::check_budget(job.file.spec.skip_bad_records.max, plan.before.skipped.iter().chain(skipped))?;
+    skipped::check_budget(job.spec().skip_bad_records.max, plan.before.skipped.iter().chain(skipped))?;
     check_lost(job, &plan, &commits)?;
     let objects: Vec<ShuffleObject> = commits.into_iter().filter_map(|commit| commit.shuffle).collect();
     let bytes = index::encode(&objects, summary.partitions)?;
     // Whoever takes itself for the last writes the same.
-    let index = job.work.join(index::NAME);
+    let index = job.places().work.join(index::NAME);
     create_once(&index, &bytes, 1, |_| true)?;
-    if !plan::is_there(job)? {
+    if !plan::is_there(&job.places().work)? {
         // The job has ended meanwhile, and its folder has been removed.
         index.store.delete(std::slice::from_ref(&index.key))?;
     }
@@ -164,28 +167,29 @@ fn run_map(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<(Commit, Vec<u8>)> {
-    job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
-    let splits = plan::load_task(job, plan, task.index)?;
-    let space = job.space(resources);
-    if job.file.spec.is_map_only() {
-        let (written, counters) = map::run_map_only(job, task, attempt, &splits, &space)?;
+    job.run().skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
+    let splits = plan::load_task(job.step(), plan, task.index)?;
+    let space = job.step().space(resources);
+    if job.spec().is_map_only() {
+        let (written, counters) = map::run_map_only(job.step(), task, attempt, &splits, &space)?;
         let mut record = Commit::new(attempt);
         written.add_to(&mut record, &counters);
         return Ok((record, Vec::new()));
     }
-    let partitioner = plan.partitioner(job)?;
+    let partitioner = plan.partitioner(job.step())?;
     let (runs, mut counters) =
-        map::run_threads(job, task, attempt, &splits, &partitioner, resources, &space)?;
-    let codec = BlockCodec::of(job.file.spec.shuffle.compression, !job.work.is_local());
-    let context = job.task_context(task, task.index, attempt, &space);
-    let combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(&context));
+        map::run_threads(job.step(), task, attempt, &splits, &partitioner, resources, &space)?;
+    let codec = BlockCodec::of(job.spec().shuffle.compression, !job.places().work.is_local());
+    let context = job.step().task_context(task, task.index, attempt, &space);
+    let combiner = job.step().definition.functions.combine.as_ref().map(|combine| combine.combiner(&context));
     let fan_in = FanIn::of(memory::merge(resources.memory, 1));
     let name = format!("shuffle/{task}-{attempt}");
     // Commit records stay to the job's end, but the data of a step no longer than the next one needs it.
-    let with_record = if job.is_last_step() { object::SMALL } else { 0 };
-    let means = Means { codec, fan_in, space: &space, arrangement: &job.arrangement, with_record };
+    let with_record = if job.step().definition.is_last { object::SMALL } else { 0 };
+    let means =
+        Means { codec, fan_in, space: &space, arrangement: &job.step().definition.arrangement, with_record };
     let Shuffled { object, data, combined } =
-        object::write(&job.work, name, &runs, plan.summary.partitions, &means, combiner)?;
+        object::write(&job.places().work, name, &runs, plan.summary.partitions, &means, combiner)?;
     context.counters.move_to(&mut counters)?;
     counters.combine_input_records += combined.input;
     counters.combine_output_records += combined.output;
@@ -201,17 +205,17 @@ fn commit_first(job: &Job, task: TaskId, ran: Result<(Commit, Vec<u8>)>) -> Resu
         Err(_) if job.log().look(task)?.is_some() => return Ok(()),
         Err(error) => return Err(error),
     };
-    job.count_requests(&mut record.counters);
+    job.run().count_requests(&mut record.counters);
     // The commit is a request too, which its own record can only say beforehand.
-    record.counters.shuffle_writes += u64::from(!job.work.is_local());
+    record.counters.shuffle_writes += u64::from(!job.places().work.is_local());
     // An error says that it isn't known who won: then the record may stand, and all that it names has to stay.
     let created = job.log().commit(task, &record, &data)?;
     // It has been counted.
-    job.requests.take();
+    job.run().requests.take();
     if created == Created::Exists {
         return discard(job, &record);
     }
-    if plan::is_there(job)? {
+    if plan::is_there(&job.places().work)? {
         return Ok(());
     }
     // The job has ended meanwhile, and its folder has been removed: it must not come back.
@@ -222,14 +226,12 @@ fn commit_first(job: &Job, task: TaskId, ran: Result<(Commit, Vec<u8>)>) -> Resu
 
 /// Removes what an attempt has written that will not count.
 fn discard(job: &Job, record: &Commit) -> Result<()> {
-    let job = &job.uninterrupted();
+    let Places { output, work, pairs, .. } = job.places().uninterrupted();
     if let Some(object) = record.shuffle.as_ref().filter(|object| !object.is_with_record()) {
-        job.work.store.delete(&[job.work.join(&object.name).key])?;
+        work.store.delete(&[work.join(&object.name).key])?;
     }
-    record.pairs.iter().try_for_each(|pairs| job.pairs.delete(&pairs.name))?;
-    record
-        .staged()
-        .try_for_each(|part| job.output.store.abort(&job.output.join(&part.name).key, &part.staged))
+    record.pairs.iter().try_for_each(|object| pairs.delete(&object.name))?;
+    record.staged().try_for_each(|part| output.store.abort(&output.join(&part.name).key, &part.staged))
 }
 
 /// What an attempt has written so far: it goes when the attempt fails.
@@ -246,10 +248,10 @@ impl<'a> Unfinished<'a> {
     /// The record of an attempt that has succeeded, with what is known now.
     fn completed(mut self, task: TaskId) -> Result<Commit> {
         if let Some(record) = &mut self.record {
-            record.skipped = self.job.skipped.finish(task, &record.attempt)?;
+            record.skipped = self.job.run().skipped.finish(task, &record.attempt)?;
             record.counters.skipped_records =
                 record.skipped.as_ref().map_or(0, |skipped| skipped.part.records);
-            record.counters.failed_tasks = self.job.failed_before;
+            record.counters.failed_tasks = self.job.run().failed_before;
         }
         self.record.take().ok_or_else(|| Error::retry("an attempt has ended twice"))
     }
@@ -277,16 +279,16 @@ fn reduce_task(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Option<Success>> {
-    if let Some(success) = finish::succeeded(job)? {
+    if let Some(success) = finish::succeeded(&job.publication())? {
         return tidy_up(job, success);
     }
-    let plan = plan::load(job)?;
+    let plan = plan::load(&job.places().work)?;
     let summary = &plan.summary;
     if job.log().look(task)?.is_none() {
         let ran = run_reduce(job, &plan, task, attempt, resources);
         commit_first(job, task, ran.map(|record| (record, Vec::new())))?;
     }
-    if !job.is_last_step() {
+    if !job.step().definition.is_last {
         return Ok(None);
     }
     let Some(reduces) = job.log().all(TaskKind::Reduce, summary.reduce_tasks, attempt)? else {
@@ -306,14 +308,14 @@ fn run_reduce(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Commit> {
-    job.skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
-    let shuffle = index::read(&job.work, task.index, plan.summary.reduce_tasks)?;
-    let space = job.space(resources);
+    job.run().skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
+    let shuffle = index::read(&job.places().work, task.index, plan.summary.reduce_tasks)?;
+    let space = job.step().space(resources);
     let fan_in = FanIn::of(memory::merge(resources.memory, 1));
     let runs = fetch_all(job, &shuffle, &space)?;
     let mut unfinished = Unfinished::new(job, Commit::new(attempt));
     for (partition, runs) in shuffle.range.zip(runs) {
-        let (written, counters) = reduce::run(job, task, attempt, partition, runs, fan_in, &space)?;
+        let (written, counters) = reduce::run(job.step(), task, attempt, partition, runs, fan_in, &space)?;
         if let Some(record) = &mut unfinished.record {
             written.add_to(record, &counters);
         }
@@ -325,9 +327,9 @@ fn run_reduce(
 fn fetch_all(job: &Job, shuffle: &Index, space: &Arc<Space>) -> Result<Vec<Vec<Run>>> {
     let objects: Vec<(usize, &String)> = shuffle.names.iter().enumerate().collect();
     let fetched = in_parallel(&objects, |&(object, name)| {
-        job.check_cancelled()?;
+        job.run().check_cancelled()?;
         let extents: Vec<_> = shuffle.partitions.iter().map(|partition| partition[object]).collect();
-        object::fetch(&job.work, name, &extents, space)
+        object::fetch(&job.places().work, name, &extents, space)
     })?;
     let mut by_partition: Vec<Vec<Run>> = shuffle.partitions.iter().map(|_| Vec::new()).collect();
     for (partition, run) in fetched.into_iter().flatten() {
@@ -338,7 +340,7 @@ fn fetch_all(job: &Job, shuffle: &Index, space: &Arc<Space>) -> Result<Vec<Vec<R
 
 fn check_lost(job: &Job, plan: &Plan, maps: &[Commit]) -> Result<()> {
     let lost = maps.iter().filter_map(|commit| commit.lost.as_ref());
-    lost::check(job, &plan.before.lost, lost, plan.summary.map_tasks)
+    lost::check(job.spec().max_failed_tasks, &plan.before.lost, lost, plan.summary.map_tasks)
 }
 
 fn finish_job(
@@ -348,33 +350,33 @@ fn finish_job(
     last: Vec<Commit>,
     attempt: Option<&AttemptId>,
 ) -> Result<Success> {
-    let mut counters = chain::input_counters(job, &plan.summary);
+    let mut counters = chain::input_counters(job.step(), &plan.summary);
     maps.iter().chain(&last).for_each(|commit| counters.add(&commit.counters));
-    job.count_requests(&mut counters);
+    job.run().count_requests(&mut counters);
     let skipped: Vec<_> = maps.iter().chain(&last).filter_map(|commit| commit.skipped.clone()).collect();
     let lost: Vec<_> = maps.iter().chain(&last).filter_map(|commit| commit.lost.clone()).collect();
     let mut parts: Vec<_> = last.into_iter().flat_map(|commit| commit.parts).collect();
     parts.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut done: Done = plan.before.clone();
+    let mut done: CompletedSteps = plan.before.clone();
     done.skipped.extend(skipped);
     done.lost.extend(lost);
-    done.add(job, counters);
-    finish::finish(job, &done, &parts, attempt)
+    done.add(job.step().name(), counters);
+    finish::finish(&job.publication(), &done, &parts, attempt)
 }
 
 /// What went wrong is no matter once the job is finished: of two tasks that both took themselves for the
 /// last, one has removed what the other was reading.
 fn unless_finished(job: &Job, error: Error) -> Result<Option<Success>> {
-    match finish::succeeded(job) {
+    match finish::succeeded(&job.publication()) {
         Ok(Some(success)) => tidy_up(job, success),
-        _ => Err(error.in_step(job.step_name())),
+        _ => Err(error.in_step(job.step().name())),
     }
 }
 
 /// The job is finished, but perhaps not its cleaning up: the pod that did it has died.
 fn tidy_up(job: &Job, success: Success) -> Result<Option<Success>> {
-    if job.file.spec.cleanup != mapreduce_api::v1alpha1::Cleanup::Never {
-        finish::tidy_up(job)?;
+    if job.spec().cleanup != mapreduce_api::v1alpha1::Cleanup::Never {
+        finish::tidy_up(&job.publication())?;
     }
     Ok(Some(success))
 }
@@ -382,10 +384,10 @@ fn tidy_up(job: &Job, success: Success) -> Result<Option<Success>> {
 /// Removes what a job left that has failed or was deleted; committed output stays. Gives the result of a job that
 /// has succeeded after all.
 pub fn cleanup(job: &Job) -> Result<Option<Success>> {
-    let job = &job.uninterrupted();
-    if let Some(success) = finish::succeeded(job)? {
-        return finish::tidy_up(job).map(|()| Some(success));
+    let run = &job.publication().uninterrupted();
+    if let Some(success) = finish::succeeded(run)? {
+        return finish::tidy_up(run).map(|()| Some(success));
     }
-    let parts = finish::committed_parts(job)?;
-    finish::abandon(job, &parts)
+    let parts = finish::committed_parts(run)?;
+    finish::abandon(run, &parts)
 }

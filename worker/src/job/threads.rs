@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::Resources;
 use crate::error::{Error, Kind, Result};
 use crate::machine::threads;
+use crate::memory::Resources;
 
 /// Of two errors the one that says why: that work was cancelled is only what followed.
 pub(super) fn worse(first: Result<()>, second: Error) -> Error {
@@ -49,19 +49,4 @@ pub(super) fn in_threads<T: Send>(
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(i, _)| *i);
     done.into_iter().map(|(_, result)| result).collect()
-}
-
-/// Calls `work` with each item, many at once: most of its time it waits for a store. The results are in the
-/// order of the items.
-pub(crate) fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    const AT_ONCE: usize = 16;
-    let share = items.len().div_ceil(AT_ONCE).max(1);
-    let shares: Vec<&[T]> = items.chunks(share).collect();
-    let done = threads::each(shares.len(), |i| shares[i].iter().map(&work).collect::<Result<Vec<R>>>());
-    let panicked = |_| Err(Error::retry("a thread has panicked"));
-    let done: Result<Vec<Vec<R>>> = done.into_iter().map(|done| done.unwrap_or_else(panicked)).collect();
-    Ok(done?.into_iter().flatten().collect())
 }

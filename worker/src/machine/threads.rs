@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use super::{random, simulated};
+use crate::error::{Error, Result};
 
 /// Does pieces of work at once, each in a thread of its own. The results are in the order of the pieces; an
 /// error for one that has panicked.
@@ -38,6 +39,18 @@ fn in_any_order<R>(pieces: usize, work: impl Fn(usize) -> R) -> Vec<thread::Resu
     }
     done.sort_by_key(|(piece, _)| *piece);
     done.into_iter().map(|(_, result)| Ok(result)).collect()
+}
+
+/// Calls `work` with each item, many at once: most of its time it waits for a store. The results are in the
+/// order of the items.
+pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    const AT_ONCE: usize = 16;
+    let share = items.len().div_ceil(AT_ONCE).max(1);
+    let shares: Vec<&[T]> = items.chunks(share).collect();
+    let done = each(shares.len(), |i| shares[i].iter().map(&work).collect::<Result<Vec<R>>>());
+    let panicked = |_| Err(Error::retry("a thread has panicked"));
+    let done: Result<Vec<Vec<R>>> = done.into_iter().map(|done| done.unwrap_or_else(panicked)).collect();
+    Ok(done?.into_iter().flatten().collect())
 }
 
 /// Begins a thread that nobody waits for.

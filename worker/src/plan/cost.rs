@@ -5,8 +5,8 @@
 //! Standard's in us-east-1: 5 USD a million LIST and PUT, 0.40 USD a million GET; DELETE is free.
 
 use super::{MapTask, Planned};
-use crate::job::Job;
 use crate::shuffle::object::{FETCH_BYTES, SMALL};
+use crate::step::Step;
 use crate::storage::{PART_BYTES, Scheme, parse_url};
 
 /// Requests to object stores; none for local files.
@@ -20,7 +20,7 @@ pub struct Requests {
     pub put: u64,
 }
 
-/// The requests of a job, by what they are for.
+/// The requests of a step, by what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Listing and reading the input.
@@ -35,9 +35,9 @@ pub struct Cost {
 const GET_BYTES: u64 = 8 << 20;
 
 impl Cost {
-    /// The requests of a planned job, or of the step that it is seen at.
-    pub fn of(job: &Job, planned: &Planned) -> Self {
-        let spec = &job.file.spec;
+    /// The requests of a planned step, or of the step that it is seen at.
+    pub fn of(step: &Step, planned: &Planned) -> Self {
+        let spec = &step.spec();
         let in_bucket = |url: &str| matches!(parse_url(url), Ok((Scheme::S3, _)));
         let summary = &planned.plan.summary;
         let (maps, reduces) = (u64::from(summary.map_tasks), u64::from(summary.reduce_tasks));
@@ -54,7 +54,7 @@ impl Cost {
             let barrier = |n: u64| (1..=n).map(|k| n / (n - k + 1)).sum::<u64>();
             // What is small goes with the commit, in the last step; more in parts, between the two ends of an upload.
             let writes = |task: &MapTask| match task.bytes() {
-                bytes if bytes <= SMALL as u64 => 2 - u64::from(job.is_last_step()),
+                bytes if bytes <= SMALL as u64 => 2 - u64::from(step.definition.is_last),
                 bytes => 3 + bytes.div_ceil(PART_BYTES as u64),
             };
             cost.shuffle.put = 3 + planned.tasks.iter().map(writes).sum::<u64>() + reduces;
@@ -64,13 +64,13 @@ impl Cost {
                 cost.shuffle.put = 3 + maps;
                 cost.shuffle.get = maps * 4 + barrier(maps);
             }
-            if !job.is_last_step() {
+            if !step.definition.is_last {
                 cost.shuffle.put += parts;
             }
         }
         if in_bucket(&spec.output.url) {
             cost.output.list = 2;
-            cost.output.put = if job.is_last_step() { parts * 3 + 1 } else { 0 };
+            cost.output.put = if step.definition.is_last { parts * 3 + 1 } else { 0 };
         }
         cost
     }

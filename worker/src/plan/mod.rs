@@ -8,6 +8,7 @@
 //! Of several planners the first to create `plan.json` has made the plan; the others take it as it is.
 //! A map pod reads the first and one line of the second, so that a plan's size does not count M times.
 
+pub mod completed;
 pub mod cost;
 pub mod overlap;
 mod pairs;
@@ -19,13 +20,14 @@ mod trust;
 use serde::{Deserialize, Serialize};
 
 pub use self::splits::{MapTask, Unsplit};
-use crate::commit::{Won, create_once};
+
+use self::completed::{CompletedSteps, StepInput};
 use crate::error::{Error, Result};
 use crate::input::list;
-use crate::job::Job;
-use crate::job::chain::{Done, Ended};
 use crate::record::split::Split;
 use crate::shuffle::partition::{HASH, Partitioner};
+use crate::step::Step;
+use crate::storage::once::{Won, create_once};
 use crate::storage::{Location, is_stream};
 use mapreduce_api::ids::AttemptId;
 use mapreduce_api::wire::PlanSummary;
@@ -54,16 +56,16 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cuts: Vec<String>,
     /// What the steps before have done.
-    #[serde(default, skip_serializing_if = "Done::is_nothing")]
-    pub before: Done,
+    #[serde(default, skip_serializing_if = "CompletedSteps::is_nothing")]
+    pub before: CompletedSteps,
 }
 
 impl Plan {
     /// Which partition a key goes to.
-    pub fn partitioner(&self, job: &Job) -> Result<Partitioner> {
+    pub fn partitioner(&self, step: &Step) -> Result<Partitioner> {
         let cuts = self.cuts.iter().map(|cut| from_hex(cut)).collect::<Option<Vec<_>>>();
         let cuts = cuts.ok_or_else(|| Error::permanent("the plan's ranges are damaged"))?;
-        job.arrangement.partitioner(self.summary.partitions, &cuts)
+        step.definition.arrangement.partitioner(self.summary.partitions, &cuts)
     }
 }
 
@@ -164,39 +166,39 @@ const MOST_PARTITIONS: u64 = 4000;
 const PARTITIONS_PER_POD: u32 = 4;
 
 /// Plans the first step: lists the input and divides it.
-pub fn make(job: &Job, division: Division) -> Result<Planned> {
-    let objects = list::list(&job.file.spec.input, &job.stores)?;
-    overlap::check_links(job, &objects)?;
+pub fn make(step: &Step, division: Division) -> Result<Planned> {
+    let objects = list::list(&step.spec().input, &step.places.stores)?;
+    overlap::check_links(step.spec(), step.places.stores.folder(), &objects)?;
     // Nobody knows the size of a stream.
     let sized = objects.iter().filter(|object| !is_stream(object.entry.version.as_deref()));
     let input_bytes: u64 = sized.map(|object| object.entry.size).sum();
-    let (tasks, unsplit) = splits::divide(&objects, job, division)?;
-    let sample = || sample::pieces(job, &tasks);
-    let (plan, ranges) = assemble(job, &tasks, objects.len(), input_bytes, division, sample)?;
+    let (tasks, unsplit) = splits::divide(&objects, step, division)?;
+    let sample = || sample::pieces(step, &tasks);
+    let (plan, ranges) = assemble(step, &tasks, objects.len(), input_bytes, division, sample)?;
     Ok(Planned { plan, tasks, unsplit, ranges })
 }
 
 /// Plans a later step: divides what the one before it has written.
-pub fn make_next(job: &Job, before: Ended, division: Division) -> Result<Planned> {
+pub fn make_next(step: &Step, before: StepInput, division: Division) -> Result<Planned> {
     let objects = before.objects;
-    let tasks = pairs::divide(&objects, job, division);
+    let tasks = pairs::divide(&objects, step, division);
     let bytes = objects.iter().map(|object| object.bytes).sum();
-    let sample = || Ok(pairs::pieces(&objects, job, sample::PIECES));
-    let (mut plan, ranges) = assemble(job, &tasks, objects.len(), bytes, division, sample)?;
+    let sample = || Ok(pairs::pieces(&objects, step, sample::PIECES));
+    let (mut plan, ranges) = assemble(step, &tasks, objects.len(), bytes, division, sample)?;
     plan.summary.before = before.done.last();
     plan.before = before.done;
     Ok(Planned { plan, tasks, unsplit: Vec::new(), ranges })
 }
 
 fn assemble(
-    job: &Job,
+    step: &Step,
     tasks: &[MapTask],
     input_objects: usize,
     input_bytes: u64,
     division: Division,
     sample: impl FnOnce() -> Result<Vec<Split>>,
 ) -> Result<(Plan, Ranges)> {
-    let spec = &job.file.spec;
+    let spec = &step.spec();
     let chosen = match input_bytes.div_ceil(PARTITION_BYTES).min(MOST_PARTITIONS) as u32 {
         0 | 1 => 1,
         // So that each of two or four threads has as many as the others.
@@ -215,16 +217,16 @@ fn assemble(
         input_bytes,
         before: None,
     };
-    let wants_sample = job.arrangement.wants_sample() && summary.reduce_tasks > 1;
+    let wants_sample = step.definition.arrangement.wants_sample() && summary.reduce_tasks > 1;
     let (cuts, ranges) = match division.sampling {
         Sampling::Take if wants_sample => {
-            let cuts = sample::cuts(job, &sample()?, partitions)?;
+            let cuts = sample::cuts(step, &sample()?, partitions)?;
             (cuts.iter().map(|cut| to_hex(cut)).collect(), Ranges::Sampled(cuts.len() + 1))
         }
         Sampling::LeaveOut if wants_sample => (Vec::new(), Ranges::NotSampled),
         _ => (Vec::new(), Ranges::NotWanted),
     };
-    let before = Done::default();
+    let before = CompletedSteps::default();
     let plan = Plan {
         version: VERSION,
         hash: HASH.to_owned(),
@@ -243,14 +245,14 @@ const LEAST_PODS: usize = 20;
 const MOST_PODS: usize = 10_000;
 
 /// Divides among pods what the job's step reads: the input, or what the step before has left.
-pub fn for_pods(job: &Job, before: Option<Ended>, sampling: Sampling) -> Result<Planned> {
-    let wanted = job.file.spec.map.parallelism.map_or(LEAST_PODS, |pods| pods as usize);
+pub fn for_pods(step: &Step, before: Option<StepInput>, sampling: Sampling) -> Result<Planned> {
+    let wanted = step.spec().map.parallelism.map_or(LEAST_PODS, |pods| pods as usize);
     let division = Division { least_tasks: 1, most_tasks: MOST_PODS, sampling };
     let mut planned = match before {
-        Some(before) => make_next(job, before, division)?,
-        None => make(job, division)?,
+        Some(before) => make_next(step, before, division)?,
+        None => make(step, division)?,
     };
-    if job.file.spec.reduce.as_ref().is_some_and(|reduce| reduce.tasks.is_none()) {
+    if step.spec().reduce.as_ref().is_some_and(|reduce| reduce.tasks.is_none()) {
         let summary = &mut planned.plan.summary;
         summary.reduce_tasks = summary.reduce_tasks.div_ceil(PARTITIONS_PER_POD);
     }
@@ -258,8 +260,8 @@ pub fn for_pods(job: &Job, before: Option<Ended>, sampling: Sampling) -> Result<
     Ok(planned)
 }
 
-/// Writes a plan into the job's work folder, unless another planner was first: the plan that stands.
-pub fn store(job: &Job, planned: &mut Planned, attempt: &AttemptId) -> Result<Plan> {
+/// Writes a plan into a step's work folder, unless another planner was first: the plan that stands.
+pub fn store(work: &Location, planned: &mut Planned, attempt: &AttemptId) -> Result<Plan> {
     let fail = |e: serde_json::Error| Error::permanent("can't write the plan").because(e);
     let (mut lines, mut offsets) = (Vec::new(), vec![0]);
     for task in &planned.tasks {
@@ -269,16 +271,16 @@ pub fn store(job: &Job, planned: &mut Planned, attempt: &AttemptId) -> Result<Pl
     }
     planned.plan.offsets = offsets;
     planned.plan.tasks = format!("{TASKS}{attempt}");
-    let tasks = job.work.join(&planned.plan.tasks);
+    let tasks = work.join(&planned.plan.tasks);
     tasks.store.put(&tasks.key, lines)?;
     // The head comes last: where it is, the plan is whole.
-    let (place, head) = (job.work.join(HEAD), serde_json::to_vec(&planned.plan).map_err(fail)?);
+    let (place, head) = (work.join(HEAD), serde_json::to_vec(&planned.plan).map_err(fail)?);
     match create_once(&place, &head, u64::MAX, |there| there == head)? {
         // What stands is written once more, and refused: a store that takes it knows no condition.
         Won::Ours => probe::refuses(&place, &head).map(|()| planned.plan.clone()),
         Won::Theirs(_) => {
             tasks.store.delete(std::slice::from_ref(&tasks.key))?;
-            load(job)
+            load(work)
         }
     }
 }
@@ -290,14 +292,14 @@ pub(crate) fn is_one(place: &Location) -> Result<bool> {
     Ok(serde_json::from_slice::<Plan>(&bytes).is_ok_and(|plan| plan.version == VERSION))
 }
 
-/// Whether the step has a plan: it has from its beginning to the job's end.
-pub fn is_there(job: &Job) -> Result<bool> {
-    Ok(job.work.store.head(&job.work.join(HEAD).key)?.is_some())
+/// Whether a step has a plan: it has from its beginning to the job's end.
+pub fn is_there(work: &Location) -> Result<bool> {
+    Ok(work.store.head(&work.join(HEAD).key)?.is_some())
 }
 
-/// Reads the plan of a job.
-pub fn load(job: &Job) -> Result<Plan> {
-    let place = job.work.join(HEAD);
+/// Reads the plan of a step.
+pub fn load(work: &Location) -> Result<Plan> {
+    let place = work.join(HEAD);
     let url = place.url(&place.key);
     let Some(bytes) = place.store.get(&place.key)? else {
         return Err(Error::permanent(format!(
@@ -317,11 +319,11 @@ pub fn load(job: &Job) -> Result<Plan> {
 }
 
 /// Reads one map task of a plan.
-pub fn load_task(job: &Job, plan: &Plan, index: u32) -> Result<MapTask> {
+pub fn load_task(step: &Step, plan: &Plan, index: u32) -> Result<MapTask> {
     if !plan.tasks.starts_with(TASKS) || plan.tasks.contains('/') {
         return Err(Error::permanent(format!("the plan names `{}` for its tasks", plan.tasks)));
     }
-    let place = job.work.join(&plan.tasks);
+    let place = step.places.work.join(&plan.tasks);
     let i = index as usize;
     let (Some(&from), Some(&to)) = (plan.offsets.get(i), plan.offsets.get(i + 1)) else {
         return Err(Error::permanent(format!("the plan has no map task {index}")));
@@ -331,6 +333,6 @@ pub fn load_task(job: &Job, plan: &Plan, index: u32) -> Result<MapTask> {
         Error::permanent(format!("can't read map task {index} of the plan {}", place.url(&place.key)))
             .because(e)
     })?;
-    trust::check(job, &task)?;
+    trust::check(step, &task)?;
     Ok(task)
 }

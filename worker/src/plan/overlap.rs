@@ -17,7 +17,6 @@ use mapreduce_api::v1alpha1::{IfExists, MapReduceJobSpec};
 
 use crate::error::{Error, Result};
 use crate::input::list::{Object, fixed_place};
-use crate::job::Job;
 use crate::storage::{Address, Scheme};
 
 /// A prefix that is written to.
@@ -98,8 +97,7 @@ pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<()> {
 /// # Errors
 ///
 /// A permanent error that names what is written and what is read.
-pub fn check_links(job: &Job, objects: &[Object]) -> Result<()> {
-    let (spec, folder) = (&job.file.spec, job.stores.folder());
+pub fn check_links(spec: &MapReduceJobSpec, folder: &Path, objects: &[Object]) -> Result<()> {
     let written = written(spec, folder)?;
     let local = written.iter().filter(|written| written.place.scheme == Scheme::File);
     let local: Vec<(&Written<'_>, PathBuf)> = local.map(|w| (w, resolved(Path::new(&w.place.key)))).collect();

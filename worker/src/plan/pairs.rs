@@ -2,24 +2,24 @@
 
 use super::splits::{pack, parts, target};
 use super::{Division, MapTask};
-use crate::job::Job;
 use crate::record::pairs::PairsObject;
 use crate::record::split::Codec;
 use crate::record::split::Split;
+use crate::step::Step;
 
 /// Divides pairs into map tasks: large objects are cut where blocks begin, small ones are packed.
-pub(super) fn divide(objects: &[PairsObject], job: &Job, division: Division) -> Vec<MapTask> {
+pub(super) fn divide(objects: &[PairsObject], step: &Step, division: Division) -> Vec<MapTask> {
     let sizes = objects.iter().map(|object| object.bytes);
-    let target = target(sizes, job.file.spec.input.split_size.0, division);
+    let target = target(sizes, step.spec().input.split_size.0, division);
     let splits = objects.iter().filter(|object| object.bytes > 0).flat_map(|object| {
-        edges(object, target).into_iter().map(|(start, end)| split(object, job, start, end))
+        edges(object, target).into_iter().map(|(start, end)| split(object, step, start, end))
     });
     pack(splits.collect(), target)
 }
 
-fn split(object: &PairsObject, job: &Job, start: u64, end: u64) -> Split {
+fn split(object: &PairsObject, step: &Step, start: u64, end: u64) -> Split {
     Split {
-        url: job.pairs.url(&object.name),
+        url: step.places.pairs.url(&object.name),
         version: None,
         size: object.bytes,
         start,
@@ -42,11 +42,11 @@ fn edges(object: &PairsObject, target: u64) -> Vec<(u64, u64)> {
 }
 
 /// Up to about `most` places spread over the pairs, for a sample.
-pub(super) fn pieces(objects: &[PairsObject], job: &Job, most: usize) -> Vec<Split> {
+pub(super) fn pieces(objects: &[PairsObject], step: &Step, most: usize) -> Vec<Split> {
     let all: Vec<_> =
         objects.iter().flat_map(|object| object.cuts.iter().map(move |&cut| (object, cut))).collect();
-    let step = all.len().div_ceil(most).max(1);
-    all.iter().step_by(step).map(|&(object, cut)| split(object, job, cut, object.bytes)).collect()
+    let stride = all.len().div_ceil(most).max(1);
+    all.iter().step_by(stride).map(|&(object, cut)| split(object, step, cut, object.bytes)).collect()
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use super::splits::{Cuts, cuts as cuts_of};
 use crate::error::{Error, Result};
 use crate::function::map_careful;
 use crate::input::reader::Reader;
-use crate::job::Job;
 use crate::record::split::Split;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::partition;
+use crate::step::Step;
 use crate::storage::{Entry, is_stream};
 
 /// Places that are looked at.
@@ -22,39 +22,39 @@ const PIECE_BYTES: u64 = 64 << 10;
 const KEYS: usize = 1000;
 
 /// The stored keys at which partitions begin.
-pub(super) fn cuts(job: &Job, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
+pub(super) fn cuts(step: &Step, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
     let mut sample = Vec::new();
     for piece in pieces {
-        job.check_cancelled()?;
+        step.run.check_cancelled()?;
         if is_stream(piece.version.as_deref()) {
             return Err(Error::permanent(format!("{} is a stream, which can't be sampled", piece.url))
                 .because(
                     "use another spec.reduce.partitioner than Range, or write it to a file and read that",
                 ));
         }
-        sample.extend(keys(job, piece)?);
+        sample.extend(keys(step, piece)?);
     }
     Ok(partition::cuts(sample, partitions))
 }
 
 /// Places spread over the input, each the beginning of a split.
-pub(super) fn pieces(job: &Job, tasks: &[MapTask]) -> Result<Vec<Split>> {
+pub(super) fn pieces(step: &Step, tasks: &[MapTask]) -> Result<Vec<Split>> {
     let splits: Vec<&Split> = tasks.iter().flat_map(|task| &task.splits).collect();
     let per_split = PIECES.div_ceil(splits.len().max(1));
     let mut pieces = Vec::new();
     for split in splits.iter().step_by(splits.len().div_ceil(PIECES).max(1)) {
-        pieces.extend(pieces_of(job, split, per_split)?);
+        pieces.extend(pieces_of(step, split, per_split)?);
     }
     Ok(pieces)
 }
 
 /// Small splits spread over a large one, where it can be cut: an object that is read whole is looked at
 /// where it begins.
-fn pieces_of(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
+fn pieces_of(step: &Step, split: &Split, wanted: usize) -> Result<Vec<Split>> {
     let most = (split.bytes() / PIECE_BYTES).max(1) as usize;
     let mut count = wanted.min(most) as u64;
     // What the plan has cut can be cut, but for frames; what it has left whole may be compressed.
-    if count > 1 && (!split.codec.is_none() || split.is_whole() && !can_cut(job, split)?) {
+    if count > 1 && (!split.codec.is_none() || split.is_whole() && !can_cut(step, split)?) {
         count = 1;
     }
     Ok((0..count)
@@ -62,24 +62,24 @@ fn pieces_of(job: &Job, split: &Split, wanted: usize) -> Result<Vec<Split>> {
         .collect())
 }
 
-fn can_cut(job: &Job, split: &Split) -> Result<bool> {
-    let place = job.stores.locate(&split.url)?;
+fn can_cut(step: &Step, split: &Split) -> Result<bool> {
+    let place = step.places.stores.locate(&split.url)?;
     let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
-    Ok(matches!(cuts_of(job, &place, &entry)?, Cuts::Anywhere))
+    Ok(matches!(cuts_of(step, &place, &entry)?, Cuts::Anywhere))
 }
 
-fn keys(job: &Job, piece: &Split) -> Result<Vec<Vec<u8>>> {
+fn keys(step: &Step, piece: &Split) -> Result<Vec<Vec<u8>>> {
     let mut reader =
-        Reader::open(piece, &job.format, job.file.spec.input.compression, &job.stores, Vec::new())?;
-    let mut out = Collector::for_sample(&job.arrangement);
+        Reader::open(piece, &step.format, step.spec().input.compression, &step.places.stores, Vec::new())?;
+    let mut out = Collector::for_sample(&step.definition.arrangement);
     let chunk = match reader.next_chunk() {
         // The map task's to tell.
-        Err(error) if error.is_bad_record() && job.file.spec.skips() => None,
+        Err(error) if error.is_bad_record() && step.spec().skips() => None,
         read => read?,
     };
     if let Some(chunk) = chunk {
-        let context = job.sample_context();
-        let mut function = job.functions.map.make(&context);
+        let context = step.sample_context();
+        let mut function = step.definition.functions.map.make(&context);
         function.begin(piece, &mut out)?;
         match &context.skipping {
             None => function.map_chunk(&chunk, &mut out)?,

@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::input::frames::Frames;
 use crate::input::list::Object;
 use crate::input::source::codec_of;
-use crate::job::Job;
-use crate::job::threads::in_parallel;
+use crate::machine::threads::in_parallel;
 use crate::record::split::Codec;
 use crate::record::split::Split;
+use crate::step::Step;
 use crate::storage::{Entry, Location};
 
 /// What one map task reads, in order.
@@ -56,17 +56,17 @@ pub(super) enum Cuts {
 /// Divides objects into map tasks.
 pub(super) fn divide(
     objects: &[Object],
-    job: &Job,
+    step: &Step,
     division: Division,
 ) -> Result<(Vec<MapTask>, Vec<Unsplit>)> {
-    let input = &job.file.spec.input;
+    let input = &step.spec().input;
     let target = target(objects.iter().map(|object| object.entry.size), input.split_size.0, division);
     let objects: Vec<&Object> = objects.iter().filter(|object| object.entry.size > 0).collect();
     let cuts = in_parallel(&objects, |object| match object.entry.size {
         size if parts(size, target) == 1 => Ok(Cuts::Nowhere(String::new())),
-        _ => cuts(job, &object.location, &object.entry),
+        _ => cuts(step, &object.location, &object.entry),
     })?;
-    let edges = edges(&objects, &cuts, target, job.format.align())?;
+    let edges = edges(&objects, &cuts, target, step.format.align())?;
     let (mut pieces, mut unsplit) = (Vec::new(), Vec::new());
     for ((object, cuts), edges) in objects.iter().zip(cuts).zip(edges) {
         let Object { url, entry, .. } = object;
@@ -134,29 +134,29 @@ fn edges(objects: &[&Object], cuts: &[Cuts], target: u64, align: u64) -> Result<
 }
 
 /// How an object can be cut.
-pub(super) fn cuts(job: &Job, place: &Location, entry: &Entry) -> Result<Cuts> {
+pub(super) fn cuts(step: &Step, place: &Location, entry: &Entry) -> Result<Cuts> {
     let nowhere = |why: &str| Ok(Cuts::Nowhere(why.to_owned()));
-    if let Some(why) = job.format.why_whole() {
+    if let Some(why) = step.format.why_whole() {
         return nowhere(why);
     }
     if !place.store.has_ranges(&entry.key)? {
         return nowhere("its server gives it in one piece only");
     }
-    let codec = codec_of(place, entry, job.file.spec.input.compression)?;
+    let codec = codec_of(place, entry, step.spec().input.compression)?;
     if codec.is_none() {
         return Ok(Cuts::Anywhere);
     }
     let why = |and: &str| format!("it is {} data{and}", format!("{codec:?}").to_lowercase());
-    match Frames::of(codec).filter(|_| job.format.can_begin_anywhere()) {
+    match Frames::of(codec).filter(|_| step.format.can_begin_anywhere()) {
         None => nowhere(&why("")),
         Some(frames) if !frames.are_in(place, entry)? => nowhere(&why(match frames {
             Frames::Bgzf => " and not in blocks, as bgzip makes them",
             Frames::Zstd => " and not in several frames of at most 4 MiB",
         })),
-        Some(_) if job.format.is_keyed_by_offset() && job.functions.map.takes_keys() => {
+        Some(_) if step.format.is_keyed_by_offset() && step.definition.functions.map.takes_keys() => {
             nowhere(&why(" and the map function takes its offsets, which show only from its beginning"))
         }
-        Some(_) if job.file.spec.skips() => {
+        Some(_) if step.spec().skips() => {
             nowhere(&why(" and skipped records are told with offsets, which show only from its beginning"))
         }
         Some(frames) => Ok(Cuts::AtFrames(codec, frames)),

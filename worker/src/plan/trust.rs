@@ -2,19 +2,19 @@
 
 use super::MapTask;
 use crate::error::{Error, Result};
-use crate::job::Job;
+use crate::step::Step;
 use crate::storage::{GLOB_SIGNS, Scheme, parse_url};
 
 /// An error where a split is of an object that the manifest doesn't name.
-pub(super) fn check(job: &Job, task: &MapTask) -> Result<()> {
-    let foreign = match job.step() {
+pub(super) fn check(step: &Step, task: &MapTask) -> Result<()> {
+    let foreign = match step.definition.number {
         0 => {
             let prefixes =
-                job.file.spec.input.urls.iter().map(|url| prefix(job, url)).collect::<Result<Vec<_>>>()?;
+                step.spec().input.urls.iter().map(|url| prefix(step, url)).collect::<Result<Vec<_>>>()?;
             task.splits.iter().find(|split| !prefixes.iter().any(|prefix| is_below(prefix, &split.url)))
         }
         _ => {
-            let prefix = job.folder.url(&job.folder.key);
+            let prefix = step.places.folder.url(&step.places.folder.key);
             task.splits.iter().find(|split| !is_below(&prefix, &split.url))
         }
     };
@@ -24,8 +24,8 @@ pub(super) fn check(job: &Job, task: &MapTask) -> Result<()> {
 }
 
 /// What the URLs begin with that an input URL can match.
-fn prefix(job: &Job, url: &str) -> Result<String> {
-    let place = job.stores.locate(url)?;
+fn prefix(step: &Step, url: &str) -> Result<String> {
+    let place = step.places.stores.locate(url)?;
     let fixed = match parse_url(url)?.0 {
         Scheme::Http => &place.key,
         _ => &place.key[..place.key.find(GLOB_SIGNS).unwrap_or(place.key.len())],

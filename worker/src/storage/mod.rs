@@ -22,6 +22,7 @@ mod file;
 mod http;
 mod keys;
 mod object;
+pub mod once;
 mod requests;
 pub(crate) mod s3;
 mod stream;

@@ -43,6 +43,13 @@ impl Location {
         self.base.starts_with("file:")
     }
 
+    /// The same place in a store that cancelling doesn't touch.
+    #[must_use]
+    pub fn uninterrupted(&self) -> Self {
+        let store = self.store.uninterrupted().unwrap_or_else(|| Arc::clone(&self.store));
+        Self { store, ..self.clone() }
+    }
+
     /// This place as a prefix: its key ends in `/` (or is empty, for a whole bucket).
     #[must_use]
     pub fn as_prefix(mut self) -> Self {

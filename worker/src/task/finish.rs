@@ -15,17 +15,17 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::commit::lock::{self, Held, OutputLock};
 use crate::commit::owner::{OWNER, Sign};
 use crate::commit::record::Commit;
-use crate::commit::{Won, create_once};
 use crate::error::{Error, Result};
 use crate::function::context::check_user_counters;
-use crate::job::Job;
-use crate::job::chain::Done;
-use crate::job::threads::in_parallel;
+use crate::machine::threads::in_parallel;
 use crate::output::StagedPart;
 use crate::output::replaceable::{SUCCESS, WORK, replaceable};
 use crate::plan;
+use crate::plan::completed::CompletedSteps;
 use crate::record::skipped;
+use crate::storage::once::{Won, create_once};
 use crate::storage::{Contents, Created, Location};
+use crate::task::publication::Publication;
 use crate::task::{attempts, lost, turn};
 
 /// A part of the output.
@@ -61,21 +61,21 @@ const MOST_SUCCESS: u64 = 64 << 20;
 pub(crate) const PUBLISHING: &str = "publishing";
 
 /// An error when there is something at the output prefix that must not be there.
-pub fn check_output(job: &Job) -> Result<()> {
-    let contents = old_contents(job)?;
-    if job.file.spec.output.if_exists == IfExists::Replace {
-        return replaceable_keys(job, contents).map(drop);
+pub fn check_output(run: &Publication) -> Result<()> {
+    let contents = old_contents(run)?;
+    if run.spec().output.if_exists == IfExists::Replace {
+        return replaceable_keys(run, contents).map(drop);
     }
-    nothing_may_be_there(job, &contents)
+    nothing_may_be_there(run, &contents)
 }
 
-fn nothing_may_be_there(job: &Job, contents: &Contents) -> Result<()> {
+fn nothing_may_be_there(run: &Publication, contents: &Contents) -> Result<()> {
     match contents.keys.first() {
         None => Ok(()),
         Some(key) => Err(Error::permanent(format!(
             "output {} exists: there is {}",
-            job.file.spec.output.url,
-            job.output.url(key)
+            run.spec().output.url,
+            run.output.url(key)
         ))
         .because("remove it, choose another output.url, or set output.ifExists: Replace")),
     }
@@ -83,33 +83,33 @@ fn nothing_may_be_there(job: &Job, contents: &Contents) -> Result<()> {
 
 /// What is at the output prefix and is not this run's, the lock, or the work folder of a run that may be at work:
 /// that is no result, and its run takes the lock before anything of it appears.
-fn old_contents(job: &Job) -> Result<Contents> {
-    let mut contents = job.output.store.contents(&job.output.key)?;
-    let at_work = runs_at_work(job, &contents)?;
-    let lock = lock::place(&job.output).key;
+fn old_contents(run: &Publication) -> Result<Contents> {
+    let mut contents = run.output.store.contents(&run.output.key)?;
+    let at_work = runs_at_work(run, &contents)?;
+    let lock = lock::place(&run.output).key;
     let is_work = |key: &String| {
-        let name = key.strip_prefix(&job.output.key).and_then(|name| name.strip_prefix(WORK));
-        let run = name.and_then(|name| name.split_once('/')).map(|(run, _)| run);
-        *key == lock || run.is_some_and(|run| run == job.file.id.as_str() || at_work.contains(run))
+        let name = key.strip_prefix(&run.output.key).and_then(|name| name.strip_prefix(WORK));
+        let id = name.and_then(|name| name.split_once('/')).map(|(id, _)| id);
+        *key == lock || id.is_some_and(|id| id == run.context.id.as_str() || at_work.contains(id))
     };
-    contents.keys.retain(|key| !is_work(key) && !key.starts_with(&job.folder.key));
+    contents.keys.retain(|key| !is_work(key) && !key.starts_with(&run.folder.key));
     Ok(contents)
 }
 
 /// The runs whose work folders have a plan that can be read, or the sign of a process that isn't known to be gone.
-fn runs_at_work(job: &Job, contents: &Contents) -> Result<HashSet<String>> {
+fn runs_at_work(run: &Publication, contents: &Contents) -> Result<HashSet<String>> {
     let mut runs = HashSet::new();
     for key in &contents.keys {
-        let name = key.strip_prefix(&job.output.key).and_then(|name| name.strip_prefix(WORK));
+        let name = key.strip_prefix(&run.output.key).and_then(|name| name.strip_prefix(WORK));
         let at_work = match name.and_then(|name| name.split_once('/')) {
             // A step's is in a folder of its own.
-            Some((run, file))
+            Some((id, file))
                 if file.rsplit('/').next() == Some(plan::HEAD)
-                    && plan::is_one(&Location { key: key.clone(), ..job.output.clone() })? =>
+                    && plan::is_one(&Location { key: key.clone(), ..run.output.clone() })? =>
             {
-                Some(run)
+                Some(id)
             }
-            Some((run, OWNER)) if !is_of_the_dead(job, key)? => Some(run),
+            Some((id, OWNER)) if !is_of_the_dead(run, key)? => Some(id),
             _ => None,
         };
         runs.extend(at_work.map(str::to_owned));
@@ -117,36 +117,41 @@ fn runs_at_work(job: &Job, contents: &Contents) -> Result<HashSet<String>> {
     Ok(runs)
 }
 
-fn is_of_the_dead(job: &Job, key: &str) -> Result<bool> {
+fn is_of_the_dead(run: &Publication, key: &str) -> Result<bool> {
     // One that has gone since the listing was of a run that has just ended by itself.
-    let Some(sign) = job.output.store.get(key)? else { return Ok(false) };
+    let Some(sign) = run.output.store.get(key)? else { return Ok(false) };
     let sign = serde_json::from_slice::<Sign>(&sign).ok();
     Ok(sign.is_none_or(|sign| sign.owner.is_dead()))
 }
 
 /// Of that, what may be removed: an error where there is more.
-fn replaceable_keys(job: &Job, contents: Contents) -> Result<Vec<String>> {
-    let success = job.output.join(SUCCESS);
+fn replaceable_keys(run: &Publication, contents: Contents) -> Result<Vec<String>> {
+    let success = run.output.join(SUCCESS);
     let success = success.store.start(&success.key, MOST_SUCCESS)?;
-    replaceable(&job.output, contents, success.as_deref())
+    replaceable(&run.output, contents, success.as_deref())
 }
 
 /// The `_SUCCESS` of this very run, if it is there.
-pub fn succeeded(job: &Job) -> Result<Option<Success>> {
-    let place = job.output.join(SUCCESS);
+pub fn succeeded(run: &Publication) -> Result<Option<Success>> {
+    let place = run.output.join(SUCCESS);
     let bytes = place.store.get(&place.key)?;
     let success: Option<Success> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Ok(success.filter(|success| success.id == job.file.id))
+    Ok(success.filter(|success| success.id == run.context.id))
 }
 
 /// Makes the parts visible, with them what was left out, writes `_SUCCESS` and removes the intermediate data. A
 /// failure halfway is tried again: every attempt goes on where the one before was. `attempt` is the one that has
 /// found all tasks committed in the log; none where there is no log.
-pub fn finish(job: &Job, done: &Done, parts: &[StagedPart], attempt: Option<&AttemptId>) -> Result<Success> {
-    let (success, _) = attempts(job.file.spec.retries, |_| publish(job, done, parts, attempt))?;
-    let calm = job.uninterrupted();
-    let tidied = match job.file.spec.cleanup {
-        Cleanup::Never => lock::release_of(&calm.output, &calm.owner()),
+pub fn finish(
+    run: &Publication,
+    done: &CompletedSteps,
+    parts: &[StagedPart],
+    attempt: Option<&AttemptId>,
+) -> Result<Success> {
+    let (success, _) = attempts(run.spec().retries, |_| publish(run, done, parts, attempt))?;
+    let calm = run.uninterrupted();
+    let tidied = match run.spec().cleanup {
+        Cleanup::Never => lock::release_of(&calm.output, &calm.owner),
         _ => tidy_up(&calm).or_else(|_| tidy_up(&calm)),
     };
     if let Err(error) = tidied {
@@ -156,25 +161,30 @@ pub fn finish(job: &Job, done: &Done, parts: &[StagedPart], attempt: Option<&Att
     Ok(success)
 }
 
-fn publish(job: &Job, done: &Done, parts: &[StagedPart], attempt: Option<&AttemptId>) -> Result<Success> {
-    if let Some(success) = succeeded(job)? {
+fn publish(
+    run: &Publication,
+    done: &CompletedSteps,
+    parts: &[StagedPart],
+    attempt: Option<&AttemptId>,
+) -> Result<Success> {
+    if let Some(success) = succeeded(run)? {
         return Ok(success);
     }
-    skipped::check_budget(job.file.spec.skip_bad_records.max, &done.skipped)?;
+    skipped::check_budget(run.spec().skip_bad_records.max, &done.skipped)?;
     // Shares of a step were looked at when its map tasks had ended.
-    lost::check(job, &done.lost, [], 0)?;
+    lost::check(run.spec().max_failed_tasks, &done.lost, [], 0)?;
     check_user_counters(&done.total)?;
-    let held = match job.file.spec.output.if_exists {
+    let held = match run.spec().output.if_exists {
         IfExists::Fail => Held::Fails,
         IfExists::Replace => Held::Waits,
     };
-    let lock = OutputLock::take(&job.output, &job.owner(), held, || job.check_cancelled())?;
-    publish_locked(job, done, parts, attempt, &lock).inspect_err(|_| {
+    let lock = OutputLock::take(&run.output, &run.owner, held, || run.check_cancelled())?;
+    publish_locked(run, done, parts, attempt, &lock).inspect_err(|_| {
         // Where parts may have appeared, the lock stays until they are gone or all of them there.
-        let job = job.uninterrupted();
-        let marker = job.staging.join(PUBLISHING);
+        let run = run.uninterrupted();
+        let marker = run.staging.join(PUBLISHING);
         if let Ok(None) = marker.store.head(&marker.key)
-            && let Err(error) = lock::release_of(&job.output, &job.owner())
+            && let Err(error) = lock::release_of(&run.output, &run.owner)
         {
             tracing::warn!(%error, causes = ?error.causes(), "The output's lock is left.");
         }
@@ -183,51 +193,51 @@ fn publish(job: &Job, done: &Done, parts: &[StagedPart], attempt: Option<&Attemp
 
 /// Publishes under the output's lock.
 fn publish_locked(
-    job: &Job,
-    done: &Done,
+    run: &Publication,
+    done: &CompletedSteps,
     parts: &[StagedPart],
     attempt: Option<&AttemptId>,
     lock: &OutputLock,
 ) -> Result<Success> {
     // Two tasks may both take themselves for the last: what one has finished the other leaves alone.
-    if let Some(success) = succeeded(job)? {
+    if let Some(success) = succeeded(run)? {
         return Ok(success);
     }
-    if attempt.is_some() && !plan::is_there(job)? {
+    if attempt.is_some() && !plan::is_there(run.last_work())? {
         return Err(Error::permanent("the job has ended, and its intermediate data was removed"));
     }
     let all: Vec<StagedPart> =
         parts.iter().chain(done.skipped.iter().map(|skipped| &skipped.part)).cloned().collect();
-    let ours: HashSet<String> = all.iter().map(|part| job.output.join(&part.name).key).collect();
-    let replaces = job.file.spec.output.if_exists == IfExists::Replace;
+    let ours: HashSet<String> = all.iter().map(|part| run.output.join(&part.name).key).collect();
+    let replaces = run.spec().output.if_exists == IfExists::Replace;
     if let Some(attempt) = attempt
-        && let Some(success) = turn::take(job, attempt)?
+        && let Some(success) = turn::take(run, attempt)?
     {
         return Ok(success);
     }
-    let marker = job.staging.join(PUBLISHING);
+    let marker = run.staging.join(PUBLISHING);
     let begun = marker.store.head(&marker.key)?.is_some();
     if !begun || replaces {
-        let mut contents = old_contents(job)?;
+        let mut contents = old_contents(run)?;
         if replaces {
             // Those of the same name are replaced in one step when the new ones appear.
             contents.keys.retain(|key| !ours.contains(key));
-            let old = replaceable_keys(job, contents)?;
+            let old = replaceable_keys(run, contents)?;
             mark(&marker, &all)?;
             lock.check()?;
             // It goes first: from then on nobody takes what is left for a result.
-            job.output.store.delete(&[job.output.join(SUCCESS).key])?;
-            job.output.store.delete_below(&job.output.key, &old)?;
+            run.output.store.delete(&[run.output.join(SUCCESS).key])?;
+            run.output.store.delete_below(&run.output.key, &old)?;
         } else {
-            nothing_may_be_there(job, &contents).map_err(|error| {
+            nothing_may_be_there(run, &contents).map_err(|error| {
                 error.because("it was not there when the job began: another run or program was first")
             })?;
             mark(&marker, &all)?;
         }
     }
     in_parallel(&all, |part| {
-        let key = job.output.join(&part.name).key;
-        let store = &job.output.store;
+        let key = run.output.join(&part.name).key;
+        let store = &run.output.store;
         let done = if replaces {
             store.complete(&key, &part.staged)?
         } else {
@@ -235,33 +245,33 @@ fn publish_locked(
         };
         match done {
             Created::New => Ok(()),
-            Created::Exists if is_ours(job, &key, part)? => store.abort(&key, &part.staged),
+            Created::Exists if is_ours(run, &key, part)? => store.abort(&key, &part.staged),
             Created::Exists => Err(Error::permanent(format!("what was written for {} is gone, or something else was there first",
-                job.output.url(&key)))
+                run.output.url(&key)))
             .because("perhaps another program wrote it, or a lifecycle rule of the bucket has removed an upload: run the job again")),
         }
     })?;
     let outputs = parts
         .iter()
         .map(|part| OutputObject {
-            url: job.output.url(&job.output.join(&part.name).key),
+            url: run.output.url(&run.output.join(&part.name).key),
             bytes: part.bytes,
             records: part.records,
         })
         .collect();
-    let Done { total: counters, steps, .. } = done.clone();
-    let (name, id) = (job.file.name.clone(), job.file.id.clone());
+    let CompletedSteps { total: counters, steps, .. } = done.clone();
+    let (name, id) = (run.context.name.clone(), run.context.id.clone());
     let success = Success { name, id, counters, steps, outputs };
-    write_success(job, &success, replaces)?;
+    write_success(run, &success, replaces)?;
     Ok(success)
 }
 
 /// Writes `_SUCCESS`. From here on the run has succeeded, whatever else happens: no wish to stop comes between.
-fn write_success(job: &Job, success: &Success, replaces: bool) -> Result<()> {
+fn write_success(run: &Publication, success: &Success, replaces: bool) -> Result<()> {
     let json = serde_json::to_vec_pretty(success)
         .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
-    job.check_cancelled()?;
-    let place = job.uninterrupted().output.join(SUCCESS);
+    run.check_cancelled()?;
+    let place = run.uninterrupted().output.join(SUCCESS);
     if replaces {
         return place.store.put(&place.key, json);
     }
@@ -286,8 +296,8 @@ fn mark(marker: &Location, parts: &[StagedPart]) -> Result<()> {
 }
 
 /// Whether the object that is there is this part: by its content, for an older one may have its name and size.
-fn is_ours(job: &Job, key: &str, part: &StagedPart) -> Result<bool> {
-    let store = &job.output.store;
+fn is_ours(run: &Publication, key: &str, part: &StagedPart) -> Result<bool> {
+    let store = &run.output.store;
     let entry = match store.head(key)? {
         Some(entry) if entry.size == part.bytes => entry,
         _ => return Ok(false),
@@ -303,46 +313,45 @@ fn is_ours(job: &Job, key: &str, part: &StagedPart) -> Result<bool> {
 }
 
 /// Removes the intermediate data of a run that has succeeded, then its lock.
-pub fn tidy_up(job: &Job) -> Result<()> {
-    let job = &job.uninterrupted();
-    remove_work(job)?;
-    lock::release_of(&job.output, &job.owner())
+pub fn tidy_up(run: &Publication) -> Result<()> {
+    let run = &run.uninterrupted();
+    remove_work(run)?;
+    lock::release_of(&run.output, &run.owner)
 }
 
 /// Removes the intermediate data of this run. The plans go first: whoever writes something after that finds by
 /// them that it has to go again.
-fn remove_work(job: &Job) -> Result<()> {
-    let plans: Vec<String> =
-        (0..job.step_count()).map(|step| job.at_step(step).work.join(plan::HEAD).key).collect();
-    job.folder.store.delete(&plans)?;
-    job.folder.store.delete_prefix(&job.folder.key)?;
-    job.staging.store.delete_prefix(&job.staging.key)
+fn remove_work(run: &Publication) -> Result<()> {
+    let plans: Vec<String> = run.works.iter().map(|work| work.join(plan::HEAD).key).collect();
+    run.folder.store.delete(&plans)?;
+    run.folder.store.delete_prefix(&run.folder.key)?;
+    run.staging.store.delete_prefix(&run.staging.key)
 }
 
 /// Removes all that a run without success has left: its staged parts, those that appeared already, its
 /// intermediate data, and its lock. The result of a run whose last words were lost is left, and given.
-pub fn abandon(job: &Job, parts: &[StagedPart]) -> Result<Option<Success>> {
-    let job = &job.uninterrupted();
-    try_abandon(job, parts).or_else(|_| try_abandon(job, parts))
+pub fn abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {
+    let run = &run.uninterrupted();
+    try_abandon(run, parts).or_else(|_| try_abandon(run, parts))
 }
 
-fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<Option<Success>> {
-    if let Some(success) = succeeded(job)? {
-        return tidy_up(job).map(|()| Some(success));
+fn try_abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {
+    if let Some(success) = succeeded(run)? {
+        return tidy_up(run).map(|()| Some(success));
     }
-    let marker = job.staging.join(PUBLISHING);
+    let marker = run.staging.join(PUBLISHING);
     // Parts appear under the lock alone: without it, what is there is somebody else's.
-    let begun = marker.store.head(&marker.key)?.is_some() && lock::is_held(&job.output, &job.owner())?;
+    let begun = marker.store.head(&marker.key)?.is_some() && lock::is_held(&run.output, &run.owner)?;
     // Beside another run's `_SUCCESS` nothing of ours has appeared yet. Where an old one went, what is left of the
     // old result is none.
-    let success = job.output.join(SUCCESS);
+    let success = run.output.join(SUCCESS);
     let begun = begun && success.store.head(&success.key)?.is_none();
-    let replaces = job.file.spec.output.if_exists == IfExists::Replace;
+    let replaces = run.spec().output.if_exists == IfExists::Replace;
     let remove = |part: &StagedPart| {
-        let key = job.output.join(&part.name).key;
-        job.output.store.abort(&key, &part.staged)?;
-        if begun && (replaces || is_ours(job, &key, part)?) {
-            job.output.store.delete(&[key])
+        let key = run.output.join(&part.name).key;
+        run.output.store.abort(&key, &part.staged)?;
+        if begun && (replaces || is_ours(run, &key, part)?) {
+            run.output.store.delete(&[key])
         } else {
             Ok(())
         }
@@ -350,15 +359,15 @@ fn try_abandon(job: &Job, parts: &[StagedPart]) -> Result<Option<Success>> {
     // One that can't be removed doesn't keep the others.
     let removed: Vec<Result<()>> = parts.iter().map(remove).collect();
     removed.into_iter().collect::<Result<()>>()?;
-    tidy_up(job).map(|()| None)
+    tidy_up(run).map(|()| None)
 }
 
 /// What the commit records of the steps name that is staged: parts of the last one, and what any left out.
-pub fn committed_parts(job: &Job) -> Result<Vec<StagedPart>> {
-    let first = if job.file.spec.skips() { 0 } else { job.step_count() - 1 };
+pub fn committed_parts(run: &Publication) -> Result<Vec<StagedPart>> {
+    let first = if run.spec().skips() { 0 } else { run.works.len() - 1 };
     let mut parts = Vec::new();
-    for job in (first..job.step_count()).map(|step| job.at_step(step)) {
-        parts.extend(job.log().list()?.iter().flat_map(Commit::staged).cloned());
+    for log in run.logs().skip(first) {
+        parts.extend(log.list()?.iter().flat_map(Commit::staged).cloned());
     }
     Ok(parts)
 }

@@ -5,26 +5,26 @@
 //! Kubernetes starts one more, which knows by the number of failures that it has nothing else to do.
 
 use mapreduce_api::ids::{AttemptId, TaskId};
-use mapreduce_api::v1alpha1::MaxFailedTasks;
+use mapreduce_api::v1alpha1::{MapReduceJobSpec, MaxFailedTasks};
 use mapreduce_api::wire::ErrorReport;
 
 use crate::commit::record::Commit;
 use crate::error::{Error, Kind, Result};
-use crate::job::Job;
+use crate::step::Step;
 
 /// Tasks that an error names.
 const NAMED: usize = 10;
 
 /// Whether the job may go on without a task that has failed like this after its last attempt.
-pub fn may_go(job: &Job, error: &Error) -> bool {
-    !job.file.spec.max_failed_tasks.is_none() && matches!(error.kind(), Kind::Retry | Kind::Permanent)
+pub fn may_go(spec: &MapReduceJobSpec, error: &Error) -> bool {
+    !spec.max_failed_tasks.is_none() && matches!(error.kind(), Kind::Retry | Kind::Permanent)
 }
 
 /// The attempt that there is nothing left to try for.
-pub fn used_up(job: &Job) -> Result<()> {
-    let attempts = i64::from(job.file.spec.retries) + 1;
-    if !job.file.spec.max_failed_tasks.is_none()
-        && i64::try_from(job.failed_before).is_ok_and(|n| n >= attempts)
+pub fn used_up(step: &Step) -> Result<()> {
+    let attempts = i64::from(step.spec().retries) + 1;
+    if !step.spec().max_failed_tasks.is_none()
+        && i64::try_from(step.run.failed_before).is_ok_and(|n| n >= attempts)
     {
         return Err(Error::permanent(format!("all {attempts} attempts have failed without a word")));
     }
@@ -32,18 +32,18 @@ pub fn used_up(job: &Job) -> Result<()> {
 }
 
 /// The record of a task that the job goes on without; the error where there are attempts left.
-pub fn record(job: &Job, task: TaskId, attempt: &AttemptId, error: Error) -> Result<Commit> {
+pub fn record(step: &Step, task: TaskId, attempt: &AttemptId, error: Error) -> Result<Commit> {
     let is_last = !error.is_retryable()
-        || i64::try_from(job.failed_before).is_ok_and(|failed| failed >= i64::from(job.file.spec.retries));
-    if !is_last || !may_go(job, &error) {
+        || i64::try_from(step.run.failed_before).is_ok_and(|failed| failed >= i64::from(step.spec().retries));
+    if !is_last || !may_go(step.spec(), &error) {
         return Err(error);
     }
     let error = error.in_task(task);
     tracing::warn!(%error, causes = ?error.causes(), "The job goes on without this task.");
     let mut record = Commit::new(attempt);
     // The attempt behind the last one has tried nothing.
-    let attempts = u64::try_from(job.file.spec.retries).unwrap_or_default() + 1;
-    record.counters.failed_tasks = (job.failed_before + 1).min(attempts);
+    let attempts = u64::try_from(step.spec().retries).unwrap_or_default() + 1;
+    record.counters.failed_tasks = (step.run.failed_before + 1).min(attempts);
     record.lost = Some(error.report());
     Ok(record)
 }
@@ -51,12 +51,11 @@ pub fn record(job: &Job, task: TaskId, attempt: &AttemptId, error: Error) -> Res
 /// An error when more tasks have failed than a job may go on without: in the steps before, and of the map tasks of
 /// this one.
 pub fn check<'a>(
-    job: &Job,
+    most: MaxFailedTasks,
     before: &'a [ErrorReport],
     lost: impl IntoIterator<Item = &'a ErrorReport>,
     map_tasks: u32,
 ) -> Result<()> {
-    let most = job.file.spec.max_failed_tasks;
     let mut lost: Vec<_> = lost.into_iter().collect();
     let (may_be_lost, says) = match most {
         MaxFailedTasks::Number(number) => {

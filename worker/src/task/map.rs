@@ -9,9 +9,8 @@ use crate::error::{Error, Result};
 use crate::function::{TaskContext, builtin, map_careful};
 use crate::input::reader::Reader;
 use crate::input::source::content_before;
-use crate::job::{Job, Resources};
 use crate::machine::threads;
-use crate::memory;
+use crate::memory::{self, Resources};
 use crate::plan::MapTask;
 use crate::record::skipped::Skipping;
 use crate::record::space::Space;
@@ -20,6 +19,7 @@ use crate::record::{MapOutput, Mapper};
 use crate::shuffle::collector::{Collector, Combine};
 use crate::shuffle::partition::Partitioner;
 use crate::shuffle::run::Spill;
+use crate::step::Step;
 use crate::task::result::{MapOnlyOutput, ResultWriter, Written};
 
 /// What a task of a job with reducers leaves: the runs of its flushes, in their order.
@@ -31,7 +31,7 @@ const LEAST_MEMORY: usize = 4 << 20;
 
 /// Runs an attempt at a map task. `memory` bytes are filled before runs are made.
 pub fn run(
-    job: &Job,
+    step: &Step,
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
@@ -40,19 +40,19 @@ pub fn run(
     space: &Arc<Space>,
 ) -> Result<(Runs, Counters)> {
     let name = Arc::from(format!("intermediate data of {task}"));
-    let context = job.task_context(task, task.index, attempt, space);
+    let context = step.task_context(task, task.index, attempt, space);
     // Memory is reserved before it is known how much there is to collect.
     let bytes: u64 = splits.splits.iter().map(Split::bytes).sum();
     let enough = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(EXPANSION).max(LEAST_MEMORY);
     let mut out = Collector::for_shuffle(
         partitioner.clone(),
-        &job.arrangement,
-        combine(job, &context),
+        &step.definition.arrangement,
+        combine(step, &context),
         memory.min(enough),
         space,
         name,
     );
-    let done = map_splits(job, &context, splits, &mut out)
+    let done = map_splits(step, &context, splits, &mut out)
         .and_then(|records| out.into_spills().map(|(runs, counters)| (records, runs, counters)));
     let (records, runs, mut counters) = done.map_err(|error| error.in_task(task))?;
     counters.map_input_records += records;
@@ -61,16 +61,16 @@ pub fn run(
 }
 
 /// The job's combine function for an attempt, and whether a table may add up in its place.
-fn combine(job: &Job, context: &TaskContext) -> Option<Combine> {
-    let function = job.functions.combine.as_ref()?;
+fn combine(step: &Step, context: &TaskContext) -> Option<Combine> {
+    let function = step.definition.functions.combine.as_ref()?;
     // A sum that leaves out bad values has to see them one by one.
     let sums = matches!(function.builtin(), Some(builtin::ReduceFunction::Sum)) && context.skipping.is_none();
-    Some(Combine { combiner: function.combiner(context), gain: sums.then(|| Arc::clone(&job.gain)) })
+    Some(Combine { combiner: function.combiner(context), gain: sums.then(|| Arc::clone(&step.gain)) })
 }
 
 /// Runs an attempt at a map task in several threads, each with its stretch of the splits.
 pub fn run_threads(
-    job: &Job,
+    step: &Step,
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
@@ -83,7 +83,7 @@ pub fn run_threads(
     let total = splits.splits.len();
     let stretch =
         |i: usize| MapTask { splits: splits.splits[total * i / threads..total * (i + 1) / threads].to_vec() };
-    let done = threads::each(threads, |i| run(job, task, attempt, &stretch(i), partitioner, memory, space));
+    let done = threads::each(threads, |i| run(step, task, attempt, &stretch(i), partitioner, memory, space));
     let panicked = |_| Err(Error::retry("a map thread has panicked"));
     let done = done.into_iter().map(|done| done.unwrap_or_else(panicked)).collect::<Result<Vec<_>>>()?;
     let mut all = Runs::new();
@@ -97,19 +97,19 @@ pub fn run_threads(
 
 /// Runs an attempt at a task of a step without reducers: its pairs are its result.
 pub fn run_map_only(
-    job: &Job,
+    step: &Step,
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
     space: &Arc<Space>,
 ) -> Result<(Written, Counters)> {
-    let context = job.task_context(task, task.index, attempt, space);
+    let context = step.task_context(task, task.index, attempt, space);
     let run = || {
         // A built-in function emits while it has the record, which is told more of than the pair.
-        let skipping = context.skipping.clone().filter(|_| !job.functions.map.is_builtin());
-        let writer = ResultWriter::new(job, task.index, attempt)?.leaving_out(skipping);
+        let skipping = context.skipping.clone().filter(|_| !step.definition.functions.map.is_builtin());
+        let writer = ResultWriter::new(step, task.index, attempt)?.leaving_out(skipping);
         let mut out = MapOnlyOutput { writer, emitted: 0 };
-        let records = map_splits(job, &context, splits, &mut out)?;
+        let records = map_splits(step, &context, splits, &mut out)?;
         let mut counters =
             Counters { map_input_records: records, map_output_records: out.emitted, ..Counters::default() };
         context.counters.move_to(&mut counters)?;
@@ -120,27 +120,27 @@ pub fn run_map_only(
     run().map_err(|error: Error| error.in_task(task))
 }
 
-fn map_splits<O: MapOutput>(job: &Job, context: &TaskContext, task: &MapTask, out: &mut O) -> Result<u64> {
+fn map_splits<O: MapOutput>(step: &Step, context: &TaskContext, task: &MapTask, out: &mut O) -> Result<u64> {
     let mut records = 0;
-    let mut function = job.functions.map.make(context);
+    let mut function = step.definition.functions.map.make(context);
     let mut buffer = Vec::new();
     for split in &task.splits {
-        let compression = job.file.spec.input.compression;
+        let compression = step.spec().input.compression;
         let mut map_split = |buffer| {
             function.begin(split, out)?;
-            let mut reader = Reader::open(split, &job.format, compression, &job.stores, buffer)?;
+            let mut reader = Reader::open(split, &step.format, compression, &step.places.stores, buffer)?;
             if let Some(skipping) = &context.skipping {
-                records += map_carefully(job, &mut *function, &mut reader, skipping, out)?;
+                records += map_carefully(step, &mut *function, &mut reader, skipping, out)?;
             }
             while let Some(chunk) = reader.next_chunk()? {
-                job.check_cancelled()?;
+                step.run.check_cancelled()?;
                 records += function.map_chunk(&chunk, out)?;
             }
             Ok(reader.into_buffer())
         };
         buffer = map_split(buffer).map_err(|error: Error| match error.record_url() {
             // How much content is before the split is found out only where it matters.
-            Some(url) if url == split.url => match content_before(split, &job.stores) {
+            Some(url) if url == split.url => match content_before(split, &step.places.stores) {
                 Ok(base) => error.counted_from(base),
                 Err(_) => error,
             },
@@ -153,7 +153,7 @@ fn map_splits<O: MapOutput>(job: &Job, context: &TaskContext, task: &MapTask, ou
 
 /// Maps the records of a split, and leaves out those that are bad.
 fn map_carefully<O: MapOutput>(
-    job: &Job,
+    step: &Step,
     function: &mut dyn Mapper<O>,
     reader: &mut Reader<'_>,
     skipping: &Skipping,
@@ -164,7 +164,7 @@ fn map_carefully<O: MapOutput>(
         let too_long = match reader.next_chunk() {
             Ok(None) => return Ok(records),
             Ok(Some(chunk)) => {
-                job.check_cancelled()?;
+                step.run.check_cancelled()?;
                 records += map_careful(function, &chunk, skipping, out)?;
                 continue;
             }

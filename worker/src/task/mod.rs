@@ -3,6 +3,7 @@
 pub mod finish;
 pub mod lost;
 pub mod map;
+pub mod publication;
 pub mod reduce;
 pub mod result;
 mod turn;

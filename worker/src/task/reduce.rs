@@ -7,17 +7,17 @@ use mapreduce_api::wire::Counters;
 
 use crate::error::{Error, Result};
 use crate::function::TaskContext;
-use crate::job::Job;
 use crate::record::Emit;
 use crate::record::space::Space;
 use crate::shuffle::merge::{Groups, Merge, merge_down};
 use crate::shuffle::object::FanIn;
 use crate::shuffle::run::Run;
+use crate::step::Step;
 use crate::task::result::{ResultWriter, Written};
 
 /// Reduces a partition, whose runs are in the order of the map tasks that they come from.
 pub fn run(
-    job: &Job,
+    step: &Step,
     task: TaskId,
     attempt: &AttemptId,
     partition: u32,
@@ -25,35 +25,35 @@ pub fn run(
     fan_in: FanIn,
     space: &Arc<Space>,
 ) -> Result<(Written, Counters)> {
-    let context = job.task_context(task, partition, attempt, space);
-    reduce(job, &context, runs, fan_in, space).map_err(|error| error.in_task(task))
+    let context = step.task_context(task, partition, attempt, space);
+    reduce(step, &context, runs, fan_in, space).map_err(|error| error.in_task(task))
 }
 
 fn reduce(
-    job: &Job,
+    step: &Step,
     context: &TaskContext,
     runs: Vec<Run>,
     fan_in: FanIn,
     space: &Arc<Space>,
 ) -> Result<(Written, Counters)> {
-    let Some(function) = job.functions.reduce.as_ref() else {
+    let Some(function) = step.definition.functions.reduce.as_ref() else {
         return Err(Error::permanent("the job has no reduce function"));
     };
     let mut function = function.make(context);
-    let out = ResultWriter::new(job, context.partition, &context.attempt)?;
+    let out = ResultWriter::new(step, context.partition, &context.attempt)?;
     let mut out = out.leaving_out(context.skipping.clone());
     // Combining on the way down would not change the result, only how much there is to merge.
-    let mut combiner = job.functions.combine.as_ref().map(|combine| combine.combiner(context));
-    let runs = merge_down(runs, fan_in.0, space, &job.arrangement, combiner.as_mut())?;
-    let mut groups = Groups::new(Merge::new(runs, job.arrangement.values_sorted));
+    let mut combiner = step.definition.functions.combine.as_ref().map(|combine| combine.combiner(context));
+    let runs = merge_down(runs, fan_in.0, space, &step.definition.arrangement, combiner.as_mut())?;
+    let mut groups = Groups::new(Merge::new(runs, step.definition.arrangement.values_sorted));
     let mut stored = Vec::new();
     let mut seen = 0;
     while groups.next_group(&mut stored)? {
         seen += 1;
         if seen % CANCEL_EVERY == 0 {
-            job.check_cancelled()?;
+            step.run.check_cancelled()?;
         }
-        function.reduce(job.arrangement.order.key(&stored), &mut groups, &mut out)?;
+        function.reduce(step.definition.arrangement.order.key(&stored), &mut groups, &mut out)?;
     }
     function.finish(&mut out as &mut dyn Emit)?;
     let mut counters = Counters::default();

@@ -5,12 +5,12 @@ use mapreduce_api::wire::Counters;
 
 use crate::commit::record::Commit;
 use crate::error::Result;
-use crate::job::Job;
 use crate::output::{PartWriter, StagedPart};
 use crate::record::pairs::{PairsObject, PairsWriter};
 use crate::record::skipped::Skipping;
 use crate::record::{Emit, MapOutput};
 use crate::scratch::ScratchBytes;
+use crate::step::Step;
 
 /// Writes the result of a task.
 #[derive(Debug)]
@@ -32,13 +32,14 @@ pub enum Written {
 
 impl ResultWriter {
     /// Begins the result of a partition, or of a map task without reducers.
-    pub fn new(job: &Job, partition: u32, attempt: &AttemptId) -> Result<Self> {
-        if job.is_last_step() {
-            let part = PartWriter::new(&job.file.spec.output, &job.output, &job.staging, partition)?;
+    pub fn new(step: &Step, partition: u32, attempt: &AttemptId) -> Result<Self> {
+        if step.definition.is_last {
+            let part =
+                PartWriter::new(&step.spec().output, &step.places.output, &step.places.staging, partition)?;
             return Ok(Self::Part(Box::new(part)));
         }
-        let name = format!("{}{partition:05}-{attempt}", job.pairs_prefix());
-        Ok(Self::Pairs(Box::new(job.pairs.create(name, job.file.spec.shuffle.compression)?)))
+        let name = format!("{}{partition:05}-{attempt}", step.pairs_prefix());
+        Ok(Self::Pairs(Box::new(step.places.pairs.create(name, step.spec().shuffle.compression)?)))
     }
 
     /// Pairs that can't be written in the output's format are left out.

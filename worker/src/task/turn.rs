@@ -13,10 +13,10 @@ use std::time::Duration;
 use mapreduce_api::ids::AttemptId;
 
 use super::finish::{Success, succeeded};
-use crate::commit::{Won, create_once};
+use super::publication::Publication;
 use crate::error::{Error, Result};
-use crate::job::Job;
 use crate::machine::clock;
+use crate::storage::once::{Won, create_once};
 
 /// How long an attempt waits for the one whose turn it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,24 +25,24 @@ const PAUSE: Duration = Duration::from_millis(250);
 const MOST_TURNS: u32 = 1000;
 
 /// Waits until this attempt may publish, or gives the result of the run that has succeeded meanwhile.
-pub(super) fn take(job: &Job, attempt: &AttemptId) -> Result<Option<Success>> {
+pub(super) fn take(run: &Publication, attempt: &AttemptId) -> Result<Option<Success>> {
     for turn in 0..MOST_TURNS {
-        let place = job.work.join(&format!("finish/{turn:05}"));
+        let place = run.last_work().join(&format!("finish/{turn:05}"));
         let name = attempt.as_str().as_bytes();
         if create_once(&place, name, 1024, |there| there == name)? == Won::Ours {
-            let success = succeeded(job)?;
+            let success = succeeded(run)?;
             if success.is_some() {
                 place.store.delete(std::slice::from_ref(&place.key))?;
             }
             return Ok(success);
         }
-        let next = job.work.join(&format!("finish/{:05}", turn + 1));
+        let next = run.last_work().join(&format!("finish/{:05}", turn + 1));
         let begun = clock::now();
         while clock::now().duration_since(begun) < PATIENCE && next.store.head(&next.key)?.is_none() {
-            if let Some(success) = succeeded(job)? {
+            if let Some(success) = succeeded(run)? {
                 return Ok(Some(success));
             }
-            job.check_cancelled()?;
+            run.check_cancelled()?;
             clock::sleep(PAUSE);
         }
     }

@@ -256,7 +256,7 @@ fn a_job_that_is_cancelled_ends_its_commands() {
     let pid = place.path("pid");
     let job =
         place.job(shell(&format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000", pid.display()))).unwrap();
-    let cancel = job.cancel.clone();
+    let cancel = job.run().cancel.clone();
     let error = std::thread::scope(|scope| {
         let ran = scope.spawn(|| local::run(&job, &place.resources, &Progress::default()));
         while !pid.exists() {

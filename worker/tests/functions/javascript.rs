@@ -454,7 +454,7 @@ fn a_script_that_breaks_what_is_built_in_breaks_itself_alone() {
 fn a_job_that_is_cancelled_ends_its_scripts() {
     let place = place("x\n");
     let job = place.job(map_job("function map() { for (;;); }")).unwrap();
-    let cancel = job.cancel.clone();
+    let cancel = job.run().cancel.clone();
     let error = std::thread::scope(|scope| {
         let ran = scope.spawn(|| local::run(&job, &place.resources, &Progress::default()));
         // It need not have begun: neither way may it go on for ever.

@@ -237,7 +237,7 @@ fn memory_and_stack_have_limits() {
 fn a_job_that_is_cancelled_ends_its_components() {
     let place = place("x\n");
     let job = place.job(map_job("loops")).unwrap();
-    let cancel = job.cancel.clone();
+    let cancel = job.run().cancel.clone();
     let error = std::thread::scope(|scope| {
         let ran = scope.spawn(|| local::run(&job, &place.resources, &Progress::default()));
         // It need not have begun: neither way may it go on for ever.

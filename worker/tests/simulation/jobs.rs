@@ -75,8 +75,8 @@ pub fn run(
     }
 }
 
-fn work(mut job: Job, attempt: String, role: &Role) -> Result<Outcome> {
-    job.failed_before = role.failed_before;
+fn work(job: Job, attempt: String, role: &Role) -> Result<Outcome> {
+    let job = job.after_failures(role.failed_before);
     let attempt = AttemptId::new(attempt);
     let resources = Resources { memory: 4 << 20, threads: 1, scratch: std::env::temp_dir() };
     Ok(match role.work {

@@ -32,7 +32,7 @@ fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<Opt
     let planned = pod::plan(job, resources)?;
     let summary = planned.summary;
     progress.begin(job, &summary);
-    let spec = &job.file.spec;
+    let spec = &job.spec();
     let mut success = planned.success;
     // Where there is nothing to read, planning has done all of it.
     let reduce_tasks = if summary.map_tasks == 0 { 0 } else { summary.reduce_tasks };
@@ -47,7 +47,7 @@ fn run_step(job: &Job, resources: &Resources, progress: &Progress) -> Result<Opt
         let threads = threads(resources, parallelism, tasks as usize);
         let done = in_threads(threads, tasks as usize, |i| {
             let (finished, _) = attempts(spec.retries, |failed| {
-                let job = job.after_failures(failed.into());
+                let job = job.clone().after_failures(failed.into());
                 match phase {
                     0 => pod::map(&job, i as u32, &attempt(), &share(threads)),
                     _ => pod::reduce(&job, i as u32, &attempt(), &share(threads)),

@@ -9,12 +9,13 @@ use mapreduce_api::wire::{Counters, ErrorReport};
 
 use super::{Progress, plan};
 use crate::error::{Error, Kind, Result};
-use crate::job::chain::{self, Done, Ended};
+use crate::job::chain;
 use crate::job::threads::{in_threads, threads, worse};
 use crate::job::{Job, Resources};
 use crate::memory;
 use crate::output::StagedPart;
 use crate::plan::Planned;
+use crate::plan::completed::{CompletedSteps, StepInput};
 use crate::record::pairs::{KeptPairs, PairsObject, PairsPlace};
 use crate::record::skipped::{self, SkippedRecords};
 use crate::record::space::Space;
@@ -25,21 +26,21 @@ use crate::task::result::Written;
 use crate::task::{attempts, lost, map, reduce};
 
 pub(super) fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
-    let space = job.space(resources);
+    let space = job.step().space(resources);
     let job = job.keeping_pairs_in(PairsPlace::Space(KeptPairs::new(&space)));
     let mut written = Vec::new();
     let kept = Kept::default();
     let finished = run_steps(&job, resources, progress, &space, &mut written, &kept).and_then(|mut done| {
-        job.check_cancelled()?;
+        job.run().check_cancelled()?;
         done.skipped.clone_from(&kept.skipped());
         done.lost.clone_from(&kept.lost());
-        finish::finish(&job, &done, &parts(&written), None)
+        finish::finish(&job.publication(), &done, &parts(&written), None)
     });
     finished.or_else(|error| {
-        job.skipped.clear();
+        job.run().skipped.clear();
         let mut staged = parts(&written);
         staged.extend(kept.skipped().iter().map(|skipped| skipped.part.clone()));
-        match finish::abandon(&job, &staged) {
+        match finish::abandon(&job.publication(), &staged) {
             // It had succeeded already when somebody asked to stop.
             Ok(Some(success)) if error.kind() == Kind::Cancelled => Ok(success),
             _ => Err(error),
@@ -55,16 +56,16 @@ fn run_steps(
     space: &Arc<Space>,
     written: &mut Vec<Written>,
     kept: &Kept,
-) -> Result<Done> {
+) -> Result<CompletedSteps> {
     let mut before = None;
     for number in 0..job.step_count() {
         let job = job.at_step(number);
         let run = || {
             let planned = plan(&job, resources, before.take())?;
             progress.begin(&job, &planned.plan.summary);
-            let counters = Mutex::new(chain::input_counters(&job, &planned.plan.summary));
+            let counters = Mutex::new(chain::input_counters(job.step(), &planned.plan.summary));
             let summary = &planned.plan.summary;
-            job.skipped.number_behind(planned.plan.before.tasks, summary.map_tasks);
+            job.run().skipped.number_behind(planned.plan.before.tasks, summary.map_tasks);
             let lost_before = kept.lost().len();
             let step = StepRun {
                 job: &job,
@@ -79,21 +80,21 @@ fn run_steps(
             written.clear();
             step.run(written)?;
             let mut done = planned.plan.before.clone();
-            done.add(&job, step.counters.into_inner().unwrap_or_else(PoisonError::into_inner));
+            done.add(job.step().name(), step.counters.into_inner().unwrap_or_else(PoisonError::into_inner));
             done.tasks += summary.map_tasks + summary.partitions;
             Ok(done)
         };
         let done = in_step(&job, run)?;
         if number > 0 {
-            job.pairs.delete_below(&job.at_step(number - 1).pairs_prefix())?;
+            job.places().pairs.delete_below(&job.at_step(number - 1).step().pairs_prefix())?;
         }
-        before = Some(Ended { objects: pairs(written), done });
+        before = Some(StepInput { objects: pairs(written), done });
     }
     Ok(before.unwrap_or_default().done)
 }
 
 fn in_step<T>(job: &Job, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    run().map_err(|error| error.in_step(job.step_name()))
+    run().map_err(|error| error.in_step(job.step().name()))
 }
 
 fn parts(written: &[Written]) -> Vec<StagedPart> {
@@ -144,7 +145,7 @@ struct StepRun<'a> {
 
 impl StepRun<'_> {
     fn run(&self, written: &mut Vec<Written>) -> Result<()> {
-        if self.job.file.spec.is_map_only() {
+        if self.job.spec().is_map_only() {
             return keep(written, self.map_only());
         }
         let spills = self.map()?;
@@ -160,32 +161,32 @@ impl StepRun<'_> {
     /// Ends a task. What it has left out counts as soon as it has succeeded: the budget is the job's.
     fn end_task(&self, task: TaskId, counters: &Counters, failed: u32) -> Result<()> {
         self.count(counters, failed);
-        let Some(more) = self.job.skipped.finish(task, &number(failed))? else { return Ok(()) };
+        let Some(more) = self.job.run().skipped.finish(task, &number(failed))? else { return Ok(()) };
         self.count(&Counters { skipped_records: more.part.records, ..Counters::default() }, 0);
         let mut skipped = self.kept.skipped();
         skipped.push(more);
-        skipped::check_budget(self.job.file.spec.skip_bad_records.max, &*skipped)
+        skipped::check_budget(self.job.spec().skip_bad_records.max, &*skipped)
     }
 
     /// Goes on without a map task whose last attempt has failed, where the job may.
     fn lose(&self, task: TaskId, error: Error, attempts: u32) -> Result<()> {
-        if !lost::may_go(self.job, &error) {
+        if !lost::may_go(self.job.spec(), &error) {
             return Err(error);
         }
         tracing::warn!(%error, causes = ?error.causes(), "The job goes on without this task.");
-        self.job.skipped.forget(task);
+        self.job.run().skipped.forget(task);
         self.count(&Counters::default(), attempts);
         let mut lost = self.kept.lost();
         lost.push(error.in_task(task).report());
         let (before, now) = lost.split_at(self.lost_before);
-        lost::check(self.job, before, now, self.planned.plan.summary.map_tasks)
+        lost::check(self.job.spec().max_failed_tasks, before, now, self.planned.plan.summary.map_tasks)
     }
 
     /// Ends a task with a result, which goes if that can't be: nobody else knows of it.
     fn end_with(&self, result: Written, task: TaskId, counters: &Counters, failed: u32) -> Result<Written> {
         self.end_task(task, counters, failed).inspect_err(|_| {
             if let Written::Part(part) = &result {
-                let output = &self.job.output;
+                let output = &self.job.places().output;
                 let _ = output.store.abort(&output.join(&part.name).key, &part.staged);
             }
         })?;
@@ -193,7 +194,7 @@ impl StepRun<'_> {
     }
 
     fn map_threads(&self) -> usize {
-        threads(self.resources, self.job.file.spec.map.parallelism, self.planned.tasks.len())
+        threads(self.resources, self.job.spec().map.parallelism, self.planned.tasks.len())
     }
 
     fn map_only(&self) -> Vec<Result<Option<Written>>> {
@@ -203,9 +204,9 @@ impl StepRun<'_> {
             let tried = Cell::new(0);
             let attempt = |failed| {
                 tried.set(failed + 1);
-                map::run_map_only(self.job, task, &number(failed), &tasks[i], self.space)
+                map::run_map_only(self.job.step(), task, &number(failed), &tasks[i], self.space)
             };
-            let ((result, counters), failed) = match attempts(self.job.file.spec.retries, attempt) {
+            let ((result, counters), failed) = match attempts(self.job.spec().retries, attempt) {
                 Ok(done) => done,
                 Err(error) => return self.lose(task, error, tried.get()).map(|()| None),
             };
@@ -218,7 +219,7 @@ impl StepRun<'_> {
     /// Maps, and gives the runs, in the order of the tasks.
     fn map(&self) -> Result<map::Runs> {
         let (job, plan, tasks) = (self.job, &self.planned.plan, &self.planned.tasks);
-        let partitioner = plan.partitioner(job)?;
+        let partitioner = plan.partitioner(job.step())?;
         let threads = self.map_threads();
         let collect = memory::collect(self.resources.memory, threads);
         let done = in_threads(threads, tasks.len(), |i| {
@@ -226,9 +227,9 @@ impl StepRun<'_> {
             let tried = Cell::new(0);
             let attempt = |failed| {
                 tried.set(failed + 1);
-                map::run(job, task, &number(failed), &tasks[i], &partitioner, collect, self.space)
+                map::run(job.step(), task, &number(failed), &tasks[i], &partitioner, collect, self.space)
             };
-            let ((runs, counters), failed) = match attempts(job.file.spec.retries, attempt) {
+            let ((runs, counters), failed) = match attempts(job.spec().retries, attempt) {
                 Ok(done) => done,
                 Err(error) => return self.lose(task, error, tried.get()).map(|()| Vec::new()),
             };
@@ -244,7 +245,7 @@ impl StepRun<'_> {
 
     fn reduce(&self, spills: &[Spill]) -> Vec<Result<Option<Written>>> {
         let (job, space) = (self.job, self.space);
-        let spec = &job.file.spec;
+        let spec = &job.spec();
         let partitions = self.planned.plan.summary.partitions as usize;
         let parallelism = spec.reduce.as_ref().and_then(|r| r.parallelism);
         let threads = threads(self.resources, parallelism, partitions);
@@ -258,7 +259,7 @@ impl StepRun<'_> {
                 let last = i64::from(failed) >= i64::from(spec.retries);
                 let runs = if last { runs.take() } else { runs.clone() }.unwrap_or_default();
                 let task = TaskId::reduce(partition);
-                reduce::run(job, task, &number(failed), partition, runs, fan_in, space)
+                reduce::run(job.step(), task, &number(failed), partition, runs, fan_in, space)
             };
             let ((result, counters), failed) = attempts(spec.retries, attempt)?;
             let result = self.end_with(result, TaskId::reduce(partition), &counters, failed)?;

@@ -19,21 +19,25 @@ use crate::task::finish::PUBLISHING;
 
 /// Says that this run is at work, in its folder at the output prefix.
 pub(super) fn sign(job: &Job) -> Result<()> {
-    let sign = Sign { owner: job.owner(), folder: job.folder.url(&job.folder.key) };
-    let place = job.staging.join(OWNER);
+    let sign =
+        Sign { owner: job.publication().owner, folder: job.places().folder.url(&job.places().folder.key) };
+    let place = job.places().staging.join(OWNER);
     place.store.put(&place.key, serde_json::to_vec(&sign).unwrap_or_default())
 }
 
 /// Removes what dead runs left at the output prefix. That it can't be removed is no matter for this run.
 pub(super) fn remove(job: &Job) {
-    let keys = match job.output.store.contents(&job.output.key) {
+    let keys = match job.places().output.store.contents(&job.places().output.key) {
         Ok(contents) => contents.keys,
         // Whoever looks at the output next says so.
         Err(_) => return,
     };
     let runs = keys.iter().filter_map(|key| {
-        let run =
-            key.strip_prefix(&job.output.key)?.strip_prefix(WORK)?.strip_suffix(OWNER)?.strip_suffix('/')?;
+        let run = key
+            .strip_prefix(&job.places().output.key)?
+            .strip_prefix(WORK)?
+            .strip_suffix(OWNER)?
+            .strip_suffix('/')?;
         Some(JobId::new(run))
     });
     for run in runs {
@@ -44,7 +48,7 @@ pub(super) fn remove(job: &Job) {
 }
 
 fn remove_run(job: &Job, run: &JobId) -> Result<()> {
-    let staging = job.output.join(&format!("{WORK}{run}/"));
+    let staging = job.places().output.join(&format!("{WORK}{run}/"));
     let read = |name: &str| {
         let place = staging.join(name);
         place.store.get(&place.key)
@@ -56,13 +60,13 @@ fn remove_run(job: &Job, run: &JobId) -> Result<()> {
         return Ok(());
     }
     tracing::warn!(run = %sign.owner, "What a killed run left is removed.");
-    let success = job.output.join(SUCCESS);
+    let success = job.places().output.join(SUCCESS);
     if success.store.head(&success.key)?.is_none() {
-        remove_parts(&job.output, read(PUBLISHING)?.as_deref())?;
+        remove_parts(&job.places().output, read(PUBLISHING)?.as_deref())?;
     }
     // A folder elsewhere is named after the run.
     if sign.folder.ends_with(&format!("/{run}/")) {
-        let folder = job.stores.locate(&sign.folder)?;
+        let folder = job.places().stores.locate(&sign.folder)?;
         folder.store.delete_prefix(&folder.key)?;
     }
     staging.store.delete_prefix(&staging.key)
