@@ -36,8 +36,10 @@ pub(crate) struct FileArgs {
     pub json: bool,
 }
 
+// A job: its manifest, and what it reads and writes where that is not the manifest's own. As documentation this
+// would be the help of each command that takes it.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct PlanArgs {
+pub(crate) struct JobArgs {
     /// The manifest; - for standard input.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -48,6 +50,12 @@ pub(crate) struct PlanArgs {
     /// Writes here instead of spec.output.url.
     #[arg(long, value_name = "URL")]
     pub output: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
     /// Runs the map function over a sample of the input, where keys are partitioned by ranges.
     #[arg(long)]
     pub sample: bool,
@@ -58,16 +66,8 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
-    /// The manifest; - for standard input.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Reads this instead of spec.input.urls; may be given several times. `file:` is relative to
-    /// the current folder.
-    #[arg(long, value_name = "URL")]
-    pub input: Vec<String>,
-    /// Writes here instead of spec.output.url.
-    #[arg(long, value_name = "URL")]
-    pub output: Option<String>,
+    #[command(flatten)]
+    pub job: JobArgs,
     /// Tasks at once; as many as there are processors when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,

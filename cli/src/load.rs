@@ -15,11 +15,26 @@ use mapreduce_worker::storage::GLOB_SIGNS;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::args::JobArgs;
+
 /// A manifest, and the folder that its relative URLs are below.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub manifest: Manifest,
     folder: PathBuf,
+}
+
+/// Reads and checks a job's manifest. Its URLs that were given on the command line are relative to the current folder.
+pub(crate) fn load_job(args: &JobArgs) -> Result<Loaded> {
+    let mut loaded = load(&args.file)?;
+    if !args.input.is_empty() {
+        loaded.manifest.spec.input.urls =
+            args.input.iter().map(|url| absolute(url)).collect::<Result<_>>()?;
+    }
+    if let Some(url) = &args.output {
+        loaded.manifest.spec.output.url = absolute(url)?;
+    }
+    Ok(loaded)
 }
 
 /// Reads and checks a manifest.
@@ -54,17 +69,6 @@ fn read(from: impl std::io::Read) -> std::io::Result<Vec<u8>> {
 }
 
 impl Loaded {
-    /// Puts other URLs in the place of the manifest's; `file:` ones are relative to the current folder.
-    pub(crate) fn replace(&mut self, input: &[String], output: Option<&str>) -> Result<()> {
-        if !input.is_empty() {
-            self.manifest.spec.input.urls = input.iter().map(|url| absolute(url)).collect::<Result<_>>()?;
-        }
-        if let Some(url) = output {
-            self.manifest.spec.output.url = absolute(url)?;
-        }
-        Ok(())
-    }
-
     /// The folder that the manifest's relative URLs are below.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder

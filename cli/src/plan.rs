@@ -32,8 +32,7 @@ pub(crate) fn validate(args: &FileArgs) -> Result<()> {
 }
 
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
-    let mut loaded = load::load(&args.file)?;
-    loaded.replace(&args.input, args.output.as_deref())?;
+    let loaded = load::load_job(&args.job)?;
     let runtime = runtime()?;
     let job = loaded.job(runtime.handle().clone(), CancellationToken::new())?;
     let planned =

@@ -26,8 +26,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
 
 fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
     let resources = resources(args)?;
-    let mut loaded = load::load(&args.file)?;
-    loaded.replace(&args.input, args.output.as_deref())?;
+    let loaded = load::load_job(&args.job)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
