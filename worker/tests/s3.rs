@@ -12,9 +12,9 @@ use common::{Place, builtin, counted, merge, parse_counts, word_count};
 use mapreduce_api::ids::JobId;
 use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::JobFile;
-use mapreduce_worker::error::Result;
-use mapreduce_worker::job::Job;
+use mapreduce_worker::error::{Kind, Result};
 use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::{Job, pod};
 use mapreduce_worker::storage::{Created, ObjectStores, SharedStore, Stores};
 use mapreduce_worker::task::finish::Success;
 use object_store::aws::AmazonS3Builder;
@@ -46,6 +46,10 @@ fn bucket_at(place: &Place, endpoint: &str) -> SharedStore {
 }
 
 fn run(place: &Place, s3: &S3, fields: Value) -> Result<Success> {
+    local::run(&job(place, s3, fields)?, &place.resources, &Progress::default())
+}
+
+fn job(place: &Place, s3: &S3, fields: Value) -> Result<Job> {
     let mut spec = json!({"input": {"urls": ["s3://b/in/"]}, "output": {"url": "s3://b/out/"}});
     merge(&mut spec, fields);
     let spec: MapReduceJobSpec = serde_json::from_value(spec).unwrap();
@@ -54,7 +58,7 @@ fn run(place: &Place, s3: &S3, fields: Value) -> Result<Success> {
     let stores = Stores::new(spec.storage.clone(), place.dir.path(), runtime, stop.clone());
     stores.insert("s3://b/", bucket(place, s3));
     let file = JobFile { id: JobId::new("run-1"), name: "test".into(), spec };
-    local::run(&Job::with_stores(file, stores, stop)?, &place.resources, &Progress::default())
+    Job::with_stores(file, stores, stop)
 }
 
 #[test]
@@ -235,5 +239,31 @@ fn a_server_that_is_not_reached_says_why_and_what_to_do() {
         assert_eq!(error.to_string(), "can't list s3://b/in/");
         assert_eq!(error.causes()[0], cause, "{:?}", error.causes());
         assert!(error.causes()[1].starts_with(remedy), "{:?}", error.causes());
+    }
+}
+
+#[test]
+fn a_store_that_reads_past_conditions_is_refused_before_the_first_task() {
+    for shuffle in [json!({}), json!({"url": "s3://b/shuffle/"}), json!({"url": "file:shuffle/"})] {
+        let (place, s3) = (Place::new(), S3::start());
+        s3.ignore_conditions();
+        s3.put("in/a", "x\n");
+        let mut fields = word_count(1, false);
+        merge(&mut fields, json!({"shuffle": shuffle}));
+        let refused = |error: &mapreduce_worker::error::Error| {
+            let said = format!("{shuffle}: {error} {:?}", error.causes());
+            assert!(error.to_string().starts_with("s3://b/ does not create objects conditionally"), "{said}");
+            assert_eq!(error.kind(), Kind::Permanent, "{said}");
+            let read = s3.asked().into_iter().filter(|request| request.key() == "in/a").count();
+            assert_eq!(read, 0, "{said}: a task has begun");
+            assert!(place.names("shuffle").is_empty(), "{said}");
+        };
+        refused(&run(&place, &s3, fields.clone()).unwrap_err());
+        assert_eq!(s3.keys(), ["in/a"], "{shuffle}: the local run");
+        // Its operator cleans up after a pod.
+        let job = job(&place, &s3, fields).unwrap();
+        refused(&pod::plan(&job, &place.resources).unwrap_err());
+        pod::cleanup(&job).unwrap();
+        assert_eq!(s3.keys(), ["in/a"], "{shuffle}: the plan of pods");
     }
 }

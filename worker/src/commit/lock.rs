@@ -118,9 +118,20 @@ pub fn release_of(output: &Location, owner: &Owner) -> Result<()> {
     Ok(())
 }
 
+/// Removes the lock of a run that was killed, if that is who holds it.
+pub fn release_of_dead(output: &Location) -> Result<()> {
+    let place = place(output);
+    match place.store.start(&place.key, LOOK_AT)? {
+        Some(theirs) if Owner::parse(&theirs).is_some_and(|owner| owner.is_dead()) => {
+            remove_if_still(&place, &theirs)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn remove_if_still(place: &Location, theirs: &[u8]) -> Result<()> {
     if place.store.start(&place.key, LOOK_AT)?.as_deref() == Some(theirs) {
-        tracing::warn!(lock = place.url(&place.key), "The lock of a run that was killed is taken over.");
+        tracing::warn!(lock = place.url(&place.key), "The lock of a run that was killed is removed.");
         place.store.delete(std::slice::from_ref(&place.key))?;
     }
     Ok(())

@@ -77,6 +77,7 @@ struct Shared {
     bucket: Mutex<Bucket>,
     script: Mutex<Arc<Script>>,
     page: AtomicUsize,
+    ignores_conditions: AtomicBool,
     /// What requests have to be signed with.
     secret: Mutex<Option<String>>,
     stop: AtomicBool,
@@ -96,6 +97,7 @@ impl S3 {
             bucket: Mutex::default(),
             script: Mutex::new(Arc::new(|_| None)),
             page: AtomicUsize::new(1000),
+            ignores_conditions: AtomicBool::new(false),
             secret: Mutex::default(),
             stop: AtomicBool::new(false),
         });
@@ -140,6 +142,11 @@ impl S3 {
         self.shared.page.store(objects, Ordering::Relaxed);
     }
 
+    /// Reads past conditions of writes from now on, as some servers do.
+    pub fn ignore_conditions(&self) {
+        self.shared.ignores_conditions.store(true, Ordering::Relaxed);
+    }
+
     pub fn put(&self, key: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) {
         self.bucket().objects.insert(key.as_ref().to_vec(), bytes.as_ref().to_vec());
     }
@@ -176,14 +183,18 @@ impl Drop for S3 {
 
 impl Shared {
     fn serve(&self, stream: &TcpStream) {
-        let Some(request) = read_request(stream) else { return };
+        let Some(mut request) = read_request(stream) else { return };
         // One after the other: a script sees requests as they are done.
         let mut bucket = self.bucket.lock().unwrap();
         bucket.asked.push(request.clone());
         let script = Arc::clone(&self.script.lock().unwrap());
         let secret = self.secret.lock().unwrap().clone();
         let is_signed = secret.is_none_or(|secret| signature::is_right(&request, &secret));
-        let response = match script(&request) {
+        let fault = script(&request);
+        if self.ignores_conditions.load(Ordering::Relaxed) {
+            request.headers.remove("if-none-match");
+        }
+        let response = match fault {
             _ if !is_signed => Response::error(403, "SignatureDoesNotMatch"),
             None => bucket.answer(&request, self.page.load(Ordering::Relaxed)),
             Some(Fault::Status(status, code)) => Response::error(status, code),

@@ -10,19 +10,24 @@
 
 use mapreduce_api::ids::JobId;
 
+use crate::commit::lock;
 use crate::commit::owner::{OWNER, Sign};
 use crate::error::Result;
 use crate::job::Job;
 use crate::output::replaceable::{SUCCESS, WORK};
+use crate::plan::probe;
 use crate::storage::Location;
 use crate::task::finish::PUBLISHING;
 
-/// Says that this run is at work, in its folder at the output prefix.
+/// Says that this run is at work, in its folder at the output prefix. A store that takes the sign once more, as one to
+/// be created, can't keep two runs apart.
 pub(super) fn sign(job: &Job) -> Result<()> {
     let sign =
         Sign { owner: job.publication().owner, folder: job.places().folder.url(&job.places().folder.key) };
-    let place = job.places().staging.join(OWNER);
-    place.store.put(&place.key, serde_json::to_vec(&sign).unwrap_or_default())
+    let (place, sign) =
+        (job.places().staging.join(OWNER), serde_json::to_vec(&sign).unwrap_or_default());
+    place.store.put(&place.key, sign.clone())?;
+    probe::refuses(&place, &sign)
 }
 
 /// Removes what dead runs left at the output prefix. That it can't be removed is no matter for this run.
@@ -40,10 +45,13 @@ pub(super) fn remove(job: &Job) {
             .strip_suffix('/')?;
         Some(JobId::new(run))
     });
-    for run in runs {
-        if let Err(error) = remove_run(job, &run) {
-            tracing::warn!(%error, causes = ?error.causes(), %run, "What a killed run left can't be removed.");
-        }
+    let has_lock = keys.contains(&lock::place(&job.places().output).key);
+    // Where parts of a dead run may be left, its lock says so.
+    let removed: Vec<Result<()>> = runs.map(|run| remove_run(job, &run)).collect();
+    let unlock = |()| if has_lock { lock::release_of_dead(&job.places().output) } else { Ok(()) };
+    let unlocked = removed.into_iter().collect::<Result<()>>().and_then(unlock);
+    if let Err(error) = unlocked {
+        tracing::warn!(%error, causes = ?error.causes(), "What a killed run left can't be removed.");
     }
 }
 
