@@ -404,9 +404,9 @@ impl Upload {
             None => {
                 let Self { store, path, key, .. } = self;
                 store.requests.write();
-                let id = store.wait(async {
-                    store.uploads.create_multipart(path).await.map_err(|e| store.error("write", key, &e))
-                })?;
+                // Whoever went away before the answer would not know which upload to abort.
+                let created = store.waiter.runtime.block_on(store.uploads.create_multipart(path));
+                let id = created.map_err(|e| store.error("write", key, &e))?;
                 self.id.insert(id).clone()
             }
         };
