@@ -139,12 +139,14 @@ impl CommitLog {
         Ok(Some(commit))
     }
 
-    /// The commit records of all tasks that have one, but for those that can't be read as such.
+    /// The commit records of all tasks that have one, but for those that can't be read as such or name what is not
+    /// the run's.
     pub fn list(&self) -> Result<Vec<Commit>> {
         let mut found = Vec::new();
         for entry in self.work.store.list(&self.work.join(FOLDER).key, true)? {
             let name = entry.key.strip_prefix(&self.work.key).unwrap_or(&entry.key);
-            found.extend(self.start_of(name)?.and_then(|bytes| parse(name, &bytes)));
+            let commit = self.start_of(name)?.and_then(|bytes| parse(name, &bytes));
+            found.extend(commit.filter(|commit| commit.check(self).is_ok()));
         }
         Ok(found)
     }
