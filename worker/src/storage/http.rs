@@ -66,6 +66,7 @@ pub(super) struct HttpStore {
     waiter: Waiter,
     /// What is known of objects.
     known: Arc<Mutex<HashMap<String, Known>>>,
+    notice: Arc<unreached::Notice>,
 }
 
 /// An object, as the server describes it.
@@ -108,7 +109,7 @@ enum RequestError {
 impl HttpStore {
     /// A server whose objects' URLs begin with `base`.
     pub(super) fn new(base: String, client: HttpClient, retries: Retries, waiter: Waiter) -> Self {
-        Self { base, client, retries, waiter, known: Arc::default() }
+        Self { base, client, retries, waiter, known: Arc::default(), notice: Arc::default() }
     }
 
     fn url(&self, key: &str) -> String {
@@ -142,6 +143,7 @@ impl HttpStore {
                 ),
                 Ok(response) => return self.answer(key, range.as_ref(), response),
                 Err(RequestError::Http(error)) if is_lost(&error) && !unreached::is_final(&error) => {
+                    self.notice.give(&self.base, &error);
                     (self.broken(key, &error), None)
                 }
                 Err(RequestError::Http(error)) => return Err(Failed::Other(self.broken(key, &error))),

@@ -60,7 +60,8 @@ impl HttpConnector for RawKeysConnector {
         let is_plain =
             options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|text| text == "true");
         let client = tls::client(options, s3::limits(is_plain))?;
-        Ok(HttpClient::new(RawKeys { client, credentials: Arc::clone(&self.0) }))
+        let notice = unreached::Notice::default();
+        Ok(HttpClient::new(RawKeys { client, credentials: Arc::clone(&self.0), notice }))
     }
 }
 
@@ -68,6 +69,7 @@ impl HttpConnector for RawKeysConnector {
 struct RawKeys {
     client: HttpClient,
     credentials: Credentials,
+    notice: unreached::Notice,
 }
 
 impl HttpService for RawKeys {
@@ -104,7 +106,11 @@ impl RawKeys {
             *request.uri_mut() = uri;
             self.sign(&mut request).await?;
         }
-        let response = self.client.execute(request).await.map_err(without_retries)?;
+        let uri = request.uri().clone();
+        let response = self.client.execute(request).await.map_err(|error| {
+            self.notice.give(uri.authority().map_or("", |server| server.as_str()), &error);
+            without_retries(error)
+        })?;
         if !is_list || response.status() != StatusCode::OK {
             return Ok(response);
         }

@@ -1,6 +1,7 @@
 //! Why a server isn't reached, and what to do: the libraries' own words for all of it are "error sending request".
 
 use std::error::Error as StdError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
 
@@ -68,6 +69,24 @@ pub(super) fn is_final(error: &(dyn StdError + 'static)) -> bool {
 /// Whether a server was not reached at all.
 pub(super) fn is_unreached(error: &(dyn StdError + 'static)) -> bool {
     obstacle(&said(error)).is_some()
+}
+
+/// Says once that a server is not reached: requests are repeated for so long that silence would look like work.
+#[derive(Debug, Default)]
+pub(super) struct Notice(AtomicBool);
+
+impl Notice {
+    pub(super) fn give(&self, server: &str, error: &(dyn StdError + 'static)) {
+        let cause = match obstacle(&said(error)) {
+            Some(obstacle @ (Obstacle::UnknownHost | Obstacle::Refused)) => obstacle.cause(),
+            _ => None,
+        };
+        if let Some(cause) = cause
+            && !self.0.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(server, cause, "A server is not reached: it is asked again for up to a minute.");
+        }
+    }
 }
 
 /// Adds to a failure why it was, and the remedy where there is one.
