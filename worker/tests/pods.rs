@@ -1,5 +1,6 @@
 //! The pods' program, started as the operator starts it.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::panic,
     missing_docs,
@@ -7,7 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
-use std::process::Command;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mapreduce_api::v1alpha1::Variable;
 use mapreduce_api::wire::{JobSummary, Termination};
@@ -21,12 +25,19 @@ use common::Place;
 fn pod(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> (i32, Termination) {
     let said = place.path("termination");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mapreduce-worker"));
-    command.args(args).arg("--job").arg(place.path("job.json")).arg("--termination-log").arg(&said);
-    command.env("JOB_COMPLETION_INDEX", "0").env("MAPREDUCE_SCRATCH", place.path("scratch"));
-    command.envs(variables.iter().copied());
+    command.args(args).args(pod_arguments(place, &said));
+    command.envs(pod_variables(place)).envs(variables.iter().copied());
     let output = command.output().unwrap();
     let said = std::fs::read(said).unwrap();
     (output.status.code().unwrap(), serde_json::from_slice(&said).unwrap())
+}
+
+fn pod_arguments(place: &Place, said: &Path) -> [OsString; 4] {
+    ["--job".into(), place.path("job.json").into(), "--termination-log".into(), said.into()]
+}
+
+fn pod_variables(place: &Place) -> [(&'static str, OsString); 2] {
+    [("JOB_COMPLETION_INDEX", "0".into()), ("MAPREDUCE_SCRATCH", place.path("scratch").into())]
 }
 
 fn place(map: &Value, reduce: &Value) -> Place {
@@ -127,4 +138,78 @@ fn a_function_that_can_not_be_stopped_ends_its_pod_with_last_words_for_another_a
     assert_eq!((report.permanent, report.task.as_deref()), (false, Some("map-00000")));
     assert!(code != 0 && report.message == "the map script made no progress for 1 s", "{code}: {report:?}");
     assert_eq!(report.record.unwrap().offset, 0);
+}
+
+/// What makes a process the first of a PID namespace, as a container's is; nothing where nobody may.
+fn own_pid_namespace() -> Option<Vec<&'static str>> {
+    let ways = [vec!["--pid", "--fork"], vec!["--user", "--map-root-user", "--pid", "--fork"]];
+    ways.into_iter().find(|way| {
+        let tried = Command::new("unshare").args(way).args(["sh", "-c", "test $$ = 1"]).output();
+        tried.is_ok_and(|output| output.status.success())
+    })
+}
+
+#[test]
+fn two_attempts_that_are_both_process_1_of_a_shared_volume_write_under_names_of_their_own() {
+    let Some(namespace) = own_pid_namespace() else {
+        eprintln!("left out: this user may make no PID namespace");
+        return;
+    };
+    // Both have written something when the first of them may end.
+    let place = Place::new();
+    let go = place.path("go");
+    let waits = format!("echo process $PPID; while [ ! -e {} ]; do sleep 0.05; done; cat", go.display());
+    let url = |name: &str| format!("file://{}", place.path(name).display());
+    place.write("in/a", "x\n".repeat(10));
+    std::fs::create_dir(place.path("scratch")).unwrap();
+    let job = json!({"id": "run-1", "name": "test", "spec": {
+        "input": {"urls": [url("in/")]}, "output": {"url": url("out/")},
+        "map": {"function": {"command": {"shell": waits}}}, "reduce": {"tasks": 0},
+    }});
+    place.write("job.json", job.to_string());
+    assert_eq!(pod(&place, &["plan"], &[]).0, 0);
+
+    let mut attempts: Vec<_> = ["a", "b"]
+        .map(|name| {
+            let said = place.path(&format!("termination-{name}"));
+            let mut command = Command::new("unshare");
+            command.args(&namespace).arg(env!("CARGO_BIN_EXE_mapreduce-worker")).arg("map");
+            command.args(pod_arguments(&place, &said)).envs(pod_variables(&place));
+            (command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap(), said)
+        })
+        .into_iter()
+        .collect();
+    let staged = || place.names("out/_mapreduce-run-1").into_iter().filter(|name| name.starts_with("part-"));
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while staged().count() < 2 {
+        let ended =
+            attempts.iter_mut().find_map(|(attempt, said)| Some((attempt.try_wait().unwrap()?, said)));
+        if let Some((ended, said)) = ended {
+            panic!("{ended}: {}", String::from_utf8_lossy(&std::fs::read(said).unwrap_or_default()));
+        }
+        assert!(Instant::now() < deadline, "the attempts have not begun to write: {:?}", place.names("out"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::fs::write(go, "").unwrap();
+    for (attempt, _) in attempts {
+        let output = attempt.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(place.names("out"), ["_SUCCESS", "part-00000"]);
+    assert_eq!(place.output_text(), format!("process 1\t\n{}", "x\t\n".repeat(10)));
+}
+
+#[test]
+fn a_stream_is_refused_by_the_plan_of_pods() {
+    let place = place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}));
+    let fifo = place.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut job: Value = serde_json::from_slice(&place.read("job.json")).unwrap();
+    job["spec"]["input"]["urls"] = json!([format!("file://{}", fifo.display())]);
+    place.write("job.json", job.to_string());
+    let (code, said) = pod(&place, &["plan"], &[]);
+    let Termination::Failed(report) = said else { panic!("{said:?}") };
+    assert_eq!((code, report.permanent), (3, true));
+    assert_eq!(report.message, format!("file://{} is a stream, which pods can't share", fifo.display()));
+    assert!(place.names("out").is_empty());
 }

@@ -1,6 +1,6 @@
 //! Servers, links and streams, as a user meets them.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,6 +89,48 @@ fn a_stream_is_read_once_from_its_beginning() {
     let output = run(&place, "a b\n");
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("is a stream, which can't be sampled"), "{}", stderr(&output));
+}
+
+#[test]
+fn streams_below_a_prefix_are_a_warning_with_their_number() {
+    let place = Place::new();
+    for name in ["in/x", "in/y", "only/z"] {
+        std::fs::create_dir_all(place.path().join(name).parent().unwrap()).unwrap();
+        assert!(Command::new("mkfifo").arg(place.path().join(name)).status().unwrap().success());
+    }
+    let output = place.run(&["run", "job.yaml"]);
+    assert_eq!(code(&output), 0);
+    let text = stderr(&output);
+    assert!(text.contains("are read only where a URL names them") && text.contains("streams=2"), "{text}");
+    place.manifest(&json!({"input": {"urls": ["file:only/"]}, "output": {"url": "file:other/"}}));
+    let output = place.run(&["run", "job.yaml"]);
+    assert_eq!(code(&output), 1);
+    let text = stderr(&output);
+    assert!(text.contains("file:only/ matches no object"), "{text}");
+    assert!(text.contains("1 FIFO or device that it matches is not read"), "{text}");
+}
+
+#[test]
+fn that_nothing_listens_is_said_at_once_though_it_is_tried_for_longer() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (input, storage) in [
+        ("s3://b/in/".to_owned(), json!({"s3": {"endpoint": format!("http://{closed}")}})),
+        (format!("http://{closed}/x"), json!({})),
+    ] {
+        let place = Place::new();
+        place.manifest(&json!({"input": {"urls": [input]}, "storage": storage}));
+        let mut command = place.command(&["run", "job.yaml", "--quiet"]);
+        command.env("AWS_ACCESS_KEY_ID", "k").env("AWS_SECRET_ACCESS_KEY", "s");
+        let mut run = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(run.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        // It would go on, and end with the same.
+        let is_running = run.try_wait().unwrap().is_none();
+        run.kill().unwrap();
+        run.wait().unwrap();
+        assert!(line.contains("A server is not reached") && is_running, "{line}");
+        assert!(line.contains("the connection was refused") && line.contains(&closed.to_string()), "{line}");
+    }
 }
 
 /// A key and a self-signed certificate for 127.0.0.1, as most people make them.

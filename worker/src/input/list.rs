@@ -25,12 +25,20 @@ pub fn list(input: &Input, stores: &Stores) -> Result<Vec<Object>> {
     let mut seen = HashSet::new();
     let mut objects = Vec::new();
     for url in &input.urls {
-        let (found, dangling) = matching(url, input, stores)?;
+        let Matching { objects: found, dangling, streams } = matching(url, input, stores)?;
         if found.is_empty() && !input.allow_empty {
             let mut error = Error::permanent(format!("{url} matches no object"));
             if dangling > 0 {
                 let (links, lead) = if dangling == 1 { ("link", "leads") } else { ("links", "lead") };
                 error = error.because(format_args!("{dangling} {links} that it matches {lead} nowhere"));
+            }
+            if streams > 0 {
+                let many = if streams == 1 {
+                    "1 FIFO or device that it matches is".into()
+                } else {
+                    format!("{streams} FIFOs or devices that it matches are")
+                };
+                error = error.because(format_args!("{many} not read: a stream is named by itself"));
             }
             return Err(error.because("correct spec.input.urls, or set spec.input.allowEmpty: true"));
         }
@@ -39,8 +47,16 @@ pub fn list(input: &Input, stores: &Stores) -> Result<Vec<Object>> {
     Ok(objects)
 }
 
-/// What a URL matches, and how many links beside that lead nowhere.
-fn matching(url: &str, input: &Input, stores: &Stores) -> Result<(Vec<Object>, usize)> {
+/// What a URL matches.
+struct Matching {
+    objects: Vec<Object>,
+    /// Links beside them that lead nowhere.
+    dangling: usize,
+    /// FIFOs and devices beside them.
+    streams: usize,
+}
+
+fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Matching> {
     let (scheme, path) = parse_url(url)?;
     // Of a web server it is one object's: what is behind a `?` is no pattern.
     let pattern = if scheme == Scheme::Http { "" } else { pattern(path) };
@@ -59,7 +75,8 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<(Vec<Object>, u
         {
             return Err(Error::permanent(format!("{url} is a folder: write {url}/ to read what is in it")));
         }
-        return Ok((found.into_iter().map(object).collect(), 0));
+        let objects = found.into_iter().map(object).collect();
+        return Ok(Matching { objects, dangling: 0, streams: 0 });
     }
     let glob = Glob::new(url, pattern, input)?;
     let start = stores.locate(fixed_part(url, pattern))?;
@@ -69,7 +86,8 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<(Vec<Object>, u
         let Some(below) = key.strip_prefix(prefix) else { return false };
         (!input.ignore_hidden || !glob.hides(below)) && glob.matches(below)
     };
-    let Listing { mut entries, unnamed, mut dangling } = place.store.survey(prefix, recursive)?;
+    let Listing { mut entries, unnamed, mut dangling, mut streams } =
+        place.store.survey(prefix, recursive)?;
     if let Some(name) = unnamed.iter().find(|name| is_meant(name)) {
         return Err(Error::permanent(format!("the name of {} is not valid UTF-8", place.url(name))).because(
             "rename it, or leave it out by a pattern: objects are known by their URLs, which are text",
@@ -80,12 +98,18 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<(Vec<Object>, u
         let (links, first) = (dangling.len(), place.url(first));
         tracing::warn!(url, links, first, "Links that lead nowhere are not read.");
     }
+    streams.retain(|key| is_meant(key));
+    if let Some(first) = streams.first() {
+        let (streams, first) = (streams.len(), place.url(first));
+        tracing::warn!(url, streams, first, "FIFOs and devices are read only where a URL names them.");
+    }
     entries.retain(|entry| is_meant(&entry.key));
     if entries.is_empty() && !pattern.is_empty() && !is_prefix {
         // A name may hold a glob's characters.
         entries.extend(place.store.head(&place.key)?);
     }
-    Ok((entries.into_iter().map(object).collect(), dangling.len()))
+    let objects = entries.into_iter().map(object).collect();
+    Ok(Matching { objects, dangling: dangling.len(), streams: streams.len() })
 }
 
 /// A URL without its pattern. The folder that a relative URL is below is none of it.

@@ -30,8 +30,8 @@ use crate::shuffle::index::{self, Index};
 use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
 use crate::shuffle::run::Run;
 use crate::step::Places;
-use crate::storage::Created;
 use crate::storage::once::create_once;
+use crate::storage::{Created, is_stream};
 use crate::task::finish::{self, Success};
 use crate::task::{lost, map, reduce};
 
@@ -70,6 +70,9 @@ fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
         None => None,
     };
     let mut planned = plan::for_pods(job.step(), before, Sampling::Take)?;
+    if !job.alone {
+        check_streams(&planned)?;
+    }
     let mut success = None;
     if planned.plan.summary.map_tasks == 0 {
         success = nothing_to_read(job, &planned.plan, &attempt, resources)?;
@@ -85,6 +88,16 @@ fn plan_step(job: &Job, resources: &Resources) -> Result<Planned> {
         chain::remove_used(job)?;
     }
     Ok(Planned { summary: planned.plan.summary, success })
+}
+
+/// A stream is read by the process that has found it, and the one that plans is none that maps.
+fn check_streams(planned: &plan::Planned) -> Result<()> {
+    let mut splits = planned.tasks.iter().flat_map(|task| &task.splits);
+    match splits.find(|split| is_stream(split.version.as_deref())) {
+        None => Ok(()),
+        Some(split) => Err(Error::permanent(format!("{} is a stream, which pods can't share", split.url))
+            .because("only `mapreduce run` reads a stream: write it to a file, and read that")),
+    }
 }
 
 /// Without a map task there are no pods: what is to be written of nothing the plan's pod writes.

@@ -232,6 +232,8 @@ fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut
                 Some(key) => found.entries.push(entry(key.to_owned(), &meta)),
                 None => found.unnamed.push(shown(&path)),
             }
+        } else {
+            found.streams.push(shown(&path));
         }
     }
     above.pop();

@@ -67,6 +67,8 @@ pub struct Listing {
     pub unnamed: Vec<String>,
     /// Links that lead nowhere.
     pub dangling: Vec<String>,
+    /// FIFOs, devices and sockets: they are read where they are named, and not found by chance.
+    pub streams: Vec<String>,
 }
 
 /// What is below a prefix, as a deletion finds it.
