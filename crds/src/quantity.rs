@@ -11,7 +11,9 @@ pub struct Bytes(pub u64);
 
 /// Why a text is no size.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no size in bytes: write a number with an optional unit, as in 128Mi, 1.5G or 65536")]
+#[error(
+    "`{0}` is no size in bytes below 16Ei: write a number with an optional unit, as in 128Mi, 1.5G or 65536"
+)]
 pub struct BadSize(String);
 
 const UNITS: [(&str, u64); 15] = [

@@ -14,6 +14,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 mod endings;
+mod sizes;
 mod stores;
 
 struct Place(tempfile::TempDir);

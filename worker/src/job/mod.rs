@@ -16,7 +16,7 @@ use crate::input::list::check_urls;
 pub use crate::memory::Resources;
 use crate::output::replaceable::WORK;
 use crate::plan::overlap;
-use crate::record::format::Format;
+use crate::record::format::{Format, check_record_limits};
 use crate::record::pairs::PairsPlace;
 use crate::step::{Places, RunContext, Step, StepDefinition};
 use crate::storage::{Stores, parse_writable_url, s3};
@@ -188,8 +188,8 @@ impl Job {
 #[derive(Debug)]
 pub struct CheckedSteps(Vec<StepDefinition>);
 
-/// What a record may be told to have at most: it is whole in memory.
-const MAX_RECORD_BYTES: u64 = 1 << 30;
+/// Bytes that a split may be told to have: more than any store takes for an object.
+const MAX_SPLIT_BYTES: u64 = 1 << 50;
 
 /// Checks a manifest without reaching anything, or asking for credentials. Relative `file:` URLs are below
 /// `folder`.
@@ -201,13 +201,10 @@ pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<CheckedSteps> {
     }
     overlap::check(spec, folder)?;
     spec.storage.s3.as_ref().map_or(Ok(()), s3::check)?;
-    if spec.input.split_size.0 == 0 {
-        return Err(Error::usage("spec.input.splitSize: a split has at least one byte"));
+    if !(1..=MAX_SPLIT_BYTES).contains(&spec.input.split_size.0) {
+        return Err(Error::usage("spec.input.splitSize: a split has from 1 byte to 1Pi"));
     }
-    let max_record = spec.input.format.lines.as_ref().and_then(|lines| lines.max_record_bytes);
-    if max_record.is_some_and(|max| max.0 == 0 || max.0 > MAX_RECORD_BYTES) {
-        return Err(Error::usage("spec.input.format.lines.maxRecordBytes: a record has from 1 to 1Gi bytes"));
-    }
+    check_record_limits(&spec.input.format)?;
     (0..spec.step_count())
         .map(|number| {
             StepDefinition::new(spec, number).map_err(|error| error.below(&Phases::path(spec, number)))

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use mapreduce_api::v1alpha1::{BinaryColumns, Input, InputFormatType};
+use mapreduce_api::quantity::Bytes;
+use mapreduce_api::v1alpha1::{BinaryColumns, Input, InputFormat, InputFormatType};
 
 use super::block::record_at;
 use super::json::{self, Path};
@@ -21,7 +22,8 @@ pub(crate) fn is_utf_16(text: &[u8]) -> bool {
     matches!(text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
 }
 
-const MAX_RECORD_BYTES: u64 = 64 << 20;
+/// Bytes that a record has at most where the manifest doesn't say.
+const DEFAULT_RECORD_BYTES: u64 = 64 << 20;
 
 /// How records are cut, and what key and value of one are.
 #[derive(Clone, Debug)]
@@ -113,6 +115,31 @@ pub struct Chunk<'a> {
     pub url: &'a Url,
 }
 
+/// What a record may be told to have at most: it is whole in memory.
+const MAX_RECORD_BYTES: u64 = 1 << 30;
+
+/// Checks how long a manifest lets records be.
+///
+/// # Errors
+///
+/// A usage error that names the field.
+pub fn check_record_limits(format: &InputFormat) -> Result<()> {
+    let limits = [
+        ("lines", format.lines.as_ref().and_then(|options| options.max_record_bytes)),
+        ("keyValue", format.key_value.as_ref().and_then(|options| options.max_record_bytes)),
+        ("csv", format.csv.as_ref().and_then(|options| options.max_record_bytes)),
+        ("jsonLines", format.json_lines.as_ref().and_then(|options| options.max_record_bytes)),
+        ("wholeFile", format.whole_file.as_ref().and_then(|options| options.max_record_bytes)),
+    ];
+    let is_wrong = |limit: Option<Bytes>| limit.is_some_and(|most| !(1..=MAX_RECORD_BYTES).contains(&most.0));
+    match limits.into_iter().find(|(_, limit)| is_wrong(*limit)) {
+        None => Ok(()),
+        Some((options, _)) => Err(Error::usage(format!(
+            "spec.input.format.{options}.maxRecordBytes: a record has from 1 to 1Gi bytes"
+        ))),
+    }
+}
+
 impl Format {
     /// The format that a manifest asks for.
     pub fn new(input: &Input) -> Self {
@@ -167,7 +194,7 @@ impl Format {
             RecordKind::WholeFile => ("input.format.wholeFile.maxRecordBytes", ""),
             _ => ("input.format.lines.maxRecordBytes", ", or check the delimiter"),
         };
-        let bytes = most.map_or(MAX_RECORD_BYTES, |most| most.0);
+        let bytes = most.map_or(DEFAULT_RECORD_BYTES, |most| most.0);
         Self {
             delimiter: Delimiter::new(&delimiter),
             max_record: RecordLimit { bytes, setting, check },
