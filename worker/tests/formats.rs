@@ -11,9 +11,12 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Place, builtin};
 use mapreduce_worker::job::local::{self, Progress};
 use mapreduce_worker::plan::{self, Sampling};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -187,6 +190,57 @@ fn what_is_written_as_parquet_is_read_again_by_column_and_in_splits() {
             assert!(text.lines().any(|line| line == pair), "{pair}: {}", text.lines().next().unwrap());
         }
     }
+}
+
+#[test]
+fn what_is_written_as_parquet_may_be_nothing_or_several_row_groups() {
+    let input = json!({"format": {"type": "Parquet", "parquet": {"columns": ["value"], "keyColumn": "key"}}});
+    let place = Place::new();
+    place.write("in/a", "");
+    let mut identity = builtin("identity");
+    identity["tasks"] = json!(1);
+    place.run(json!({"reduce": identity, "output": format("Parquet")})).unwrap();
+    assert_eq!(convert("a", &place.read("out/part-00000.parquet"), &input, &json!({})).1, b"");
+    // 40 MiB of values that compress well: a group has 32 MiB.
+    let value = "é".repeat(1 << 19);
+    let lines: Vec<String> = (0..40).map(|i| format!("k{i}\t{value}\n")).collect();
+    let (_, several) = convert("a", lines.concat().as_bytes(), &format("KeyValue"), &format("Parquet"));
+    let written = SerializedFileReader::new(Bytes::from(several.clone())).unwrap();
+    let rows: Vec<i64> = written.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    assert_eq!((rows.len(), rows.iter().sum()), (2, 40), "{rows:?}");
+    let (_, read) = convert("a", &several, &input, &json!({}));
+    let expected: Vec<String> = (0..40).map(|i| format!("k{i}\t{{\"value\":\"{value}\"}}\n")).collect();
+    assert!(read == expected.concat().as_bytes());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_a_bad_record_of_parquet_csv_and_json_output() {
+    for kind in ["Parquet", "Csv", "JsonLines"] {
+        let place = Place::new();
+        place.write("in/a", b"good\t1\nbad\t\xff\n");
+        let fields = |max: u32| {
+            json!({
+                "input": format("KeyValue"), "reduce": {"tasks": 0}, "output": format(kind),
+                "skipBadRecords": {"max": max},
+            })
+        };
+        let error = place.run(fields(0)).unwrap_err();
+        assert!(error.to_string().contains("the pair `bad` → `\\xff` is no UTF-8"), "{kind}: {error}");
+        let remedy = error.causes().concat();
+        assert!(remedy.contains("as KeyValue") && !remedy.contains("JsonLines"), "{kind}: {remedy}");
+        let done = place.run(fields(1)).unwrap();
+        assert_eq!((done.counters.skipped_records, done.outputs[0].records), (1, 1), "{kind}");
+    }
+}
+
+#[test]
+fn output_of_a_fixed_length_is_keys_and_values_whatever_their_lengths() {
+    let content = b"kk\tv\nk\t\n\tvv\xff\n";
+    assert_eq!(convert("a", content, &format("KeyValue"), &format("FixedLength")).1, b"kkvkvv\xff");
+    // It can be read again where all are of one length.
+    let fixed = json!({"format": {"type": "FixedLength", "fixedLength": {"recordBytes": 3, "keyBytes": 1}}});
+    let (_, written) = convert("a", b"a\t\n\0\nb\tcd", &fixed, &format("FixedLength"));
+    assert_eq!(written, b"a\t\n\0\nb\tcd");
 }
 
 #[test]

@@ -164,7 +164,8 @@ impl Around<'_> {
 pub(super) fn texts<'a>(key: &'a [u8], value: &'a [u8]) -> Result<(&'a str, &'a str)> {
     match (std::str::from_utf8(key), std::str::from_utf8(value)) {
         (Ok(k), Ok(v)) => Ok((k, v)),
-        _ => Err(unwritable("is no UTF-8", key, value)),
+        _ => Err(bad_pair("is no UTF-8", key, value)
+            .because("choose an output.format that takes any bytes, as KeyValue, or emit text, as base64")),
     }
 }
 
@@ -191,9 +192,12 @@ fn is_embedded(value: &str) -> bool {
 }
 
 fn unwritable(why: &str, key: &[u8], value: &[u8]) -> Error {
+    bad_pair(why, key, value).because("choose another output.format, as JsonLines, or another separator")
+}
+
+fn bad_pair(why: &str, key: &[u8], value: &[u8]) -> Error {
     Error::permanent(format!("bad record: the pair `{}` → `{}` {why}", excerpt(key), excerpt(value)))
         .of_record()
-        .because("choose another output.format, as JsonLines, or another separator")
 }
 
 #[cfg(test)]
@@ -269,8 +273,12 @@ mod tests {
         for kind in ["Csv", "JsonLines"] {
             let by = format(&serde_json::json!({"type": kind}));
             for (key, value) in [(&b"\xff"[..], &b"v"[..]), (b"k", b"\xff")] {
-                let error = by.write(key, value, &mut Vec::new()).unwrap_err().to_string();
-                assert!(error.contains("bad record") && error.contains("is no UTF-8"), "{error}");
+                let error = by.write(key, value, &mut Vec::new()).unwrap_err();
+                let text = error.to_string();
+                assert!(text.contains("bad record") && text.contains("is no UTF-8"), "{text}");
+                // None of the formats that are text is the remedy.
+                let remedy = error.causes().concat();
+                assert!(remedy.contains("KeyValue") && !remedy.contains("JsonLines"), "{remedy}");
             }
         }
         let mut out = Vec::new();
