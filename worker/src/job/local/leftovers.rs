@@ -24,8 +24,7 @@ use crate::task::finish::PUBLISHING;
 pub(super) fn sign(job: &Job) -> Result<()> {
     let sign =
         Sign { owner: job.publication().owner, folder: job.places().folder.url(&job.places().folder.key) };
-    let (place, sign) =
-        (job.places().staging.join(OWNER), serde_json::to_vec(&sign).unwrap_or_default());
+    let (place, sign) = (job.places().staging.join(OWNER), serde_json::to_vec(&sign).unwrap_or_default());
     place.store.put(&place.key, sign.clone())?;
     probe::refuses(&place, &sign)
 }
