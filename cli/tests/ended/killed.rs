@@ -1,14 +1,13 @@
 //! `kill -9`: the next run has the right result, and takes away what the dead one left.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 use super::server::Request;
-use super::{Place, TEXTS, assert_counts, code, said};
+use super::{Place, TEXTS, assert_counts, code, names, said};
 
 /// Kills a run at each of its requests, one run a request, and runs the job again.
 fn kill_everywhere(fields: &Value, if_exists: &str) {
@@ -58,15 +57,8 @@ fn local(if_exists: &str, fields: &Value) -> Place {
     let mut all =
         json!({"input": {"urls": ["file:in/"]}, "output": {"url": "file:out/", "ifExists": if_exists}});
     all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    place.manifest(&all);
+    place.manifest("job.yaml", &all);
     place
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let Ok(items) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<_> = items.map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 fn assert_killed(output: &Output) {
@@ -104,8 +96,8 @@ fn after_a_kill_in_a_function_the_next_run_to_a_folder_is_right() {
             if phase == "reduce" {
                 fields[phase]["tasks"] = json!(2);
             }
-            place.manifest(&fields);
-            assert_killed(&place.command().output().unwrap());
+            place.manifest("job.yaml", &fields);
+            assert_killed(&place.command("job.yaml").output().unwrap());
             assert!(mark.exists(), "{phase}");
             assert_right_again(&place, 2, &format!("{phase}, {if_exists}"));
         }
@@ -122,7 +114,7 @@ fn after_a_kill_while_parts_appear_in_a_folder_the_next_run_is_right() {
         let place = loop {
             let place = local(if_exists, &json!({"reduce": sum}));
             let out = place.path().join("out");
-            let mut run = place.command().spawn().unwrap();
+            let mut run = place.command("job.yaml").spawn().unwrap();
             while !out.join("part-00000").exists() && run.try_wait().unwrap().is_none() {}
             run.kill().unwrap();
             let output = run.wait_with_output().unwrap();

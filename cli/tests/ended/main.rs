@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use server::{Fault, Request, S3};
 
 mod killed;
+mod rivals;
 #[path = "../../../worker/tests/s3/server.rs"]
 mod server;
 mod signals;
@@ -61,12 +62,12 @@ impl Place {
     fn new(fields: &Value) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap(), s3: S3::start() };
         TEXTS.iter().enumerate().for_each(|(i, text)| place.s3.put(format!("in/{i}"), text));
-        place.manifest(fields);
+        place.manifest("job.yaml", fields);
         place
     }
 
-    /// Writes the manifest with these in the place of some fields of the spec.
-    fn manifest(&self, fields: &Value) {
+    /// Writes a manifest with these in the place of some fields of the spec.
+    fn manifest(&self, name: &str, fields: &Value) {
         let mut spec = json!({
             "input": {"urls": ["s3://b/in/"]},
             "map": {"function": {"builtin": {"name": "words"}}},
@@ -81,16 +82,16 @@ impl Place {
             "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
             "metadata": {"name": "count"}, "spec": spec,
         });
-        std::fs::write(self.path().join("job.yaml"), manifest.to_string()).unwrap();
+        std::fs::write(self.path().join(name), manifest.to_string()).unwrap();
     }
 
     fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, manifest: &str) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mapreduce"));
-        command.args(["run", "job.yaml", "--json", "--threads", "2"]).current_dir(self.path());
+        command.args(["run", manifest, "--json", "--threads", "2"]).current_dir(self.path());
         command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret");
         command.env("TMPDIR", self.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -99,7 +100,7 @@ impl Place {
     /// Runs the job to its end.
     fn run(&self) -> Output {
         self.s3.on(|_| None);
-        self.command().output().unwrap()
+        self.command("job.yaml").output().unwrap()
     }
 
     /// Runs the job, sends it a signal at the first request that is meant, and does to requests from there on what
@@ -120,7 +121,7 @@ impl Place {
             }
             seen.and_then(|_| then(request))
         });
-        let child = self.command().spawn().unwrap();
+        let child = self.command("job.yaml").spawn().unwrap();
         process.set(child.id()).unwrap();
         let output = child.wait_with_output().unwrap();
         let sent = *sent.lock().unwrap();
@@ -145,6 +146,13 @@ fn assert_counts(parts: &[u8], context: &str) {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, COUNTS.lines().collect::<Vec<_>>(), "{context}");
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(items) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<_> = items.map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 fn send(signal: &str, process: u32) {

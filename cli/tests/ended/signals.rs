@@ -77,7 +77,7 @@ fn cut_off(moment: Moment) -> impl Fn(&Request) -> Option<Fault> + Send + Sync +
 
 #[test]
 fn a_run_that_waits_for_the_store_ends_at_a_signal_with_nothing_left() {
-    for moment in [Moment::ReadsInput, Moment::StagesPart] {
+    for moment in [Moment::ReadsInput, Moment::StagesPart, Moment::CompletesPart] {
         for (fields, (signal, stopped)) in shuffles().iter().zip([("INT", 130), ("TERM", 143)]) {
             let place = Place::new(fields);
             let is_meant = move |request: &Request| Moment::of(request) == moment;
@@ -90,8 +90,29 @@ fn a_run_that_waits_for_the_store_ends_at_a_signal_with_nothing_left() {
 }
 
 #[test]
+fn a_run_that_writes_its_success_when_a_signal_comes_has_succeeded_however_long_that_takes() {
+    for (fields, signal) in shuffles().iter().zip(["INT", "TERM"]) {
+        let place = Place::new(fields);
+        let writes_success = |request: &Request| Moment::of(request) == Moment::WritesSuccess;
+        // Each time the run waits for a tenth of a second at least: it is long past the moment at which it would be
+        // ended.
+        let refused = AtomicUsize::new(0);
+        let refuse = move |request: &Request| {
+            let more = writes_success(request) && refused.fetch_add(1, Ordering::Relaxed) < 8;
+            more.then_some(Fault::Closed)
+        };
+        let (output, seen) = place.run_until(signal, writes_success, refuse);
+        assert_eq!(seen, Some(Moment::WritesSuccess));
+        let has_succeeded = assert_one_truth(&place, &output, 0, &format!("{fields}, {signal}"));
+        assert!(has_succeeded, "{}", said(&output));
+        let writes = place.s3.asked().iter().filter(|request| writes_success(request)).count();
+        assert_eq!(writes, 9, "eight were refused");
+    }
+}
+
+#[test]
 fn a_run_at_its_deadline_leaves_nothing_in_the_bucket() {
-    for moment in [Moment::ReadsInput, Moment::StagesPart] {
+    for moment in [Moment::ReadsInput, Moment::StagesPart, Moment::CompletesPart] {
         for mut fields in shuffles() {
             fields["activeDeadlineSeconds"] = json!(1);
             let place = Place::new(&fields);
@@ -102,7 +123,7 @@ fn a_run_at_its_deadline_leaves_nothing_in_the_bucket() {
                 met.fetch_add(cut.iter().count(), Ordering::Relaxed);
                 cut
             });
-            let output = place.command().output().unwrap();
+            let output = place.command("job.yaml").output().unwrap();
             assert!(is_met.load(Ordering::Relaxed) > 0, "{moment:?}: nothing was asked for");
             let context = format!("{fields}, cut off at {moment:?}");
             assert!(!assert_one_truth(&place, &output, 1, &context), "{context}: it has succeeded");

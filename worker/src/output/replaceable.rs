@@ -57,6 +57,12 @@ pub fn replaceable(output: &Location, contents: Contents, success: Option<&[u8]>
     }
 }
 
+/// Whether a name below an output prefix is that of a file that is about to become another: no result of anybody.
+pub fn is_temporary(name: &str) -> bool {
+    let inner = name.strip_prefix(WORK).and_then(|rest| rest.strip_suffix(".tmp"));
+    inner.is_some_and(|inner| !inner.contains('/'))
+}
+
 /// Whether a name below an output prefix is one that runs give.
 fn is_left_by_a_run(name: &str) -> bool {
     let (first, rest) = name.split_once('/').map_or((name, None), |(first, rest)| (first, Some(rest)));

@@ -15,6 +15,9 @@ use crate::machine::random;
 /// leaves is known as a run's own.
 const TEMPORARY: &str = "_mapreduce-";
 
+/// How often a file is created whose temporary file goes.
+const CREATE_TRIES: u32 = 5;
+
 /// The file system of this machine; keys are absolute paths.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileStore;
@@ -107,14 +110,20 @@ impl Store for FileStore {
     }
 
     fn create(&self, key: &str, bytes: Vec<u8>) -> Result<Created> {
-        let temporary = write_beside(key, &bytes)?;
-        // A hard link is the atomic create: it fails where there is a file, and the file is whole.
-        let linked = fs::hard_link(&temporary, key);
-        let _ = fs::remove_file(&temporary);
-        match linked {
-            Ok(()) => Ok(Created::New),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Exists),
-            Err(e) => Err(Error::from(e).context(format!("can't write file://{key}"))),
+        let mut tries = 0;
+        loop {
+            let temporary = write_beside(key, &bytes)?;
+            // A hard link is the atomic create: it fails where there is a file, and the file is whole.
+            let linked = fs::hard_link(&temporary, key);
+            let _ = fs::remove_file(&temporary);
+            tries += 1;
+            match linked {
+                Ok(()) => return Ok(Created::New),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Created::Exists),
+                // Another run that replaces what is there has taken it for something that a dead one left.
+                Err(e) if missing(&e) && tries < CREATE_TRIES => {}
+                Err(e) => return Err(Error::from(e).context(format!("can't write file://{key}"))),
+            }
         }
     }
 

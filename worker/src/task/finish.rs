@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::function::context::check_user_counters;
 use crate::machine::threads::in_parallel;
 use crate::output::StagedPart;
-use crate::output::replaceable::{SUCCESS, WORK, replaceable};
+use crate::output::replaceable::{SUCCESS, WORK, is_temporary, replaceable};
 use crate::plan;
 use crate::plan::completed::CompletedSteps;
 use crate::record::skipped;
@@ -70,7 +70,9 @@ pub fn check_output(run: &Publication) -> Result<()> {
 }
 
 fn nothing_may_be_there(run: &Publication, contents: &Contents) -> Result<()> {
-    match contents.keys.first() {
+    // A run that is about to find that it is not the first writes its lock beside ours.
+    let is_written = |key: &&String| !key.strip_prefix(&run.output.key).is_some_and(is_temporary);
+    match contents.keys.iter().find(is_written) {
         None => Ok(()),
         Some(key) => Err(Error::permanent(format!(
             "output {} exists: there is {}",
