@@ -267,3 +267,51 @@ fn a_store_that_reads_past_conditions_is_refused_before_the_first_task() {
         assert_eq!(s3.keys(), ["in/a"], "{shuffle}: the plan of pods");
     }
 }
+
+/// What a job with its intermediate data in the bucket creates once, by the ends of the keys.
+const CREATES: [&str; 7] = [
+    "/plan.json",
+    "/commit/map-00000",
+    "/index",
+    "/commit/reduce-00000",
+    "/finish/00000",
+    "/_mapreduce-lock",
+    "/_SUCCESS",
+];
+
+#[test]
+fn an_answer_to_a_create_that_is_no_verdict_loses_nothing_and_leaves_nothing() {
+    let texts = ["to be or not to be\n", "that is the question\n"];
+    // Runs the job, whose first request of this kind fails; how many there were.
+    let creates = |create: &'static str, fault: Option<Fault>| {
+        let (place, s3) = (Place::new(), S3::start());
+        texts.iter().enumerate().for_each(|(i, text)| s3.put(format!("in/{i}"), text));
+        let is_meant =
+            move |request: &server::Request| request.is_create() && request.key().ends_with(create);
+        let context = format!("{create}: {fault:?}");
+        if let Some(fault) = fault {
+            s3.once(is_meant, fault);
+        }
+        let mut fields = word_count(1, true);
+        merge(&mut fields, json!({"shuffle": {"url": "s3://b/shuffle/"}}));
+        let done = run(&place, &s3, fields);
+        let done = done.unwrap_or_else(|error| panic!("{context}: {error} {:?}", error.causes()));
+        assert_eq!(done.counters.map_output_records, 10, "{context}: a task counts once");
+        assert_eq!(s3.keys(), ["in/0", "in/1", "out/_SUCCESS", "out/part-00000"], "{context}");
+        assert_eq!(parse_counts(&s3.get("out/part-00000").unwrap()), counted(&texts), "{context}");
+        assert!(s3.uploads().is_empty(), "{context}: {:?}", s3.uploads());
+        s3.asked().iter().filter(|request| is_meant(request)).count()
+    };
+    for create in CREATES {
+        let without = creates(create, None);
+        assert!(without > 0, "{create}");
+        for fault in [
+            Fault::Status(409, "ConditionalRequestConflict"),
+            Fault::Status(503, "SlowDown"),
+            Fault::AnswerLost,
+            Fault::Closed,
+        ] {
+            assert_eq!(creates(create, Some(fault)), without + 1, "{create}: it was not asked for again");
+        }
+    }
+}
