@@ -74,12 +74,11 @@ impl Stop {
                 if stop.ended.swap(true, Ordering::SeqCst) {
                     return;
                 }
-                // A run that has succeeded meanwhile is only tidying up: it ends by itself.
-                if matches!(finish::succeeded(&publication), Ok(Some(_))) {
+                // A run that has succeeded meanwhile, or is about to, ends by itself.
+                if !finish::stop(&publication) {
                     stop.ended.store(false, Ordering::SeqCst);
                     return;
                 }
-                let _ = finish::abandon(&publication, &[]);
                 new.remove();
                 let error = stop.explain(Error::cancelled());
                 failure::show(json, &error);

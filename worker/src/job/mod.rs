@@ -73,6 +73,7 @@ impl Job {
             skipped: Arc::default(),
             failed_before: 0,
             requests,
+            ending: Arc::default(),
         };
         let definition = Arc::clone(&definitions[0]);
         let format = Format::new(&spec.input);

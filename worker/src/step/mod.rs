@@ -9,6 +9,7 @@
 //! A job without `spec.steps` is one step.
 
 mod context;
+mod ending;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::Counters;
 use tokio_util::sync::CancellationToken;
 
+pub use self::ending::Ending;
 use crate::error::{Error, Result};
 use crate::function::{Functions, LastResort, ReduceFunction};
 use crate::memory;
@@ -127,6 +129,8 @@ pub struct RunContext {
     pub failed_before: u64,
     /// Requests to the store of intermediate data.
     pub requests: Arc<Requests>,
+    /// How it ends.
+    pub ending: Arc<Ending>,
 }
 
 impl RunContext {

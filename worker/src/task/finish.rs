@@ -217,6 +217,7 @@ fn publish_locked(
     {
         return Ok(success);
     }
+    run.context.ending.publish(&all)?;
     let marker = run.staging.join(PUBLISHING);
     let begun = marker.store.head(&marker.key)?.is_some();
     if !begun || replaces {
@@ -238,6 +239,7 @@ fn publish_locked(
         }
     }
     in_parallel(&all, |part| {
+        run.check_cancelled()?;
         let key = run.output.join(&part.name).key;
         let store = &run.output.store;
         let done = if replaces {
@@ -273,6 +275,7 @@ fn write_success(run: &Publication, success: &Success, replaces: bool) -> Result
     let json = serde_json::to_vec_pretty(success)
         .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
     run.check_cancelled()?;
+    run.context.ending.succeed()?;
     let place = run.uninterrupted().output.join(SUCCESS);
     if replaces {
         return place.store.put(&place.key, json);
@@ -335,6 +338,21 @@ fn remove_work(run: &Publication) -> Result<()> {
 pub fn abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {
     let run = &run.uninterrupted();
     try_abandon(run, parts).or_else(|_| try_abandon(run, parts))
+}
+
+/// Ends a run without result while its threads are still at work, and removes what it has left. Not one that has
+/// succeeded or is about to write its `_SUCCESS`: says whether.
+pub fn stop(run: &Publication) -> bool {
+    let run = &run.uninterrupted();
+    if matches!(succeeded(run), Ok(Some(_))) {
+        return false;
+    }
+    let Some(mut parts) = run.context.ending.stop() else { return false };
+    parts.extend(committed_parts(run).unwrap_or_default());
+    if let Err(error) = abandon(run, &parts) {
+        tracing::warn!(%error, causes = ?error.causes(), "What the run has written is left.");
+    }
+    true
 }
 
 fn try_abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {

@@ -1,0 +1,100 @@
+//! How a run ends in this process: with its result, or with nothing. Of the thread that publishes and the one that was
+//! asked to stop the run, who decides first has decided.
+//!
+//! ```text
+//!  publishes   parts are about to appear ────────> _SUCCESS is about to be written
+//!  stops       they are taken back                 it is too late: the run succeeds
+//! ```
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::storage::StagedPart;
+
+/// What is decided of a run's end.
+#[derive(Debug, Default)]
+pub struct Ending(Mutex<Decision>);
+
+#[derive(Debug)]
+enum Decision {
+    /// Nothing: these parts may have appeared.
+    Open(Vec<StagedPart>),
+    /// It succeeds.
+    Succeeds,
+    /// It was stopped.
+    Stopped,
+}
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self::Open(Vec::new())
+    }
+}
+
+impl Ending {
+    /// Says which parts are about to appear. An error where the run was stopped.
+    pub fn publish(&self, parts: &[StagedPart]) -> Result<()> {
+        self.decide(Decision::Open(parts.to_vec()))
+    }
+
+    /// Says that `_SUCCESS` is about to be written. An error where the run was stopped.
+    pub fn succeed(&self) -> Result<()> {
+        self.decide(Decision::Succeeds)
+    }
+
+    fn decide(&self, decision: Decision) -> Result<()> {
+        let mut decided = self.decided();
+        if matches!(*decided, Decision::Stopped) {
+            return Err(Error::cancelled());
+        }
+        *decided = decision;
+        Ok(())
+    }
+
+    /// Stops the run, whatever its threads do: the parts that may have appeared. None where it succeeds.
+    pub fn stop(&self) -> Option<Vec<StagedPart>> {
+        let mut decided = self.decided();
+        let parts = match &mut *decided {
+            Decision::Succeeds => return None,
+            Decision::Open(parts) => std::mem::take(parts),
+            Decision::Stopped => Vec::new(),
+        };
+        *decided = Decision::Stopped;
+        Some(parts)
+    }
+
+    fn decided(&self) -> MutexGuard<'_, Decision> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ending;
+    use crate::error::Kind;
+    use crate::storage::{Staged, StagedPart};
+
+    fn part() -> StagedPart {
+        let staged = Staged::Upload { id: "1".into(), parts: Vec::new() };
+        StagedPart { name: "part-00000".into(), staged, bytes: 1, records: 1, checksum: 0 }
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_does_not_succeed_any_more() {
+        let ending = Ending::default();
+        ending.publish(&[part()]).unwrap();
+        assert_eq!(ending.stop(), Some(vec![part()]));
+        assert_eq!(ending.succeed().unwrap_err().kind(), Kind::Cancelled);
+        assert_eq!(ending.publish(&[part()]).unwrap_err().kind(), Kind::Cancelled);
+    }
+
+    #[test]
+    fn a_run_that_is_about_to_succeed_is_not_stopped_unless_that_has_failed() {
+        let ending = Ending::default();
+        ending.publish(&[part()]).unwrap();
+        ending.succeed().unwrap();
+        assert_eq!(ending.stop(), None);
+        ending.publish(&[part()]).unwrap();
+        assert_eq!(ending.stop(), Some(vec![part()]));
+    }
+}
