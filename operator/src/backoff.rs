@@ -38,9 +38,9 @@ impl Backoff {
 /// When the pods of a job that has some waiting are looked at next. A large phase always has some pods
 /// that are just starting; without this every change of its counts would list them.
 #[derive(Debug, Default)]
-pub struct Looks(Mutex<HashMap<String, Timestamp>>);
+pub struct PendingPodPolls(Mutex<HashMap<String, Timestamp>>);
 
-impl Looks {
+impl PendingPodPolls {
     /// `Ok` when it is time to look, else how long to wait. The first look is one interval away.
     pub fn due(&self, uid: &str, now: Timestamp, interval: Duration) -> Result<(), Duration> {
         let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
@@ -73,7 +73,7 @@ mod tests {
 
     use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-    use super::{Backoff, Looks};
+    use super::{Backoff, PendingPodPolls};
 
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_begins_again_after_a_success() {
@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn waiting_pods_are_looked_at_once_an_interval() {
-        let (looks, start, interval) = (Looks::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(15));
+        let (looks, start, interval) =
+            (PendingPodPolls::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(15));
         let at = |s| start + SignedDuration::from_secs(s);
         assert_eq!(looks.due("a", at(0), interval), Err(interval));
         assert_eq!(looks.due("a", at(5), interval), Err(Duration::from_secs(10)));

@@ -8,7 +8,7 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::args::{Args, Worker};
-use crate::backoff::{Backoff, Looks};
+use crate::backoff::{Backoff, PendingPodPolls};
 use crate::kube_ext::MANAGER;
 use crate::metrics::Metrics;
 
@@ -28,7 +28,7 @@ pub struct Context {
     /// Waits after failed passes.
     pub backoff: Arc<Backoff>,
     /// When waiting pods are looked at.
-    pub looks: Arc<Looks>,
+    pub looks: Arc<PendingPodPolls>,
 }
 
 impl std::fmt::Debug for Context {

@@ -31,6 +31,7 @@ pub(crate) const RULE: &str = "!has(self.combine) || !has(self.combine.__functio
      self.reduce.__function__.builtin.name == self.combine.__function__.builtin.name))";
 
 /// What the CRD's rule says.
+#[cfg(any(feature = "crd", feature = "cel"))]
 pub(crate) const RULE_MESSAGE: &str = "a built-in combine is identity, or sum, min, max, first, last, top, collect or aggregate \
      before the same reduce: leave it out otherwise";
 

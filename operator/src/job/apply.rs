@@ -12,8 +12,8 @@ use super::build::jobs::Size;
 use super::build::names::Child;
 use super::build::{config_map, jobs, names};
 use super::events::{Notice, of_change, publish};
-use super::observed::{Reason, Refusal, Slot};
-use super::phase::{Change, Step};
+use super::observed::{ChildState, Reason, Refusal};
+use super::phase::{ApiWrite, Change};
 use super::validate::ValidatedJob;
 use super::{FINALIZER, dereference, steps};
 use crate::context::Context;
@@ -73,16 +73,16 @@ pub async fn apply(
     context: &Context,
     job: &MapReduceJob,
     valid: Option<&ValidatedJob>,
-    step: Step,
+    write: ApiWrite,
 ) -> Result<Written, Error> {
-    match step {
-        Step::Rest => Ok(Written::Child),
-        Step::AddFinalizer => {
+    match write {
+        ApiWrite::Rest => Ok(Written::Child),
+        ApiWrite::AddFinalizer => {
             let mut finalizers = job.finalizers().to_vec();
             finalizers.push(FINALIZER.to_owned());
             set_finalizers(context, job, &finalizers).await
         }
-        Step::RemoveFinalizer(note) => {
+        ApiWrite::RemoveFinalizer(note) => {
             let others: Vec<String> = job.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
             let written = set_finalizers(context, job, &others).await?;
             if let (Written::Job(_) | Written::Gone, Some(note)) = (&written, note) {
@@ -90,8 +90,8 @@ pub async fn apply(
             }
             Ok(written)
         }
-        Step::Record(status) => record(context, job, &status).await,
-        Step::Create(child, size) => match valid {
+        ApiWrite::Record(status) => record(context, job, &status).await,
+        ApiWrite::Create(child, size) => match valid {
             Some(valid) => create(context, job, valid, child, size).await,
             // A job that was never valid has started nothing; one edited since can't be built any more.
             None => Ok(Written::Refused(Refusal {
@@ -100,20 +100,20 @@ pub async fn apply(
                 message: "its spec is not valid any more".to_owned(),
             })),
         },
-        Step::Patch(child, change) => {
+        ApiWrite::Patch(child, change) => {
             let api = jobs_of(context, job);
             let patch = json!({"spec": fields(change)});
             kube_ext::patch_opt(&api, &child.name_in(job), &patch).await.map_err(writing("child"))?;
             Ok(Written::Child)
         }
-        Step::Delete(child, uid) => {
+        ApiWrite::Delete(child, uid) => {
             let (api, name) = (jobs_of(context, job), child.name_in(job));
             // Foreground: the Job is there as long as any of its pods is.
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
             deleted.map_err(writing("child"))?;
             Ok(Written::Child)
         }
-        Step::DeleteSelf => {
+        ApiWrite::DeleteSelf => {
             let (api, name, uid) = (own(context, job), job.name_any(), job.uid().unwrap_or_default());
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Background).await;
             deleted.map_err(writing("job"))?;
@@ -218,7 +218,7 @@ async fn create(
                 None => return Ok(Written::Later),
                 Some(found) => match dereference::owner(&found, job) {
                     None => {}
-                    Some(Slot::Leftover) => return Ok(Written::Later),
+                    Some(ChildState::Leftover) => return Ok(Written::Later),
                     Some(_) => {
                         let message = format!(
                             "there is a ConfigMap {name} that is not this job's: rename one of the two"

@@ -11,8 +11,8 @@ use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
 
 use super::build::jobs::Size;
 use super::build::names::Child;
-use super::observed::{ChildJob, JobState, Observed, Slot};
-use super::phase::{Change, Decision, Step, is_held, until};
+use super::observed::{ChildJob, ChildState, JobState, Observed};
+use super::phase::{ApiWrite, Change, Decision, is_held, until};
 use super::status::{PLANNED, PROGRESSING, condition, is_true};
 use crate::context::Limits;
 
@@ -26,23 +26,23 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
         Some(_) => job.spec.cleanup == Cleanup::Never,
     };
     if nothing_left {
-        return Decision::step(Step::RemoveFinalizer(None));
+        return Decision::write(ApiWrite::RemoveFinalizer(None));
     }
     if seen.namespace_terminating {
         let note =
             "intermediate data is left: the namespace is being deleted, and nothing can be started in it";
-        return Decision::step(Step::RemoveFinalizer(Some(note.to_owned())));
+        return Decision::write(ApiWrite::RemoveFinalizer(Some(note.to_owned())));
     }
     let limit = SignedDuration::try_from(timeout(job, limits)).unwrap_or(SignedDuration::MAX);
     let since = job.metadata.deletion_timestamp.as_ref().map_or(seen.now, |t| t.0);
     let left = limit.saturating_sub(seen.now.duration_since(since));
     if left <= SignedDuration::ZERO {
         let note = format!("intermediate data may be left: it was not removed within {} s", limit.as_secs());
-        return Decision::step(Step::RemoveFinalizer(Some(note)));
+        return Decision::write(ApiWrite::RemoveFinalizer(Some(note)));
     }
     // Pods first: what they write after the cleanup would stay.
-    match stop(seen, |child, run| Step::Delete(child, run.uid.clone())) {
-        Pods::End(step) => Decision::step(step),
+    match stop(seen, |child, run| ApiWrite::Delete(child, run.uid.clone())) {
+        Pods::End(step) => Decision::write(step),
         Pods::Ending => Decision::rest(Some(until(left))),
         Pods::None => remove_data(seen, Some(until(left))),
     }
@@ -66,7 +66,7 @@ pub fn namespace_deleted(seen: &Observed) -> Decision {
     let unfinished = all.filter_map(|child| Some((child, seen.child(child).ours()?)));
     let mut unfinished = unfinished.filter(|(_, run)| !run.is_finished() && !run.deleting);
     match unfinished.next() {
-        Some((child, run)) => Decision::step(Step::Delete(child, run.uid.clone())),
+        Some((child, run)) => Decision::write(ApiWrite::Delete(child, run.uid.clone())),
         None => Decision::rest(Some(Duration::from_secs(10))),
     }
 }
@@ -76,19 +76,19 @@ pub fn failed(job: &MapReduceJob, seen: &Observed) -> Decision {
     let end = |child, run: &ChildJob| match run.state {
         // The ones that failed stay, for their logs. A Job that is suspended has no deadline.
         JobState::Running if !run.suspended && run.deadline.is_none() => {
-            Step::Patch(child, Change { deadline: Some(1), ..Change::default() })
+            ApiWrite::Patch(child, Change { deadline: Some(1), ..Change::default() })
         }
-        JobState::Running if run.suspended => Step::Delete(child, run.uid.clone()),
-        _ => Step::Rest,
+        JobState::Running if run.suspended => ApiWrite::Delete(child, run.uid.clone()),
+        _ => ApiWrite::Rest,
     };
     match stop(seen, end) {
-        Pods::End(step) => Decision::step(step),
+        Pods::End(step) => Decision::write(step),
         Pods::Ending => Decision::rest(None),
         Pods::None if is_held(job) => match job.spec.cleanup {
             Cleanup::Always => remove_data(seen, None),
             // Kept for a look, until the job is deleted.
             Cleanup::OnSuccess => expired(job, seen.now),
-            Cleanup::Never => Decision::step(Step::RemoveFinalizer(None)),
+            Cleanup::Never => Decision::write(ApiWrite::RemoveFinalizer(None)),
         },
         Pods::None => expired(job, seen.now),
     }
@@ -101,10 +101,10 @@ enum Pods {
     /// They are on their way out.
     Ending,
     /// This ends some.
-    End(Step),
+    End(ApiWrite),
 }
 
-fn stop(seen: &Observed, end: impl Fn(Child, &ChildJob) -> Step) -> Pods {
+fn stop(seen: &Observed, end: impl Fn(Child, &ChildJob) -> ApiWrite) -> Pods {
     let unfinished =
         |child: &Child| Some((*child, seen.child(*child).ours().filter(|run| !run.is_finished())?));
     let unfinished: Vec<_> = Child::PHASES.iter().filter_map(unfinished).collect();
@@ -112,12 +112,12 @@ fn stop(seen: &Observed, end: impl Fn(Child, &ChildJob) -> Step) -> Pods {
         return Pods::None;
     }
     let mut steps = unfinished.iter().filter(|(_, run)| !run.deleting).map(|(child, run)| end(*child, run));
-    steps.find(|step| *step != Step::Rest).map_or(Pods::Ending, Pods::End)
+    steps.find(|step| *step != ApiWrite::Rest).map_or(Pods::Ending, Pods::End)
 }
 
 fn remove_data(seen: &Observed, wake: Option<Duration>) -> Decision {
     let gave_up = |why: &str| {
-        Decision::step(Step::RemoveFinalizer(Some(format!("intermediate data may be left: {why}"))))
+        Decision::write(ApiWrite::RemoveFinalizer(Some(format!("intermediate data may be left: {why}"))))
     };
     if let Some(refused) = seen.refused.as_ref().filter(|refused| refused.permanent.is_some()) {
         return gave_up(&refused.message);
@@ -125,11 +125,13 @@ fn remove_data(seen: &Observed, wake: Option<Duration>) -> Decision {
     match &seen.cleanup {
         // A refusal for now, and an object that is about to be removed: both are tried again.
         _ if seen.refused.is_some() => Decision::rest(Some(Duration::from_secs(5))),
-        Slot::Leftover => Decision::rest(Some(Duration::from_secs(1))),
-        Slot::Unread | Slot::Absent => Decision::step(Step::Create(Child::Cleanup, Size::ONE)),
-        Slot::Foreign => gave_up("the cleanup Job's name is somebody else's"),
-        Slot::Ours(run) => match &run.state {
-            JobState::Complete => Decision::step(Step::RemoveFinalizer(None)),
+        ChildState::Leftover => Decision::rest(Some(Duration::from_secs(1))),
+        ChildState::Unread | ChildState::Absent => {
+            Decision::write(ApiWrite::Create(Child::Cleanup, Size::ONE))
+        }
+        ChildState::Foreign => gave_up("the cleanup Job's name is somebody else's"),
+        ChildState::Ours(run) => match &run.state {
+            JobState::Complete => Decision::write(ApiWrite::RemoveFinalizer(None)),
             JobState::Failed(why) => gave_up(&format!("the cleanup Job failed: {why}")),
             JobState::Running | JobState::Failing(_) => Decision::rest(wake),
         },
@@ -144,7 +146,7 @@ pub fn expired(job: &MapReduceJob, now: Timestamp) -> Decision {
     };
     let left = SignedDuration::from_secs(i64::from(ttl)).saturating_sub(now.duration_since(end.0));
     if left <= SignedDuration::ZERO {
-        Decision::step(Step::DeleteSelf)
+        Decision::write(ApiWrite::DeleteSelf)
     } else {
         Decision::rest(Some(until(left)))
     }

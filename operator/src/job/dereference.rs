@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::FINALIZER;
 use super::build::names::Child;
-use super::observed::{ChildJob, JobState, Observed, Slot, Starting, Stuck, Waiting, Words};
+use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport, Starting, Stuck, Waiting};
 use super::{pods, status, steps};
 use crate::context::Context;
 use crate::kube_ext::controller_of;
@@ -67,7 +67,7 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
         seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
     }
     let Some(child) = job.status.as_ref().and_then(|s| s.phase).and_then(Child::of) else { return Ok(seen) };
-    if let Slot::Ours(run) = seen.child(child).clone() {
+    if let ChildState::Ours(run) = seen.child(child).clone() {
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
         seen.words = words(&api, job, child, &run).await?;
         seen.starting = starting(context, job, child, &run, seen.now).await?;
@@ -90,19 +90,21 @@ fn wanted(job: &MapReduceJob) -> Vec<Child> {
     }
 }
 
-async fn slot(api: &Api<Job>, job: &MapReduceJob, child: Child) -> Result<Slot, Error> {
+async fn slot(api: &Api<Job>, job: &MapReduceJob, child: Child) -> Result<ChildState, Error> {
     let Some(found) = api.get_opt(&child.name_in(job)).await.map_err(reading("child"))? else {
-        return Ok(Slot::Absent);
+        return Ok(ChildState::Absent);
     };
-    Ok(owner(&found, job).unwrap_or_else(|| Slot::Ours(ChildJob::from(&found))))
+    Ok(owner(&found, job).unwrap_or_else(|| ChildState::Ours(ChildJob::from(&found))))
 }
 
 /// Whose an object is, when it isn't this job's.
-pub fn owner<K: kube::Resource>(object: &K, job: &MapReduceJob) -> Option<Slot> {
+pub fn owner<K: kube::Resource>(object: &K, job: &MapReduceJob) -> Option<ChildState> {
     match controller_of(object) {
         Some(owner) if Some(&owner.uid) == job.metadata.uid.as_ref() => None,
-        Some(owner) if owner.kind == "MapReduceJob" && owner.name == job.name_any() => Some(Slot::Leftover),
-        _ => Some(Slot::Foreign),
+        Some(owner) if owner.kind == "MapReduceJob" && owner.name == job.name_any() => {
+            Some(ChildState::Leftover)
+        }
+        _ => Some(ChildState::Foreign),
     }
 }
 
@@ -116,25 +118,25 @@ async fn is_terminating(client: &Client, namespace: &str) -> Result<bool, Error>
 }
 
 /// What the pods said, where that decides what is next.
-async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob) -> Result<Words, Error> {
+async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob) -> Result<PodReport, Error> {
     let step = steps::at(job);
     let map_only = job.status.as_ref().and_then(|s| s.reduces.as_ref()).is_some_and(|r| r.total == 0);
     match (&run.state, child) {
-        (JobState::Running, _) => Ok(Words::Unread),
+        (JobState::Running, _) => Ok(PodReport::Unread),
         (JobState::Complete, Child::Plan) => {
             succeeded(api, run, |said| match said {
-                Termination::Planned(plan) => Some(Words::Planned(plan)),
-                Termination::Finished(summary) if summary.committed => Some(Words::Finished(summary)),
+                Termination::Planned(plan) => Some(PodReport::Planned(plan)),
+                Termination::Finished(summary) if summary.committed => Some(PodReport::Finished(summary)),
                 _ => None,
             })
             .await
         }
         // A phase with another one behind it has nothing to say.
-        (JobState::Complete, Child::Map) if !map_only => Ok(Words::Unread),
-        (JobState::Complete, Child::Map | Child::Reduce) if step.next().is_some() => Ok(Words::Unread),
+        (JobState::Complete, Child::Map) if !map_only => Ok(PodReport::Unread),
+        (JobState::Complete, Child::Map | Child::Reduce) if step.next().is_some() => Ok(PodReport::Unread),
         (JobState::Complete, _) => {
             succeeded(api, run, |said| match said {
-                Termination::Finished(summary) if summary.committed => Some(Words::Finished(summary)),
+                Termination::Finished(summary) if summary.committed => Some(PodReport::Finished(summary)),
                 _ => None,
             })
             .await
@@ -142,7 +144,7 @@ async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob)
         (JobState::Failing(why) | JobState::Failed(why), child) => {
             let failed = pods::of(&run.uid).fields("status.phase=Failed").limit(500);
             let failed = api.list(&failed).await.map_err(reading("pods"))?;
-            Ok(Words::Failed(pods::failure(child, &step.path(), &failed.items, why)))
+            Ok(PodReport::Failed(pods::failure(child, &step.path(), &failed.items, why)))
         }
     }
 }
@@ -151,10 +153,10 @@ async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob)
 async fn succeeded(
     api: &Api<Pod>,
     run: &ChildJob,
-    wanted: impl Fn(Termination) -> Option<Words>,
-) -> Result<Words, Error> {
+    wanted: impl Fn(Termination) -> Option<PodReport>,
+) -> Result<PodReport, Error> {
     let mut page: ListParams = pods::of(&run.uid).fields("status.phase=Succeeded").limit(500);
-    let mut words = Words::Lost;
+    let mut words = PodReport::Lost;
     loop {
         let found = api.list(&page).await.map_err(reading("pods"))?;
         for pod in &found.items {
@@ -162,7 +164,7 @@ async fn succeeded(
             if let Some(answer) = serde_json::from_str(&message).ok().and_then(&wanted) {
                 return Ok(answer);
             }
-            words = Words::Unclear(message);
+            words = PodReport::Unclear(message);
         }
         match found.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),

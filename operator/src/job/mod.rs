@@ -29,7 +29,7 @@ use crate::context::Context;
 use apply::Written;
 use events::Notice;
 use observed::Refusal;
-use phase::Step;
+use phase::ApiWrite;
 
 /// Holds a deleted job until its intermediate data is removed.
 pub const FINALIZER: &str = "mapreduce.dev/cleanup";
@@ -86,7 +86,7 @@ fn at_rest(job: &MapReduceJob) -> Option<Action> {
     }
     let phase = job.status.as_ref().and_then(|s| s.phase);
     let decision = (phase == Some(JobPhase::Succeeded)).then(|| cleanup::expired(job, status::now()))?;
-    (decision.step == Step::Rest).then(|| wake(decision.wake))
+    (decision.write == ApiWrite::Rest).then(|| wake(decision.wake))
 }
 
 async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
@@ -111,11 +111,11 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
         let valid = validate::validate(&job);
         // decide (pure)
         let decision = phase::decide(&job, &valid, &observed, &context.limits);
-        if decision.step == Step::Rest {
+        if decision.write == ApiWrite::Rest {
             return Ok(wake(decision.wake));
         }
         // apply (client)
-        match apply::apply(context, &job, valid.as_ref().ok(), decision.step).await? {
+        match apply::apply(context, &job, valid.as_ref().ok(), decision.write).await? {
             Written::Job(new) => job = *new,
             Written::Child => {}
             Written::Refused(refusal) => refused = Some(refusal),

@@ -14,15 +14,15 @@ pub struct Observed {
     /// When.
     pub now: Timestamp,
     /// `NAME-plan`.
-    pub plan: Slot,
+    pub plan: ChildState,
     /// `NAME-map`.
-    pub map: Slot,
+    pub map: ChildState,
     /// `NAME-reduce`.
-    pub reduce: Slot,
+    pub reduce: ChildState,
     /// `NAME-cleanup`.
-    pub cleanup: Slot,
+    pub cleanup: ChildState,
     /// What the pods of the phase's Job said at its end.
-    pub words: Words,
+    pub words: PodReport,
     /// Whether its pods can start.
     pub starting: Starting,
     /// Nothing can be created in the namespace any more.
@@ -36,11 +36,11 @@ impl Observed {
     pub fn nothing(now: Timestamp) -> Self {
         Self {
             now,
-            plan: Slot::Unread,
-            map: Slot::Unread,
-            reduce: Slot::Unread,
-            cleanup: Slot::Unread,
-            words: Words::Unread,
+            plan: ChildState::Unread,
+            map: ChildState::Unread,
+            reduce: ChildState::Unread,
+            cleanup: ChildState::Unread,
+            words: PodReport::Unread,
             starting: Starting::Unread,
             namespace_terminating: false,
             refused: None,
@@ -48,7 +48,7 @@ impl Observed {
     }
 
     /// What has the name of this child.
-    pub fn child(&self, child: Child) -> &Slot {
+    pub fn child(&self, child: Child) -> &ChildState {
         match child {
             Child::Plan => &self.plan,
             Child::Map => &self.map,
@@ -58,7 +58,7 @@ impl Observed {
     }
 
     /// The same, to be filled.
-    pub fn child_mut(&mut self, child: Child) -> &mut Slot {
+    pub fn child_mut(&mut self, child: Child) -> &mut ChildState {
         match child {
             Child::Plan => &mut self.plan,
             Child::Map => &mut self.map,
@@ -70,7 +70,7 @@ impl Observed {
 
 /// What has the name of a child.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Slot {
+pub enum ChildState {
     /// Not looked at.
     Unread,
     /// Nothing.
@@ -83,7 +83,7 @@ pub enum Slot {
     Ours(ChildJob),
 }
 
-impl Slot {
+impl ChildState {
     /// Our child.
     pub fn ours(&self) -> Option<&ChildJob> {
         match self {
@@ -198,7 +198,7 @@ impl From<&Job> for ChildJob {
 
 /// What the pods of a finished Job said.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Words {
+pub enum PodReport {
     /// Not asked.
     Unread,
     /// The plan is in the bucket.

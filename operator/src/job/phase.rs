@@ -23,7 +23,7 @@ use super::build::jobs::Size;
 use super::build::labels;
 use super::build::names::Child;
 use super::observed::{
-    ChildJob, Failure, JobState, Observed, Reason, Refusal, Slot, Starting, Waiting, Words,
+    ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Waiting,
 };
 use super::status::{Draft, active_for};
 use super::validate::{Invalid, ValidatedJob};
@@ -39,14 +39,14 @@ const SOON: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// The write.
-    pub step: Step,
+    pub write: ApiWrite,
     /// When to look again, where there is no write.
     pub wake: Option<Duration>,
 }
 
 /// A write.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum ApiWrite {
     /// None.
     Rest,
     /// Hold the job until its intermediate data is removed.
@@ -78,13 +78,13 @@ pub struct Change {
 
 impl Decision {
     /// A write.
-    pub fn step(step: Step) -> Self {
-        Self { step, wake: None }
+    pub fn write(write: ApiWrite) -> Self {
+        Self { write, wake: None }
     }
 
     /// No write; look again then.
     pub fn rest(wake: Option<Duration>) -> Self {
-        Self { step: Step::Rest, wake }
+        Self { write: ApiWrite::Rest, wake }
     }
 }
 
@@ -103,7 +103,7 @@ pub fn decide(
     }
     let phase = job.status.as_ref().and_then(|s| s.phase).unwrap_or(JobPhase::Pending);
     match phase {
-        JobPhase::Succeeded if is_held(job) => Decision::step(Step::RemoveFinalizer(None)),
+        JobPhase::Succeeded if is_held(job) => Decision::write(ApiWrite::RemoveFinalizer(None)),
         JobPhase::Succeeded => cleanup::expired(job, seen.now),
         JobPhase::Failed => cleanup::failed(job, seen),
         JobPhase::Pending => match valid {
@@ -123,13 +123,13 @@ pub fn is_held(job: &MapReduceJob) -> bool {
 
 fn fail(job: &MapReduceJob, seen: &Observed, reason: Reason, message: String) -> Decision {
     let failed = Draft::of(job, seen.now).failed(&Failure { reason, message });
-    Decision::step(Step::Record(Box::new(failed.done())))
+    Decision::write(ApiWrite::Record(Box::new(failed.done())))
 }
 
 /// Records a status if it says something new.
 fn record(job: &MapReduceJob, new: MapReduceJobStatus) -> Option<Decision> {
     let same = job.status.as_ref() == Some(&new);
-    (!same).then(|| Decision::step(Step::Record(Box::new(new))))
+    (!same).then(|| Decision::write(ApiWrite::Record(Box::new(new))))
 }
 
 fn begin(job: &MapReduceJob, seen: &Observed) -> Decision {
@@ -138,10 +138,10 @@ fn begin(job: &MapReduceJob, seen: &Observed) -> Decision {
         return record(job, new).unwrap_or_else(|| Decision::rest(None));
     }
     if job.spec.cleanup != Cleanup::Never && !is_held(job) {
-        return Decision::step(Step::AddFinalizer);
+        return Decision::write(ApiWrite::AddFinalizer);
     }
     let new = Draft::of(job, seen.now).suspension(false).started().planning(steps::at(job)).done();
-    Decision::step(Step::Record(Box::new(new)))
+    Decision::write(ApiWrite::Record(Box::new(new)))
 }
 
 fn active(
@@ -164,19 +164,19 @@ fn active(
         return fail(job, seen, Reason::DeadlineExceeded, message);
     }
     match slot {
-        Slot::Foreign => {
+        ChildState::Foreign => {
             let name = child.name_in(job);
             let message = format!("there is a Job {name} that is not this job's: rename one of the two");
             fail(job, seen, Reason::NameTaken, message)
         }
-        Slot::Leftover => Decision::rest(Some(SOON)),
-        Slot::Unread | Slot::Absent => missing(job, valid, seen, limits, child),
-        Slot::Ours(run) => running(job, seen, limits, phase, child, run),
+        ChildState::Leftover => Decision::rest(Some(SOON)),
+        ChildState::Unread | ChildState::Absent => missing(job, valid, seen, limits, child),
+        ChildState::Ours(run) => running(job, seen, limits, phase, child, run),
     }
 }
 
 /// The end of the phase, if its Job has come to one.
-fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> Option<Decision> {
+fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &ChildState) -> Option<Decision> {
     let run = slot.ours()?;
     let url = job.spec.output.url.as_str();
     let draft = || Draft::of(job, seen.now).suspension(job.spec.suspend).counts(phase, run);
@@ -184,31 +184,32 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> O
     let succeed = |summary: Option<&JobSummary>| draft().succeeded(url, summary).done();
     let new = match (&run.state, &seen.words) {
         (JobState::Running, _) => return None,
-        (_, Words::Failed(failure)) => draft().failed(failure).done(),
+        (_, PodReport::Failed(failure)) => draft().failed(failure).done(),
         (JobState::Failing(why) | JobState::Failed(why), _) => {
             draft().failed(&Failure { reason: Reason::TaskFailed, message: why.clone() }).done()
         }
-        (JobState::Complete, Words::Finished(summary)) => succeed(Some(summary)),
+        (JobState::Complete, PodReport::Finished(summary)) => succeed(Some(summary)),
         (JobState::Complete, words) => match (phase, words) {
-            (JobPhase::Planning, Words::Planned(plan)) if plan.map_tasks > MAX_TASKS => {
+            (JobPhase::Planning, PodReport::Planned(plan)) if plan.map_tasks > MAX_TASKS => {
                 let message = format!(
                     "the plan has {} map tasks, and a Job at most {MAX_TASKS}: raise spec.input.splitSize",
                     plan.map_tasks
                 );
                 draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
             }
-            (JobPhase::Planning, Words::Planned(plan)) if plan.map_tasks == 0 => match next {
+            (JobPhase::Planning, PodReport::Planned(plan)) if plan.map_tasks == 0 => match next {
                 // There was nothing to do, and the plan's pod has done it.
                 Some(next) => draft().planned(plan).planning(next).done(),
                 None => succeed(None),
             },
-            (JobPhase::Planning, Words::Planned(plan)) => draft().planned(plan).mapping().done(),
+            (JobPhase::Planning, PodReport::Planned(plan)) => draft().planned(plan).mapping().done(),
             // Planning once more finds the plan that is committed.
-            (JobPhase::Planning, Words::Lost | Words::Unread) => {
-                return (!run.deleting).then(|| Decision::step(Step::Delete(Child::Plan, run.uid.clone())));
+            (JobPhase::Planning, PodReport::Lost | PodReport::Unread) => {
+                return (!run.deleting)
+                    .then(|| Decision::write(ApiWrite::Delete(Child::Plan, run.uid.clone())));
             }
             (JobPhase::Planning, words) => {
-                let said = if let Words::Unclear(said) = words { said.trim() } else { "" };
+                let said = if let PodReport::Unclear(said) = words { said.trim() } else { "" };
                 let message = format!("the plan's pod said nothing that this operator understands: `{said}`");
                 draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
             }
@@ -220,7 +221,7 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &Slot) -> O
             _ => succeed(None),
         },
     };
-    Some(Decision::step(Step::Record(Box::new(new))))
+    Some(Decision::write(ApiWrite::Record(Box::new(new))))
 }
 
 fn is_map_only(job: &MapReduceJob) -> bool {
@@ -255,7 +256,7 @@ fn missing(
     if job.spec.suspend {
         return Decision::rest(None);
     }
-    Decision::step(Step::Create(child, size(job, child, limits)))
+    Decision::write(ApiWrite::Create(child, size(job, child, limits)))
 }
 
 fn size(job: &MapReduceJob, child: Child, limits: &Limits) -> Size {
@@ -315,7 +316,7 @@ fn running(
     if run.queued {
         // Kueue would resume at once what we suspend. Tasks that are done are skipped when it is made again.
         return if job.spec.suspend {
-            Decision::step(Step::Delete(child, run.uid.clone()))
+            Decision::write(ApiWrite::Delete(child, run.uid.clone()))
         } else {
             Decision::rest(wake)
         };
@@ -329,7 +330,7 @@ fn running(
     if change == Change::default() {
         Decision::rest(wake)
     } else {
-        Decision::step(Step::Patch(child, change))
+        Decision::write(ApiWrite::Patch(child, change))
     }
 }
 

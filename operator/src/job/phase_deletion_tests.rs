@@ -22,17 +22,22 @@ fn a_deleted_job_ends_its_pods_removes_its_data_and_is_let_go_in_time() {
         (
             "none runs of a Job that has ended",
             gone("Reducing"),
-            ended(Map, Complete, Words::Unread),
+            ended(Map, Complete, PodReport::Unread),
             "create cleanup 1/1",
         ),
         ("then the data", gone("Mapping"), seen(), "create cleanup 1/1"),
         ("which takes a while", gone("Mapping"), with(Cleanup, run(1)), "rest 115 s"),
-        ("then it is let go", gone("Mapping"), ended(Cleanup, Complete, Words::Unread), "release"),
-        ("a failed one is cleaned once", gone("Failed"), ended(Cleanup, Complete, Words::Unread), "release"),
+        ("then it is let go", gone("Mapping"), ended(Cleanup, Complete, PodReport::Unread), "release"),
+        (
+            "a failed one is cleaned once",
+            gone("Failed"),
+            ended(Cleanup, Complete, PodReport::Unread),
+            "release",
+        ),
         (
             "even if nothing is removed",
             gone("Mapping"),
-            ended(Cleanup, Failed("x".into()), Words::Unread),
+            ended(Cleanup, Failed("x".into()), PodReport::Unread),
             "release: intermediate data may be left: the cleanup Job failed: x",
         ),
         (

@@ -19,7 +19,7 @@ fn a_status_is_written_only_when_it_says_something_new() {
 
 #[test]
 fn the_plan_is_recorded_with_the_phase_that_follows_it() {
-    let plan = Words::Planned(PlanSummary {
+    let plan = PodReport::Planned(PlanSummary {
         map_tasks: 40,
         reduce_tasks: 8,
         partitions: 8,
@@ -37,7 +37,7 @@ fn the_plan_is_recorded_with_the_phase_that_follows_it() {
 fn success_tells_what_was_written() {
     let mut summary = JobSummary { committed: true, parts: 2, records: 5, ..JobSummary::default() };
     summary.counters.output_bytes = 70;
-    let words = Words::Finished(Box::new(summary));
+    let words = PodReport::Finished(Box::new(summary));
     let status = recorded(&plain("Reducing"), &ended(Child::Reduce, JobState::Complete, words.clone()));
     let output = status.output.clone().unwrap();
     assert_eq!(

@@ -8,7 +8,7 @@ use super::{check, deleted, ended, failed, job, planned, recorded, released, run
 use crate::job::build::names::Child::{self, Map, Plan, Reduce};
 use crate::job::events::of_change;
 use crate::job::observed::JobState::{Complete, Failed};
-use crate::job::observed::{Observed, Reason, Slot, Words};
+use crate::job::observed::{ChildState, Observed, PodReport, Reason};
 use crate::job::status::{PLANNED, condition};
 
 /// A job of three steps, of which the second is map-only, at one of them.
@@ -31,14 +31,14 @@ fn chain(phase: &str, number: i32) -> MapReduceJob {
 }
 
 /// A plan of a step behind the first: what the one before has done comes with it.
-fn planned_behind(map_tasks: u32, before: u64) -> Words {
+fn planned_behind(map_tasks: u32, before: u64) -> PodReport {
     let before = Some(Counters { map_input_records: before, ..Counters::default() });
-    Words::Planned(PlanSummary { map_tasks, input_objects: 4, before, ..PlanSummary::default() })
+    PodReport::Planned(PlanSummary { map_tasks, input_objects: 4, before, ..PlanSummary::default() })
 }
 
-fn finished() -> Words {
+fn finished() -> PodReport {
     let last_step = Some(Counters { map_input_records: 3, ..Counters::default() });
-    Words::Finished(Box::new(JobSummary { committed: true, last_step, ..JobSummary::default() }))
+    PodReport::Finished(Box::new(JobSummary { committed: true, last_step, ..JobSummary::default() }))
 }
 
 fn step_of(job: &MapReduceJob, seen: &Observed) -> String {
@@ -65,11 +65,11 @@ fn each_step_goes_through_the_phases() {
             ended(Plan, Complete, planned(5)),
             "record Mapping",
         ),
-        ("with its reduces", chain("Mapping", 1), ended(Map, Complete, Words::Unread), "record Reducing"),
+        ("with its reduces", chain("Mapping", 1), ended(Map, Complete, PodReport::Unread), "record Reducing"),
         (
             "behind which the next is planned",
             chain("Reducing", 1),
-            ended(Reduce, Complete, Words::Unread),
+            ended(Reduce, Complete, PodReport::Unread),
             "record Planning",
         ),
         ("by a pod of its own", chain("Planning", 2), seen(), "create plan 1/1"),
@@ -77,16 +77,21 @@ fn each_step_goes_through_the_phases() {
         (
             "a map-only one has no reduces",
             chain("Mapping", 2),
-            ended(Map, Complete, Words::Unread),
+            ended(Map, Complete, PodReport::Unread),
             "record Planning",
         ),
-        ("the last one's maps", chain("Mapping", 3), ended(Map, Complete, Words::Unread), "record Reducing"),
+        (
+            "the last one's maps",
+            chain("Mapping", 3),
+            ended(Map, Complete, PodReport::Unread),
+            "record Reducing",
+        ),
         ("and reduces", chain("Reducing", 3), seen(), "create reduce 1/2"),
         ("end the job", chain("Reducing", 3), ended(Reduce, Complete, finished()), "record Succeeded"),
         (
             "whether a pod is left to say so or not",
             chain("Reducing", 3),
-            ended(Reduce, Complete, Words::Lost),
+            ended(Reduce, Complete, PodReport::Lost),
             "record Succeeded",
         ),
         (
@@ -110,15 +115,20 @@ fn each_step_goes_through_the_phases() {
         (
             "a plan whose pod is gone is asked again",
             chain("Planning", 2),
-            ended(Plan, Complete, Words::Lost),
+            ended(Plan, Complete, PodReport::Lost),
             "delete plan",
         ),
     ]);
     check_steps(vec![
         ("from a new job", chain("", 1), seen(), "Planning count 1/3"),
         ("within a step", chain("Planning", 1), ended(Plan, Complete, planned(5)), "Mapping count 1/3"),
-        ("behind reduces", chain("Reducing", 1), ended(Reduce, Complete, Words::Unread), "Planning swap 2/3"),
-        ("behind maps", chain("Mapping", 2), ended(Map, Complete, Words::Unread), "Planning sort 3/3"),
+        (
+            "behind reduces",
+            chain("Reducing", 1),
+            ended(Reduce, Complete, PodReport::Unread),
+            "Planning swap 2/3",
+        ),
+        ("behind maps", chain("Mapping", 2), ended(Map, Complete, PodReport::Unread), "Planning sort 3/3"),
         (
             "behind nothing to do",
             chain("Planning", 1),
@@ -134,7 +144,12 @@ fn a_recorded_step_beats_what_is_there() {
     check(vec![
         ("a Job that was removed is made again", chain("Mapping", 2), seen(), "create map 2/5"),
         ("a step that runs is left alone", chain("Planning", 2), with(Plan, run(1)), "rest"),
-        ("somebody else's Job", chain("Mapping", 2), slot(Map, Slot::Foreign), "record Failed NameTaken"),
+        (
+            "somebody else's Job",
+            chain("Mapping", 2),
+            slot(Map, ChildState::Foreign),
+            "record Failed NameTaken",
+        ),
         (
             "a failure in a later step",
             chain("Reducing", 3),
@@ -148,7 +163,7 @@ fn a_recorded_step_beats_what_is_there() {
     ]);
     let mut suspended = chain("Reducing", 1);
     suspended.spec.suspend = true;
-    let status = recorded(&suspended, &ended(Reduce, Complete, Words::Unread));
+    let status = recorded(&suspended, &ended(Reduce, Complete, PodReport::Unread));
     assert_eq!(status.step.as_ref().unwrap().number, 2, "a step that has ended is recorded");
     suspended.status = Some(status);
     check(vec![("and the next not begun", suspended, seen(), "rest")]);
@@ -203,7 +218,7 @@ fn what_each_step_has_done_is_recorded_with_the_plan_of_the_next() {
 #[test]
 fn each_step_is_told_of_once() {
     let old = chain("Reducing", 1);
-    let new = recorded(&old, &ended(Reduce, Complete, Words::Unread));
+    let new = recorded(&old, &ended(Reduce, Complete, PodReport::Unread));
     let notes: Vec<_> =
         of_change(old.status.as_ref().unwrap(), &new).into_iter().map(|notice| notice.note).collect();
     assert_eq!(notes, ["step swap: dividing what the step before has written"]);

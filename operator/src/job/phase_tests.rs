@@ -8,11 +8,11 @@ use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobStatus};
 use mapreduce_api::wire::{JobSummary, PlanSummary};
 use serde_json::{Value, json};
 
-use super::{Change, Decision, Step, decide};
+use super::{ApiWrite, Change, Decision, decide};
 use crate::context::Limits;
 use crate::job::build::names::Child;
 use crate::job::observed::{
-    ChildJob, Failure, JobState, Observed, Reason, Refusal, Slot, Starting, Stuck, Waiting, Words,
+    ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Stuck, Waiting,
 };
 use crate::job::status::{COMPLETE, PROGRESSING, SUSPENDED, active_for, condition, is_true};
 use crate::job::validate::validate;
@@ -83,7 +83,7 @@ fn map_only(mut job: MapReduceJob) -> MapReduceJob {
 fn seen() -> Observed {
     let mut seen = Observed::nothing(at(10));
     for child in [Child::Plan, Child::Map, Child::Reduce, Child::Cleanup] {
-        *seen.child_mut(child) = Slot::Absent;
+        *seen.child_mut(child) = ChildState::Absent;
     }
     seen
 }
@@ -95,30 +95,30 @@ fn run(tasks: i32) -> ChildJob {
 
 fn with(child: Child, run: ChildJob) -> Observed {
     let mut seen = seen();
-    *seen.child_mut(child) = Slot::Ours(run);
+    *seen.child_mut(child) = ChildState::Ours(run);
     seen
 }
 
-fn ended(child: Child, state: JobState, words: Words) -> Observed {
+fn ended(child: Child, state: JobState, words: PodReport) -> Observed {
     Observed { words, ..with(child, ChildJob { state, ..run(5) }) }
 }
 
-fn slot(child: Child, slot: Slot) -> Observed {
+fn slot(child: Child, slot: ChildState) -> Observed {
     let mut seen = seen();
     *seen.child_mut(child) = slot;
     seen
 }
 
-fn planned(map_tasks: u32) -> Words {
-    Words::Planned(PlanSummary { map_tasks, reduce_tasks: 2, ..PlanSummary::default() })
+fn planned(map_tasks: u32) -> PodReport {
+    PodReport::Planned(PlanSummary { map_tasks, reduce_tasks: 2, ..PlanSummary::default() })
 }
 
-fn finished() -> Words {
-    Words::Finished(Box::new(JobSummary { committed: true, parts: 2, ..JobSummary::default() }))
+fn finished() -> PodReport {
+    PodReport::Finished(Box::new(JobSummary { committed: true, parts: 2, ..JobSummary::default() }))
 }
 
-fn failed(reason: Reason) -> Words {
-    Words::Failed(Failure { reason, message: "why".into() })
+fn failed(reason: Reason) -> PodReport {
+    PodReport::Failed(Failure { reason, message: "why".into() })
 }
 
 fn waiting(since: i64, stuck: bool) -> Starting {
@@ -131,28 +131,28 @@ fn after(job: &MapReduceJob, seen: &Observed) -> Decision {
 }
 
 fn recorded(job: &MapReduceJob, seen: &Observed) -> MapReduceJobStatus {
-    match after(job, seen).step {
-        Step::Record(status) => *status,
+    match after(job, seen).write {
+        ApiWrite::Record(status) => *status,
         step => panic!("{step:?} records nothing"),
     }
 }
 
 fn told(decision: &Decision) -> String {
-    match &decision.step {
-        Step::Rest => match decision.wake {
+    match &decision.write {
+        ApiWrite::Rest => match decision.wake {
             Some(wake) => format!("rest {} s", wake.as_secs()),
             None => "rest".to_owned(),
         },
-        Step::AddFinalizer => "hold".to_owned(),
-        Step::RemoveFinalizer(None) => "release".to_owned(),
-        Step::RemoveFinalizer(Some(note)) => format!("release: {note}"),
-        Step::Record(status) => {
+        ApiWrite::AddFinalizer => "hold".to_owned(),
+        ApiWrite::RemoveFinalizer(None) => "release".to_owned(),
+        ApiWrite::RemoveFinalizer(Some(note)) => format!("release: {note}"),
+        ApiWrite::Record(status) => {
             let phase = status.phase.map_or_else(|| "none".to_owned(), |p| format!("{p:?}"));
             let reason = status.reason.as_ref().map(|r| format!(" {r}")).unwrap_or_default();
             format!("record {phase}{reason}")
         }
-        Step::Create(child, size) => format!("create {child} {}/{}", size.parallelism, size.completions),
-        Step::Patch(child, Change { suspend, parallelism, deadline }) => {
+        ApiWrite::Create(child, size) => format!("create {child} {}/{}", size.parallelism, size.completions),
+        ApiWrite::Patch(child, Change { suspend, parallelism, deadline }) => {
             let mut text = format!("patch {child}");
             for (name, value) in [
                 ("suspend", suspend.map(|s| s.to_string())),
@@ -163,8 +163,8 @@ fn told(decision: &Decision) -> String {
             }
             text
         }
-        Step::Delete(child, _) => format!("delete {child}"),
-        Step::DeleteSelf => "delete the job".to_owned(),
+        ApiWrite::Delete(child, _) => format!("delete {child}"),
+        ApiWrite::DeleteSelf => "delete the job".to_owned(),
     }
 }
 
@@ -210,7 +210,7 @@ fn each_phase_is_recorded_before_its_job_is_made() {
         (
             "with the last map reduces are recorded",
             plain("Mapping"),
-            ended(Map, Complete, Words::Unread),
+            ended(Map, Complete, PodReport::Unread),
             "record Reducing",
         ),
         ("then they are made", plain("Reducing"), seen(), "create reduce 2/2"),
@@ -257,23 +257,23 @@ fn a_recorded_phase_beats_what_is_there() {
         (
             "a plan whose pod is gone is asked again",
             plain("Planning"),
-            ended(Plan, Complete, Words::Lost),
+            ended(Plan, Complete, PodReport::Lost),
             "delete plan",
         ),
         (
             "a commit whose pod is gone is a commit",
             plain("Reducing"),
-            ended(Reduce, Complete, Words::Lost),
+            ended(Reduce, Complete, PodReport::Lost),
             "record Succeeded",
         ),
         (
             "of map-only jobs too",
             map_only(plain("Mapping")),
-            ended(Map, Complete, Words::Lost),
+            ended(Map, Complete, PodReport::Lost),
             "record Succeeded",
         ),
     ]);
-    let status = recorded(&plain("Reducing"), &ended(Reduce, Complete, Words::Lost));
+    let status = recorded(&plain("Reducing"), &ended(Reduce, Complete, PodReport::Lost));
     assert_eq!((status.counters, status.output), (None, None));
 }
 
@@ -310,11 +310,11 @@ fn a_failed_job_says_why() {
         (
             "a plan that can't be read",
             plain("Planning"),
-            ended(Plan, Complete, Words::Unclear("?".into())),
+            ended(Plan, Complete, PodReport::Unclear("?".into())),
             "record Failed PlanFailed",
         ),
-        ("somebody else's Job", plain("Mapping"), slot(Map, Slot::Foreign), "record Failed NameTaken"),
-        ("an earlier job's Job is waited for", plain("Mapping"), slot(Map, Slot::Leftover), "rest 1 s"),
+        ("somebody else's Job", plain("Mapping"), slot(Map, ChildState::Foreign), "record Failed NameTaken"),
+        ("an earlier job's Job is waited for", plain("Mapping"), slot(Map, ChildState::Leftover), "rest 1 s"),
         (
             "a template that is none",
             job("", &json!({"map": {"template": {"spec": 3}}})),
@@ -365,21 +365,21 @@ fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
         (
             "pods that end are waited for",
             plain("Failed"),
-            ended(Map, Failing("x".into()), Words::Unread),
+            ended(Map, Failing("x".into()), PodReport::Unread),
             "rest",
         ),
         (
             "then the data is removed",
             plain("Failed"),
-            ended(Map, Failed("x".into()), Words::Unread),
+            ended(Map, Failed("x".into()), PodReport::Unread),
             "create cleanup 1/1",
         ),
         ("for as long as it takes", plain("Failed"), with(Cleanup, run(1)), "rest"),
-        ("then the job is let go", plain("Failed"), ended(Cleanup, Complete, Words::Unread), "release"),
+        ("then the job is let go", plain("Failed"), ended(Cleanup, Complete, PodReport::Unread), "release"),
         (
             "even if that failed",
             plain("Failed"),
-            ended(Cleanup, Failed("x".into()), Words::Unread),
+            ended(Cleanup, Failed("x".into()), PodReport::Unread),
             "release: intermediate data may be left: the cleanup Job failed: x",
         ),
         ("OnSuccess keeps it for a look", job("Failed", &on_success), seen(), "rest"),
@@ -417,12 +417,12 @@ fn suspending_ends_pods_and_starts_none_and_resuming_goes_on() {
         (
             "a phase that ended is recorded",
             suspend("Mapping"),
-            ended(Map, JobState::Complete, Words::Unread),
+            ended(Map, JobState::Complete, PodReport::Unread),
             "record Reducing Suspended",
         ),
         (
             "and the next not begun",
-            noted(suspend("Mapping"), &ended(Map, JobState::Complete, Words::Unread)),
+            noted(suspend("Mapping"), &ended(Map, JobState::Complete, PodReport::Unread)),
             seen(),
             "rest",
         ),
@@ -475,7 +475,7 @@ fn deadlines_count_active_time_and_waiting_pods() {
         (
             "but not a phase that is complete",
             active(10),
-            ended(Map, JobState::Complete, Words::Unread),
+            ended(Map, JobState::Complete, PodReport::Unread),
             "record Reducing",
         ),
         ("earlier activity counts", before, with(Map, run(5)), "record Failed DeadlineExceeded"),

@@ -9,7 +9,7 @@ use mapreduce_api::v1alpha1::{
 use mapreduce_api::wire::{Counters, JobSummary, PlanSummary, StepCounters};
 
 use super::observed::{ChildJob, Failure, JobState};
-use super::steps::{self, At};
+use super::steps::{self, CurrentStep};
 
 /// The output is committed.
 pub const COMPLETE: &str = "Complete";
@@ -55,7 +55,7 @@ pub fn active_for(status: &MapReduceJobStatus, now: Timestamp) -> SignedDuration
 pub struct Draft<'a> {
     status: MapReduceJobStatus,
     /// The step that is recorded.
-    step: At<'a>,
+    step: CurrentStep<'a>,
     now: Timestamp,
     generation: Option<i64>,
 }
@@ -109,7 +109,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The Job of a step's plan is about to be made.
-    pub fn planning(mut self, step: At<'_>) -> Self {
+    pub fn planning(mut self, step: CurrentStep<'_>) -> Self {
         self.status.phase = Some(JobPhase::Planning);
         if !step.is_first() {
             self.status.maps = None;
@@ -142,7 +142,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Notes what a step has done, once.
-    fn step_done(&mut self, step: At<'_>, counters: Option<&Counters>) {
+    fn step_done(&mut self, step: CurrentStep<'_>, counters: Option<&Counters>) {
         let (Some(name), Some(counters)) = (step.phases().name, counters) else { return };
         if self.status.steps.iter().all(|known| known.name != name) {
             let counters = counters.clone();

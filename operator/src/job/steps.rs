@@ -7,25 +7,25 @@ use mapreduce_api::v1alpha1::{JobStep, MapReduceJob, MapReduceJobSpec, Phases};
 
 /// A step of a job; a job without `spec.steps` is one step without a name.
 #[derive(Clone, Copy, Debug)]
-pub struct At<'a> {
+pub struct CurrentStep<'a> {
     spec: &'a MapReduceJobSpec,
     /// From 0.
     index: usize,
 }
 
 /// The step that a job is at.
-pub fn at(job: &MapReduceJob) -> At<'_> {
+pub fn at(job: &MapReduceJob) -> CurrentStep<'_> {
     let recorded = job.status.as_ref().and_then(|s| s.step.as_ref());
     let number = recorded.map_or(1, |step| usize::try_from(step.number).unwrap_or(1).max(1));
-    At { spec: &job.spec, index: (number - 1).min(job.spec.step_count() - 1) }
+    CurrentStep { spec: &job.spec, index: (number - 1).min(job.spec.step_count() - 1) }
 }
 
 /// All steps of a job.
-pub fn all(spec: &MapReduceJobSpec) -> impl Iterator<Item = At<'_>> {
-    (0..spec.step_count()).map(move |index| At { spec, index })
+pub fn all(spec: &MapReduceJobSpec) -> impl Iterator<Item = CurrentStep<'_>> {
+    (0..spec.step_count()).map(move |index| CurrentStep { spec, index })
 }
 
-impl<'a> At<'a> {
+impl<'a> CurrentStep<'a> {
     /// What is done in it.
     pub fn phases(self) -> Phases<'a> {
         self.spec.phases(self.index)

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::build::from_cluster::FromCluster;
 use super::build::labels;
 use super::build::names::Child;
-use super::steps::{self, At};
+use super::steps::{self, CurrentStep};
 
 /// A job whose children can be built.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl ValidatedJob {
 }
 
 /// The rule on combine functions that the CRD's can't say whole.
-fn check_combine(step: At<'_>) -> Result<(), Invalid> {
+fn check_combine(step: CurrentStep<'_>) -> Result<(), Invalid> {
     let Phases { combine: Some(combine), reduce, .. } = step.phases() else { return Ok(()) };
     let reduce = reduce.and_then(|reduce| reduce.function.as_ref());
     v1alpha1::check_combine(&combine.function, reduce)
@@ -129,7 +129,7 @@ fn check_combine(step: At<'_>) -> Result<(), Invalid> {
 }
 
 /// The map pods of a step, and its reduce pods.
-fn pods_of(step: At<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
+fn pods_of(step: CurrentStep<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
     let (Phases { map, combine, reduce, .. }, path) = (step.phases(), step.path());
     let template = |phase: &str, value: &Option<Value>| {
         parse(&format!("{path}.{phase}.template"), "PodTemplateSpec", value.as_ref())
