@@ -12,34 +12,18 @@
 //! the pairs that it has read.
 
 use mapreduce_api::ids::{AttemptId, TaskKind};
-use mapreduce_api::v1alpha1::Cleanup;
 use mapreduce_api::wire::{Counters, PlanSummary};
 
 use super::Job;
+use super::exchange::Exchange;
 use crate::error::{Error, Result};
-use crate::plan::{self, completed::StepInput};
+use crate::plan::completed::StepInput;
 use crate::record::skipped;
 use crate::step::Step;
 use crate::task::lost;
 
-/// Removes what no task of the job's step can need any more, once the step before is complete.
-pub(super) fn remove_used(job: &Job) -> Result<()> {
-    let number = job.step_number();
-    // After a failure there may be somebody who wants to look at it.
-    if number == 0 || job.spec().cleanup != Cleanup::Always {
-        return Ok(());
-    }
-    let before = job.at_step(number - 1);
-    let before = &before.places().work;
-    before.store.delete_prefix(&before.join("shuffle/").key)?;
-    match number {
-        1 => Ok(()),
-        _ => job.places().pairs.delete_below(&job.at_step(number - 2).step().pairs_prefix()),
-    }
-}
-
 /// What the plan of a step counts: objects of the job's input, and not of pairs.
-pub fn input_counters(step: &Step, summary: &PlanSummary) -> Counters {
+pub(super) fn input_counters(step: &Step, summary: &PlanSummary) -> Counters {
     if step.definition.number > 0 {
         return Counters::default();
     }
@@ -47,12 +31,12 @@ pub fn input_counters(step: &Step, summary: &PlanSummary) -> Counters {
 }
 
 /// What a step that is complete has left, by its commit records.
-pub fn ended(job: &Job, attempt: &AttemptId) -> Result<StepInput> {
-    let plan = plan::load(&job.places().work)?;
+pub(super) fn ended<E: Exchange>(job: &Job, exchange: &E, attempt: &AttemptId) -> Result<StepInput> {
+    let plan = exchange.plan(job)?;
     let summary = &plan.summary;
     let all = |kind, tasks| {
-        job.log()
-            .all(kind, tasks, attempt)?
+        exchange
+            .all(job, kind, tasks, attempt)?
             .ok_or_else(|| Error::retry("a commit record of the step before is missing"))
     };
     let maps = all(TaskKind::Map, summary.map_tasks)?;

@@ -1,21 +1,21 @@
-//! A whole job in this process: the same plan, tasks and commit as in pods, with the intermediate
-//! data in memory and scratch files (`here`).
-//!
-//! With `shuffle.url` the intermediate data takes the pods' way through that place instead (`as_pods`).
+//! A whole job in this process: the same tasks and commit as in pods, on an [`Exchange`] in memory; with
+//! `shuffle.url` on the pods' own.
 
-mod as_pods;
-mod here;
 mod leftovers;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use mapreduce_api::wire::PlanSummary;
 
+use super::exchange::{Attempt, Exchange, InMemory, InStore};
 use super::folders::NewFolders;
-use super::{Job, Resources, pod};
-use crate::error::{Kind, Result};
-use crate::plan::completed::StepInput;
-use crate::plan::{self, Division, Planned, Sampling};
+use super::threads::{in_threads, threads, worse};
+use super::{Job, Resources, tasks};
+use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
+use crate::record::pairs::{KeptPairs, PairsPlace};
+use crate::task::attempts;
 use crate::task::finish::{self, Success};
 
 /// How far a run is, for whoever wants to show it.
@@ -49,32 +49,6 @@ impl Progress {
     }
 }
 
-/// Tasks that there may be, as on a cluster. However small `splitSize` is, splits become larger instead.
-const MAX_TASKS: usize = 10_000;
-/// What is left of a task in memory until its reducers have run, at most: there are fewer tasks with less memory, so
-/// that it is for the data and not for the number of tasks.
-const TASK_BYTES: u64 = 64 << 10;
-/// With so many there is work for all threads whatever the memory is.
-const ENOUGH_TASKS: usize = 1000;
-
-/// Divides a step of a job for this process.
-fn plan(job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<Planned> {
-    // Four tasks a thread: the last ones to end don't leave the others idle for long. Without
-    // reducers tasks are parts, whose number is not the machine's to choose.
-    let are_parts = job.spec().is_map_only() && job.step().definition.is_last;
-    let (least_tasks, most_tasks) = if are_parts {
-        (1, MAX_TASKS)
-    } else {
-        let fit = usize::try_from(resources.memory / TASK_BYTES).unwrap_or(MAX_TASKS);
-        (resources.threads * 4, fit.clamp(ENOUGH_TASKS, MAX_TASKS))
-    };
-    let division = Division { least_tasks, most_tasks, sampling: Sampling::Take };
-    match before {
-        Some(before) => plan::make_next(job.step(), before, division),
-        None => plan::make(job.step(), division),
-    }
-}
-
 /// Runs a job. Nothing is left at the output prefix when it fails.
 pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
     let job = &job.alone();
@@ -85,16 +59,111 @@ pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Succ
     let signed = leftovers::sign(job).inspect_err(|_| drop(finish::abandon(&job.publication(), &[])));
     let ran = signed.and_then(|()| {
         if job.spec().shuffle.url.is_some() {
-            as_pods::run(job, resources, progress).or_else(|error| {
-                job.run().skipped.clear();
-                match pod::cleanup(job) {
-                    Ok(Some(success)) if error.kind() == Kind::Cancelled => Ok(success),
-                    _ => Err(error),
-                }
-            })
-        } else {
-            here::run(job, resources, progress)
+            return run_on(job, &InStore, resources, progress);
         }
+        let space = job.step().space(resources);
+        let job = job.keeping_pairs_in(PairsPlace::Space(KeptPairs::new(&space)));
+        run_on(&job, &InMemory::new(&job, &space), resources, progress)
     });
     ran.inspect_err(|_| new.remove())
+}
+
+fn run_on<E: Exchange>(
+    job: &Job,
+    exchange: &E,
+    resources: &Resources,
+    progress: &Progress,
+) -> Result<Success> {
+    run_steps(job, exchange, resources, progress).or_else(|error| {
+        job.run().skipped.clear();
+        match tasks::cleanup(job, exchange) {
+            // It had succeeded already when somebody asked to stop.
+            Ok(Some(success)) if error.kind() == Kind::Cancelled => Ok(success),
+            _ => Err(error),
+        }
+    })
+}
+
+fn run_steps<E: Exchange>(
+    job: &Job,
+    exchange: &E,
+    resources: &Resources,
+    progress: &Progress,
+) -> Result<Success> {
+    for number in 0..job.step_count() {
+        let job = job.at_step(number);
+        let run = StepRun { job: &job, exchange, resources, progress };
+        if let Some(success) = run.run().map_err(|error| error.in_step(job.step().name()))? {
+            return Ok(success);
+        }
+    }
+    Err(Error::permanent("the last task did not finish the job"))
+}
+
+/// A step that runs in this process.
+struct StepRun<'a, E> {
+    job: &'a Job,
+    exchange: &'a E,
+    resources: &'a Resources,
+    progress: &'a Progress,
+}
+
+impl<E: Exchange> StepRun<'_, E> {
+    /// Plans the step and runs its tasks. Gives the job's result, where that is the end of the job.
+    fn run(&self) -> Result<Option<Success>> {
+        let Self { job, exchange, .. } = *self;
+        let planned = tasks::plan(job, exchange, self.resources)?;
+        self.progress.begin(job, &planned.summary);
+        if planned.success.is_some() || planned.summary.map_tasks == 0 {
+            // Where there is nothing to read, planning has done all of it.
+            return Ok(planned.success);
+        }
+        let plan = exchange.plan(job)?;
+        let success = self.run_phase(&plan, TaskKind::Map)?;
+        if success.is_some() || job.spec().is_map_only() {
+            return Ok(success);
+        }
+        self.run_phase(&plan, TaskKind::Reduce)
+    }
+
+    /// Runs the tasks of a phase in threads, then ends it.
+    fn run_phase(&self, plan: &Plan, kind: TaskKind) -> Result<Option<Success>> {
+        let Self { job, exchange, resources, progress } = *self;
+        let spec = job.spec();
+        let (tasks, parallelism, done) = match kind {
+            TaskKind::Map => (plan.summary.map_tasks, spec.map.parallelism, &progress.maps_done),
+            TaskKind::Reduce => {
+                let parallelism = spec.reduce.as_ref().and_then(|reduce| reduce.parallelism);
+                (plan.summary.reduce_tasks, parallelism, &progress.reduces_done)
+            }
+        };
+        let threads = threads(resources, parallelism, tasks as usize);
+        let (memory, scratch) = (resources.memory / threads as u64, resources.scratch.clone());
+        let share = Resources { memory, threads: 1, scratch };
+        let space = exchange.space(job, resources);
+        let ran = in_threads(threads, tasks as usize, |i| {
+            attempts(spec.retries, |failed| {
+                let job = &job.clone().after_failures(failed.into());
+                let id = AttemptId::new(failed.to_string());
+                let task = TaskId { kind, index: i as u32 };
+                let attempt = Attempt { task, id: &id, resources: &share, space: &space };
+                match kind {
+                    TaskKind::Map => tasks::map(job, exchange, plan, attempt),
+                    TaskKind::Reduce => tasks::reduce(job, exchange, plan, attempt),
+                }
+            })?;
+            done.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        if let Some(error) = ran.into_iter().filter_map(Result::err).reduce(worse) {
+            return Err(error);
+        }
+        job.run().check_cancelled()?;
+        let last = AttemptId::new("last");
+        let (ended, _) = attempts(spec.retries, |_| match kind {
+            TaskKind::Map => tasks::end_map_phase(job, exchange, plan, &last),
+            TaskKind::Reduce => tasks::end_reduce_phase(job, exchange, plan, &last),
+        })?;
+        Ok(ended)
+    }
 }

@@ -22,11 +22,14 @@ use crate::step::{Places, RunContext, Step, StepDefinition};
 use crate::storage::{Stores, parse_writable_url, s3};
 use crate::task::publication::Publication;
 
-pub mod chain;
+mod chain;
+mod exchange;
 pub mod folders;
 pub mod local;
 pub mod pod;
+mod tasks;
 mod threads;
+mod unfinished;
 
 /// A checked job, seen at one of its steps.
 #[derive(Clone, Debug)]

@@ -8,11 +8,8 @@ use crate::machine::threads;
 use crate::memory::Resources;
 
 /// Of two errors the one that says why: that work was cancelled is only what followed.
-pub(super) fn worse(first: Result<()>, second: Error) -> Error {
-    match first {
-        Err(first) if first.kind() != Kind::Cancelled => first,
-        _ => second,
-    }
+pub(super) fn worse(first: Error, second: Error) -> Error {
+    if first.kind() == Kind::Cancelled { second } else { first }
 }
 
 /// How many threads a phase of this process has.

@@ -1,0 +1,193 @@
+//! Plan, commit records and shuffle data as objects, which any process that reaches the store goes on with.
+
+use std::sync::Arc;
+
+use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
+use mapreduce_api::v1alpha1::Cleanup;
+use mapreduce_api::wire::Counters;
+
+use super::{Attempt, Exchange, ReduceInput};
+use crate::commit::record::Commit;
+use crate::error::{Error, Result};
+use crate::job::{Job, Resources};
+use crate::machine::threads::in_parallel;
+use crate::memory;
+use crate::output::StagedPart;
+use crate::plan::completed::StepInput;
+use crate::plan::{self, MapTask, Plan, Planned, Sampling};
+use crate::record::block::BlockCodec;
+use crate::record::space::Space;
+use crate::shuffle::index;
+use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
+use crate::shuffle::run::Run;
+use crate::step::Places;
+use crate::storage::once::create_once;
+use crate::storage::{Created, is_stream};
+use crate::task::finish::{self, Success};
+use crate::task::map::Runs;
+
+/// An exchange below the job's work folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::job) struct InStore;
+
+impl Exchange for InStore {
+    /// Shuffle data that is small enough to go with the commit record.
+    type Data = Vec<u8>;
+
+    fn space(&self, job: &Job, resources: &Resources) -> Arc<Space> {
+        job.step().space(resources)
+    }
+
+    fn finished(&self, job: &Job) -> Result<Option<Success>> {
+        finish::succeeded(&job.publication())
+    }
+
+    fn is_planned(&self, job: &Job) -> Result<bool> {
+        plan::is_there(&job.places().work)
+    }
+
+    fn check_places(&self, job: &Job) -> Result<()> {
+        finish::check_output(&job.publication())?;
+        let Places { output, work, staging, .. } = job.places();
+        if job.step_number() == 0 && output.base != work.base {
+            plan::probe::is_conditional(&staging.join("probe"))?;
+        }
+        Ok(())
+    }
+
+    fn divide(&self, job: &Job, _resources: &Resources, before: Option<StepInput>) -> Result<Planned> {
+        let planned = plan::for_pods(job.step(), before, Sampling::Take)?;
+        if !job.alone {
+            check_streams(&planned)?;
+        }
+        Ok(planned)
+    }
+
+    fn keep_plan(&self, job: &Job, mut planned: Planned, attempt: &AttemptId) -> Result<Arc<Plan>> {
+        plan::store(&job.places().work, &mut planned, attempt).map(Arc::new)
+    }
+
+    fn plan(&self, job: &Job) -> Result<Arc<Plan>> {
+        plan::load(&job.places().work).map(Arc::new)
+    }
+
+    fn map_task(&self, job: &Job, plan: &Plan, index: u32) -> Result<MapTask> {
+        plan::load_task(job.step(), plan, index)
+    }
+
+    fn keep_runs(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        attempt: Attempt<'_>,
+        runs: Runs,
+        counters: &mut Counters,
+    ) -> Result<(Option<ShuffleObject>, Vec<u8>)> {
+        let Attempt { task, id, resources, space } = attempt;
+        let (step, work) = (job.step(), &job.places().work);
+        let codec = BlockCodec::of(job.spec().shuffle.compression, !work.is_local());
+        let context = step.task_context(task, task.index, id, space);
+        let combine = step.definition.functions.combine.as_ref();
+        let combiner = combine.map(|combine| combine.combiner(&context));
+        let fan_in = FanIn::of(memory::merge(resources.memory, 1));
+        let name = format!("shuffle/{task}-{id}");
+        // Commit records stay to the job's end, but the data of a step no longer than the next one needs it.
+        let with_record = if step.definition.is_last { object::SMALL } else { 0 };
+        let arrangement = &step.definition.arrangement;
+        let means = Means { codec, fan_in, space, arrangement, with_record };
+        let Shuffled { object, data, combined } =
+            object::write(work, name, &runs, plan.summary.partitions, &means, combiner)?;
+        context.counters.move_to(counters)?;
+        counters.combine_input_records += combined.input;
+        counters.combine_output_records += combined.output;
+        counters.shuffle_bytes += object.bytes();
+        Ok((Some(object), data))
+    }
+
+    fn is_committed(&self, job: &Job, task: TaskId) -> Result<bool> {
+        Ok(job.log().look(task)?.is_some())
+    }
+
+    fn commit(&self, job: &Job, task: TaskId, record: &mut Commit, data: Vec<u8>) -> Result<Created> {
+        job.run().count_requests(&mut record.counters);
+        // The commit is a request too, which its own record can only say beforehand.
+        record.counters.shuffle_writes += u64::from(!job.places().work.is_local());
+        let created = job.log().commit(task, record, &data)?;
+        // It has been counted.
+        job.run().requests.take();
+        Ok(created)
+    }
+
+    fn all(&self, job: &Job, kind: TaskKind, tasks: u32, attempt: &AttemptId) -> Result<Option<Vec<Commit>>> {
+        job.log().all(kind, tasks, attempt)
+    }
+
+    fn index(&self, job: &Job, plan: &Plan, maps: Vec<Commit>) -> Result<()> {
+        let objects: Vec<ShuffleObject> = maps.into_iter().filter_map(|commit| commit.shuffle).collect();
+        let bytes = index::encode(&objects, plan.summary.partitions)?;
+        // Whoever takes itself for the last writes the same.
+        let index = job.places().work.join(index::NAME);
+        create_once(&index, &bytes, 1, |_| true)?;
+        if !self.is_planned(job)? {
+            // The job has ended meanwhile, and its folder has been removed.
+            index.store.delete(std::slice::from_ref(&index.key))?;
+        }
+        Ok(())
+    }
+
+    fn reduce_input(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        attempt: Attempt<'_>,
+        _is_last: bool,
+    ) -> Result<ReduceInput> {
+        let work = &job.places().work;
+        let shuffle = index::read(work, attempt.task.index, plan.summary.reduce_tasks)?;
+        let objects: Vec<(usize, &String)> = shuffle.names.iter().enumerate().collect();
+        // From several objects at once, in the order of the map tasks.
+        let fetched = in_parallel(&objects, |&(object, name)| {
+            job.run().check_cancelled()?;
+            let extents: Vec<_> = shuffle.partitions.iter().map(|partition| partition[object]).collect();
+            object::fetch(work, name, &extents, attempt.space)
+        })?;
+        let mut runs: Vec<Vec<Run>> = shuffle.partitions.iter().map(|_| Vec::new()).collect();
+        for (partition, run) in fetched.into_iter().flatten() {
+            runs[partition].push(run);
+        }
+        Ok(ReduceInput { partitions: shuffle.range, runs })
+    }
+
+    fn remove_used(&self, job: &Job) -> Result<()> {
+        let number = job.step_number();
+        // After a failure there may be somebody who wants to look at it.
+        if number == 0 || job.spec().cleanup != Cleanup::Always {
+            return Ok(());
+        }
+        let before = job.at_step(number - 1);
+        let before = &before.places().work;
+        before.store.delete_prefix(&before.join("shuffle/").key)?;
+        match number {
+            1 => Ok(()),
+            _ => job.places().pairs.delete_below(&job.at_step(number - 2).step().pairs_prefix()),
+        }
+    }
+
+    fn staged(&self, job: &Job) -> Result<Vec<StagedPart>> {
+        finish::committed_parts(&job.publication().uninterrupted())
+    }
+
+    fn has_others(&self) -> bool {
+        true
+    }
+}
+
+/// A stream is read by the process that has found it, and the one that plans is none that maps.
+fn check_streams(planned: &Planned) -> Result<()> {
+    let mut splits = planned.tasks.iter().flat_map(|task| &task.splits);
+    match splits.find(|split| is_stream(split.version.as_deref())) {
+        None => Ok(()),
+        Some(split) => Err(Error::permanent(format!("{} is a stream, which pods can't share", split.url))
+            .because("only `mapreduce run` reads a stream: write it to a file, and read that")),
+    }
+}
