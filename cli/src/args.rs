@@ -1,23 +1,20 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use mapreduce_api::quantity::Bytes;
-
-use crate::{failure, plan, run};
 
 /// Runs MapReduceJob manifests on this machine, over local files and object stores.
 #[derive(Debug, Parser)]
 #[command(name = "mapreduce", version, disable_help_subcommand = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Runs the job in this process.
     Run(RunArgs),
     /// Says how the job would be divided, and what its requests cost, without running it or its functions.
@@ -81,20 +78,4 @@ pub(crate) struct RunArgs {
     /// Prints the result as one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-impl Args {
-    pub(crate) fn run(self) -> ExitCode {
-        // A second provider in the process would make every TLS connection panic.
-        if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-            eprintln!("mapreduce: another TLS provider is installed already");
-            return ExitCode::FAILURE;
-        }
-        let Self { command } = self;
-        match command {
-            Command::Run(args) => run::run(&args),
-            Command::Plan(args) => failure::exit(args.json, plan::plan(&args)),
-            Command::Validate(args) => failure::exit(args.json, plan::validate(&args)),
-        }
-    }
 }

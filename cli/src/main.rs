@@ -15,15 +15,30 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use args::{Args, Command};
+
 fn main() -> ExitCode {
     show_warnings();
-    match args::Args::try_parse() {
-        Ok(args) => args.run(),
+    match Args::try_parse() {
+        Ok(args) => dispatch(args),
         Err(error) => {
             let wrong = error.use_stderr();
             let _ = error.print();
             if wrong { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS }
         }
+    }
+}
+
+fn dispatch(args: Args) -> ExitCode {
+    // A second provider in the process would make every TLS connection panic.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("mapreduce: another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    match args.command {
+        Command::Run(args) => run::run(&args),
+        Command::Plan(args) => failure::exit(args.json, plan::plan(&args)),
+        Command::Validate(args) => failure::exit(args.json, plan::validate(&args)),
     }
 }
 

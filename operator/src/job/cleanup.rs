@@ -11,8 +11,8 @@ use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
 
 use super::build::jobs::Size;
 use super::build::names::Child;
+use super::decision::{ApiWrite, Change, Decision, is_held, until};
 use super::observed::{ChildJob, ChildState, JobState, Observed};
-use super::phase::{ApiWrite, Change, Decision, is_held, until};
 use super::status::{PLANNED, PROGRESSING, condition, is_true};
 use crate::context::Limits;
 

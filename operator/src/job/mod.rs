@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod build;
 pub mod cleanup;
+pub mod decision;
 pub mod dereference;
 mod error;
 pub mod events;
@@ -27,9 +28,9 @@ pub use error::Error;
 
 use crate::context::Context;
 use apply::Written;
+use decision::ApiWrite;
 use events::Notice;
 use observed::Refusal;
-use phase::ApiWrite;
 
 /// Holds a deleted job until its intermediate data is removed.
 pub const FINALIZER: &str = "mapreduce.dev/cleanup";
@@ -78,7 +79,7 @@ fn wake(after: Option<Duration>) -> Action {
 
 /// A job that has nothing more to come: most of those that there are. They cost no request.
 fn at_rest(job: &MapReduceJob) -> Option<Action> {
-    if phase::is_held(job) {
+    if decision::is_held(job) {
         return None;
     }
     if job.metadata.deletion_timestamp.is_some() {

@@ -22,71 +22,19 @@ use mapreduce_api::wire::JobSummary;
 use super::build::jobs::Size;
 use super::build::labels;
 use super::build::names::Child;
+use super::decision::{ApiWrite, Change, Decision, is_held, until};
 use super::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Waiting,
 };
 use super::status::{Draft, active_for};
 use super::validate::{Invalid, ValidatedJob};
-use super::{FINALIZER, cleanup, steps};
+use super::{cleanup, steps};
 use crate::context::Limits;
 
 /// Most tasks of an Indexed Job.
 const MAX_TASKS: u32 = 100_000;
 /// How long to wait for something that the garbage collector is about to remove.
 const SOON: Duration = Duration::from_secs(1);
-
-/// The next write, and when to look again if nothing happens.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The write.
-    pub write: ApiWrite,
-    /// When to look again, where there is no write.
-    pub wake: Option<Duration>,
-}
-
-/// A write.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ApiWrite {
-    /// None.
-    Rest,
-    /// Hold the job until its intermediate data is removed.
-    AddFinalizer,
-    /// Let go of it; what to tell if that is sooner than one would like.
-    RemoveFinalizer(Option<String>),
-    /// Record this.
-    Record(Box<MapReduceJobStatus>),
-    /// Make a Job.
-    Create(Child, Size),
-    /// Change a Job.
-    Patch(Child, Change),
-    /// Delete a Job, and wait for its pods.
-    Delete(Child, String),
-    /// Delete the job: its time after the end is over.
-    DeleteSelf,
-}
-
-/// A change of a Job's spec: no other field is ever touched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// `suspend`.
-    pub suspend: Option<bool>,
-    /// `parallelism`.
-    pub parallelism: Option<i32>,
-    /// `activeDeadlineSeconds`: how a Job is ended without removing the pods that say why.
-    pub deadline: Option<i64>,
-}
-
-impl Decision {
-    /// A write.
-    pub fn write(write: ApiWrite) -> Self {
-        Self { write, wake: None }
-    }
-
-    /// No write; look again then.
-    pub fn rest(wake: Option<Duration>) -> Self {
-        Self { write: ApiWrite::Rest, wake }
-    }
-}
 
 /// The next write.
 pub fn decide(
@@ -114,11 +62,6 @@ pub fn decide(
         JobPhase::Mapping => active(job, valid, seen, limits, phase, Child::Map),
         JobPhase::Reducing => active(job, valid, seen, limits, phase, Child::Reduce),
     }
-}
-
-/// Whether the job is held until its intermediate data is removed.
-pub fn is_held(job: &MapReduceJob) -> bool {
-    job.finalizers().iter().any(|f| f == FINALIZER)
 }
 
 fn fail(job: &MapReduceJob, seen: &Observed, reason: Reason, message: String) -> Decision {
@@ -360,11 +303,6 @@ fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
-}
-
-/// A wait until then, a moment longer so that it is over when we look; recorded times are whole seconds.
-pub(super) fn until(left: SignedDuration) -> Duration {
-    Duration::try_from(left).unwrap_or_default() + Duration::from_millis(50)
 }
 
 #[cfg(test)]

@@ -1,38 +1,16 @@
 //! The kinds of function: built in, or the user's own.
 
-use std::fmt;
-
 use mapreduce_api::v1alpha1::Function;
 
 use super::builtin;
 use super::careful::Careful;
 use super::command::CommandFunction;
 use super::context::TaskContext;
+use super::role::Role;
 use super::script::ScriptFunction;
 use super::wasm::WasmFunction;
 use crate::error::{Error, Result};
 use crate::record::{MapOutput, Mapper, Reducer};
-
-/// What a function is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// `spec.map`
-    Map,
-    /// `spec.combine`
-    Combine,
-    /// `spec.reduce`
-    Reduce,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Map => "map",
-            Self::Combine => "combine",
-            Self::Reduce => "reduce",
-        })
-    }
-}
 
 /// A checked map function.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ pub mod kind;
 mod last_resort;
 mod limits;
 mod process;
+pub mod role;
 pub mod script;
 mod stored;
 #[cfg_attr(not(feature = "wasm"), path = "wasm_left_out.rs")]
@@ -17,8 +18,9 @@ use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec, check_combine};
 
 pub use self::careful::map_careful;
 pub use self::context::TaskContext;
-pub use self::kind::{MapFunction, ReduceFunction, Role};
+pub use self::kind::{MapFunction, ReduceFunction};
 pub use self::last_resort::LastResort;
+pub use self::role::Role;
 use crate::error::{Error, Result};
 
 /// The functions of a job, checked: each can be made any number of times.

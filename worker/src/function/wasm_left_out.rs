@@ -3,7 +3,7 @@
 use mapreduce_api::v1alpha1::SourceFrom;
 
 use super::context::TaskContext;
-use super::kind::Role;
+use super::role::Role;
 use super::stored::Stored;
 use crate::error::{Error, Result};
 use crate::record::format::Record;

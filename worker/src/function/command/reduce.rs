@@ -4,7 +4,7 @@ use super::lines::Lines;
 use super::{CommandFunction, Process, WRITE_BYTES};
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
-use crate::function::kind::Role;
+use crate::function::role::Role;
 use crate::record::{Emit, Reducer, Values};
 
 /// Writes the pairs of all groups to one process; what it answers belongs to no group.

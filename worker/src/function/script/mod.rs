@@ -13,7 +13,7 @@ use mapreduce_api::v1alpha1::{Script, ScriptLanguage};
 use self::javascript::{JavaScriptMapper, JavaScriptReducer};
 use self::python::{PythonMapper, PythonReducer};
 use super::context::TaskContext;
-use super::kind::Role;
+use super::role::Role;
 use super::stored::Stored;
 use crate::error::{Error, Result, excerpt};
 use crate::record::{MapOutput, Mapper, Reducer};

@@ -7,10 +7,10 @@ use wasmtime::component::{Component, InstancePre, Linker, WasmList};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreContextMut, bail};
 
 use super::host::ask;
-use super::instance::State;
+use super::instance::{State, wanted};
 use crate::error::{Error, Result};
-use crate::function::kind::Role;
 use crate::function::limits::{MEMORY_BYTES, STACK_BYTES};
+use crate::function::role::Role;
 use crate::machine::{clock, threads};
 
 /// Between two looks whether a component is to end.
@@ -63,16 +63,6 @@ impl Compiled {
         linker.instantiate_pre(&component).map(Self).map_err(cannot)
     }
 }
-
-/// The name of the function that a component has to have.
-pub(super) fn wanted(role: Role) -> &'static str {
-    match role {
-        Role::Map => "map",
-        // A combine function is a reduce function.
-        Role::Combine | Role::Reduce => "reduce",
-    }
-}
-
 /// The engine of this process.
 fn engine() -> Result<&'static Engine> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();

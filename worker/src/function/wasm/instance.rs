@@ -6,12 +6,12 @@ use wasmtime::component::Func;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace, bail};
 
 use super::WasmFunction;
-use super::engine::wanted;
 use super::host::{Call, lend};
 use super::strings::Strings;
 use crate::error::{Error, MOST_LINE, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
+use crate::function::role::Role;
 use crate::record::{Emit, Values};
 
 /// Bytes of the last line of its log that a message has.
@@ -184,4 +184,13 @@ fn stack(error: &wasmtime::Error) -> Option<String> {
         None => format!("    at function {}", frame.func_index()),
     });
     Some(names.collect::<Vec<_>>().join("\n")).filter(|stack| !stack.is_empty())
+}
+
+/// The name of the function that a component has to have.
+pub(super) fn wanted(role: Role) -> &'static str {
+    match role {
+        Role::Map => "map",
+        // A combine function is a reduce function.
+        Role::Combine | Role::Reduce => "reduce",
+    }
 }

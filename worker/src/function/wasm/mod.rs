@@ -30,7 +30,7 @@ use self::engine::Compiled;
 use self::map::WasmMapper;
 use self::reduce::WasmReducer;
 use super::context::TaskContext;
-use super::kind::Role;
+use super::role::Role;
 use super::stored::Stored;
 use crate::error::Result;
 use crate::record::{MapOutput, Mapper, Reducer};

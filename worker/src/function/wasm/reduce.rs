@@ -5,7 +5,7 @@ use super::instance::Instance;
 use super::strings::Strings;
 use crate::error::Result;
 use crate::function::context::TaskContext;
-use crate::function::kind::Role;
+use crate::function::role::Role;
 use crate::record::{Emit, Reducer, Values};
 
 /// Calls the component for each key.

@@ -1,16 +1,14 @@
 //! Where pairs are kept between steps.
 
-use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::ShuffleCompression;
 
+use super::kept::{KeptPairs, KeptWriter};
 use super::writer::{PairsWriter, Sink};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::block::BlockCodec;
-use crate::record::pieces::{PieceWriter, Pieces, stretch};
-use crate::record::space::{Kept, Space};
 use crate::record::split::Split;
 use crate::storage::{Entry, Location};
 
@@ -77,55 +75,5 @@ impl PairsPlace {
                 Ok(())
             }
         }
-    }
-}
-
-/// Pairs in the memory and the scratch files of this process.
-#[derive(Debug)]
-pub struct KeptPairs {
-    space: Arc<Space>,
-    objects: Mutex<HashMap<String, Vec<Kept>>>,
-}
-
-impl KeptPairs {
-    /// None yet.
-    pub fn new(space: &Arc<Space>) -> Arc<Self> {
-        Arc::new(Self { space: Arc::clone(space), objects: Mutex::default() })
-    }
-
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Kept>>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self, split: &Split) -> Result<Pieces> {
-        match self.all().get(&split.url) {
-            Some(pieces) => Ok(Pieces::new(stretch(pieces, &(split.start..split.end)))),
-            None => Err(Error::retry(format!("there are no pairs {}", split.url))),
-        }
-    }
-}
-
-/// Writes into [`KeptPairs`].
-pub(super) struct KeptWriter {
-    kept: Arc<KeptPairs>,
-    pieces: PieceWriter,
-}
-
-impl KeptWriter {
-    fn new(kept: &Arc<KeptPairs>) -> Self {
-        Self { kept: Arc::clone(kept), pieces: PieceWriter::new(&kept.space) }
-    }
-
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.pieces.append(|out| {
-            out.extend_from_slice(bytes);
-            Ok(())
-        })
-    }
-
-    pub(super) fn publish(mut self, name: &str) -> Result<()> {
-        let pieces = self.pieces.finish()?;
-        self.kept.all().insert(name.to_owned(), pieces);
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Writes pairs, block by block.
 
 use super::PairsObject;
-use super::place::KeptWriter;
+use super::kept::KeptWriter;
 use crate::error::Result;
 use crate::record::Emit;
 use crate::record::block::{BlockCodec, BlockWriter};

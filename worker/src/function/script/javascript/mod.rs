@@ -11,6 +11,7 @@
 //! wait for. Its memory, its stack and the time between two steps are limited.
 
 mod engine;
+mod exception;
 mod host;
 mod map;
 mod promises;
@@ -27,9 +28,9 @@ pub(super) use self::map::JavaScriptMapper;
 pub(super) use self::reduce::JavaScriptReducer;
 use crate::error::{Error, Kind, Result};
 use crate::function::context::{TaskContext, UserCounters};
-use crate::function::kind::Role;
 use crate::function::last_resort::LastResort;
 use crate::function::limits::Limits;
+use crate::function::role::Role;
 use crate::function::script::ScriptFunction;
 
 /// The script, loaded for a task.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rquickjs::{Ctx, Runtime};
 
-use super::engine::explained;
+use super::exception::explained;
 use crate::error::{Error, Result};
 use crate::function::limits::Limits;
 

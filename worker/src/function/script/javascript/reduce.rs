@@ -4,7 +4,7 @@ use super::engine::{self, Calls, Engine};
 use super::host::{Call, Pairs};
 use crate::error::Result;
 use crate::function::context::TaskContext;
-use crate::function::kind::Role;
+use crate::function::role::Role;
 use crate::function::script::{ScriptFunction, not_utf8};
 use crate::record::{Emit, Reducer, Values};
 

@@ -5,7 +5,7 @@ use super::Python;
 use super::frame::{Block, CONTINUES, HEADER_BYTES, Header, KEYS_SIZED, MORE, VALUES_SIZED};
 use crate::error::Result;
 use crate::function::context::TaskContext;
-use crate::function::kind::Role;
+use crate::function::role::Role;
 use crate::function::script::ScriptFunction;
 use crate::record::{Emit, Reducer, Values};
 

@@ -1,0 +1,74 @@
+//! What can be decided of a job: one write, or when to look again.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::SignedDuration;
+use kube::ResourceExt as _;
+use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobStatus};
+
+use super::FINALIZER;
+use super::build::jobs::Size;
+use super::build::names::Child;
+
+/// The next write, and when to look again if nothing happens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The write.
+    pub write: ApiWrite,
+    /// When to look again, where there is no write.
+    pub wake: Option<Duration>,
+}
+
+/// A write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ApiWrite {
+    /// None.
+    Rest,
+    /// Hold the job until its intermediate data is removed.
+    AddFinalizer,
+    /// Let go of it; what to tell if that is sooner than one would like.
+    RemoveFinalizer(Option<String>),
+    /// Record this.
+    Record(Box<MapReduceJobStatus>),
+    /// Make a Job.
+    Create(Child, Size),
+    /// Change a Job.
+    Patch(Child, Change),
+    /// Delete a Job, and wait for its pods.
+    Delete(Child, String),
+    /// Delete the job: its time after the end is over.
+    DeleteSelf,
+}
+
+/// A change of a Job's spec: no other field is ever touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// `suspend`.
+    pub suspend: Option<bool>,
+    /// `parallelism`.
+    pub parallelism: Option<i32>,
+    /// `activeDeadlineSeconds`: how a Job is ended without removing the pods that say why.
+    pub deadline: Option<i64>,
+}
+
+impl Decision {
+    /// A write.
+    pub fn write(write: ApiWrite) -> Self {
+        Self { write, wake: None }
+    }
+
+    /// No write; look again then.
+    pub fn rest(wake: Option<Duration>) -> Self {
+        Self { write: ApiWrite::Rest, wake }
+    }
+}
+
+/// Whether the job is held until its intermediate data is removed.
+pub fn is_held(job: &MapReduceJob) -> bool {
+    job.finalizers().iter().any(|f| f == FINALIZER)
+}
+
+/// A wait until then, a moment longer so that it is over when we look; recorded times are whole seconds.
+pub fn until(left: SignedDuration) -> Duration {
+    Duration::try_from(left).unwrap_or_default() + Duration::from_millis(50)
+}
