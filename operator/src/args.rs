@@ -106,18 +106,22 @@ pub enum LogFormat {
     Json,
 }
 
+/// The longest time that is taken: time arithmetic with it can't overflow.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// `90`, `90s`, `2m`, `1h` or `500ms`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| format!("`{text}` is no duration: write 90s, 2m or 1h"))?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "" | "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        "h" => Ok(Duration::from_secs(number * 3600)),
-        _ => Err(format!("`{unit}` is no unit of time: write 90s, 2m or 1h")),
-    }
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "" | "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        "h" => Duration::from_secs(number.saturating_mul(3600)),
+        _ => return Err(format!("`{unit}` is not a unit of time: write 90s, 2m or 1h")),
+    };
+    if duration > MAX_DURATION { Err(format!("`{text}` is longer than ten years")) } else { Ok(duration) }
 }
 
 fn resources(text: &str) -> Result<ResourceRequirements, String> {
@@ -156,7 +160,7 @@ mod tests {
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "1.5s", "2 days"] {
+        for text in ["", "s", "1.5s", "2 days", "18446744073709551615h", "88000h"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -14,6 +14,9 @@ pub enum Error {
     /// Each write led to another one.
     #[error("a pass of {0} writes came to no end")]
     Endless(usize),
+    /// A defect: the log has where.
+    #[error("a pass has panicked: this is a defect, please report it")]
+    Panicked,
 }
 
 impl Error {
@@ -23,6 +26,7 @@ impl Error {
             Self::Dereference(error) => error.category(),
             Self::Apply(error) => error.category(),
             Self::Endless(_) => "endless",
+            Self::Panicked => "panicked",
         }
     }
 }

@@ -14,9 +14,11 @@ pub mod status;
 pub mod steps;
 pub mod validate;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
@@ -45,7 +47,7 @@ pub async fn reconcile(
 ) -> Result<Action, Error> {
     let started = Instant::now();
     let (uid, passed) = match &seen.0 {
-        Ok(job) => (job.uid().unwrap_or_default(), Box::pin(pass(job, &context)).await),
+        Ok(job) => (job.uid().unwrap_or_default(), caught(Box::pin(pass(job, &context))).await),
         Err(invalid) => {
             let about = seen.object_ref(&());
             (invalid.metadata.uid.clone().unwrap_or_default(), Ok(unreadable(&context, about, invalid).await))
@@ -56,6 +58,11 @@ pub async fn reconcile(
         context.backoff.succeeded(&uid);
     }
     passed
+}
+
+/// A pass that panics is an error of its job: no other job, and not the operator, has to do with it.
+async fn caught(pass: impl Future<Output = Result<Action, Error>>) -> Result<Action, Error> {
+    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or(Err(Error::Panicked))
 }
 
 /// When a pass that failed is tried again.
@@ -73,8 +80,11 @@ async fn unreadable(context: &Context, about: ObjectReference, invalid: &Invalid
     Action::await_change()
 }
 
+/// The longest time that nobody looks at a job which waits for a moment: clocks are set.
+const MAX_WAIT: Duration = Duration::from_hours(24);
+
 fn wake(after: Option<Duration>) -> Action {
-    after.map_or_else(Action::await_change, Action::requeue)
+    after.map_or_else(Action::await_change, |after| Action::requeue(after.min(MAX_WAIT)))
 }
 
 /// A job that has nothing more to come: most of those that there are. They cost no request.
@@ -133,4 +143,16 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
         }
     }
     Err(Error::Endless(MAX_WRITES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, caught};
+
+    #[tokio::test]
+    async fn a_pass_that_panics_is_an_error_of_its_job() {
+        #[expect(clippy::panic, reason = "it is what is caught")]
+        let passed = caught(async { panic!("a defect") }).await;
+        assert!(matches!(passed, Err(Error::Panicked)));
+    }
 }

@@ -230,12 +230,11 @@ fn running(
             if let Some(failure) = pending_too_long(job, waiting, now) {
                 return fail(job, seen, failure.reason, failure.message);
             }
-            let left = job
-                .spec
-                .pending_deadline_seconds
-                .map(|limit| waiting.since + SignedDuration::from_secs(limit));
+            let left = job.spec.pending_deadline_seconds.map(|limit| {
+                SignedDuration::from_secs(limit).saturating_sub(now.duration_since(waiting.since))
+            });
             wake = sooner(wake, Some(waiting.again));
-            wake = sooner(wake, left.map(|end| until(end.duration_since(now))));
+            wake = sooner(wake, left.map(until));
             draft = match &waiting.stuck {
                 Some(stuck) => draft.stuck(&stuck.reason, &stuck.message),
                 None => draft.progressing(),

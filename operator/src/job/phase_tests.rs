@@ -488,6 +488,13 @@ fn deadlines_count_active_time_and_waiting_pods() {
             "record Failed PendingDeadlineExceeded",
         ),
         ("nothing waits", pending, starts(Starting::All), "rest"),
+        (
+            "the longest wait that can be written ends after all time",
+            job("Mapping", &json!({"pendingDeadlineSeconds": i64::MAX})),
+            starts(waiting(5, false)),
+            "rest 15 s",
+        ),
+        ("and the longest deadline", active(i64::MAX), with(Map, run(5)), "rest 9223372036854775797 s"),
         ("it is looked at again", plain("Mapping"), starts(waiting(2, false)), "rest 15 s"),
         (
             "or for the first time",
