@@ -107,7 +107,7 @@ pub enum LogFormat {
 }
 
 /// The longest time that is taken: time arithmetic with it can't overflow.
-const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// `90`, `90s`, `2m`, `1h` or `500ms`.
 fn duration(text: &str) -> Result<Duration, String> {
