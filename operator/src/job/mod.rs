@@ -151,7 +151,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_pass_that_panics_is_an_error_of_its_job() {
-        #[expect(clippy::panic, reason = "it is what is caught")]
         let passed = caught(async { panic!("a defect") }).await;
         assert!(matches!(passed, Err(Error::Panicked)));
     }
