@@ -11,6 +11,7 @@ program.
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -41,6 +42,8 @@ HOT = [
 ]
 VALUES = 5_000_000
 RECORD = 20_000_000
+# Such records in other formats.
+OTHERS = 20
 
 
 def arguments():
@@ -81,19 +84,52 @@ def add_data(args):
     record = (bytes([97 + i % 26]) * (RECORD - 10) for i in range(args.records))
     large = (b"%08d\t%s\n" % (i * 7_919 % 9_999_991, text) for i, text in enumerate(record))
     written(f"{args.data}/large-{args.records}/a", large)
+    add_other_formats(args)
 
 
-def job(source, function, args=None, **reduce):
+def add_other_formats(args):
+    """Large records as rows, files and lines that are no JSON; a large row group; content with a large window."""
+    text = b"x" * (RECORD - 10)
+    written(f"{args.data}/large-csv/a", (b"%08d,%s\n" % (i, text) for i in range(OTHERS)))
+    written(f"{args.data}/large-json/a", (b'{"n":"%08d%s"}\n' % (i, text) for i in range(OTHERS)))
+    written(f"{args.data}/large-bad/a", (b"{%08d%s\n" % (i, text) for i in range(OTHERS)))
+    for i in range(OTHERS):
+        written(f"{args.data}/large-files/{i:03}", [b"%08d" % i, text])
+    if importlib.util.find_spec("pyarrow") and not os.path.exists(f"{args.data}/row-group"):
+        import pyarrow
+        import pyarrow.parquet
+
+        ids = range(3_000_000)
+        columns = {"id": ids, "a": [f"a text of a row {i:09}" for i in ids], "b": [f"another {number(i):09}" for i in ids]}
+        os.makedirs(f"{args.data}/row-group")
+        table = pyarrow.table(columns)
+        pyarrow.parquet.write_table(table, f"{args.data}/row-group/a", row_group_size=len(ids), use_dictionary=False)
+    if shutil.which("zstd") and not os.path.exists(f"{args.data}/long"):
+        os.makedirs(f"{args.data}/long")
+        numbers = f"{args.data}/many/a"
+        for i in range(4):
+            with open(f"{args.data}/long/{i}.zst", "wb") as out:
+                content = b"".join(open(numbers, "rb").read() for _ in range(2))
+                subprocess.run(["zstd", "-q", "-1", "--long=26", "-c"], input=content, stdout=out, check=True)
+
+
+def job(source, function, args=None, format="{type: KeyValue}", output="KeyValue", more="", **reduce):
     builtin = json.dumps({"name": function, "args": args or {}})
-    more = "".join(f", {name}: {json.dumps(value)}" for name, value in reduce.items())
+    options = "".join(f", {name}: {json.dumps(value)}" for name, value in reduce.items())
     return f"""apiVersion: mapreduce.dev/v1alpha1
 kind: MapReduceJob
 metadata: {{name: memory}}
 spec:
-  input: {{urls: ["file:data/{source}/"], format: {{type: KeyValue}}}}
-  reduce: {{function: {{builtin: {builtin}}}{more}}}
-  output: {{url: "file:out/"}}
-"""
+  input: {{urls: ["file:data/{source}/"], format: {format}}}
+  reduce: {{function: {{builtin: {builtin}}}{options}}}
+  output: {{url: "file:out/", format: {{type: {output}}}}}
+{more}"""
+
+
+def steps(source, functions):
+    """A job of a step for each reduce function."""
+    step = "".join(f"    - {{name: s{i}, reduce: {{function: {{builtin: {{name: {f}}}}}, tasks: 1}}}}\n" for i, f in enumerate(functions))
+    return job(source, "identity").replace("  reduce: {function: {builtin: {\"name\": \"identity\", \"args\": {}}}}\n", "  steps:\n" + step)
 
 
 def works(args):
@@ -110,6 +146,24 @@ def works(args):
     yield "one key: identity, sorted", job("hot/numbers", "identity", tasks=1, valueOrder="Sorted"), []
     yield "10,000 partitions", job("many", "identity", tasks=10_000), []
     yield "10,000 partitions, 16 threads", job("many", "identity", tasks=10_000), ["--threads", "16"]
+    yield "one key: collect, to Csv", job("hot/numbers", "collect", output="Csv", tasks=1), []
+    yield "one key: collect, to JsonLines", job("hot/numbers", "collect", output="JsonLines", tasks=1), []
+    yield "one key: collect, and a step more", steps("hot/numbers", ["collect", "count"]), []
+    yield "rows to Parquet, 16 threads", job("many", "identity", output="Parquet", tasks=16), ["--threads", "16"]
+    for name, source, format, more in [
+        ("rows of 20 MB, Csv", "large-csv", "{type: Csv, csv: {header: false}}", ""),
+        ("lines of 20 MB, JsonLines", "large-json", "{type: JsonLines}", ""),
+        ("files of 20 MB, WholeFile", "large-files", "{type: WholeFile}", ""),
+        ("bad lines of 20 MB, left out", "large-bad", "{type: JsonLines}", f"  skipBadRecords: {{max: {OTHERS}}}\n"),
+    ]:
+        # The key of a file is its URL, which is another in each run.
+        output = "Lines" if name.endswith("WholeFile") else "FixedLength"
+        text = job(source, "identity", format=format, output=output, more=more, tasks=1)
+        yield f"{OTHERS} {name}", text, ["--threads", "16"]
+    if os.path.exists(f"{args.data}/row-group"):
+        yield "Parquet, one row group of 170 MiB", job("row-group", "count", format="{type: Parquet}", tasks=2), []
+    if os.path.exists(f"{args.data}/long"):
+        yield "zstd, windows of 64 MiB, 16 threads", job("long", "sum", tasks=2), ["--threads", "16"]
     large = f"large-{args.records}"
     yield f"{args.records} records of 20 MB", job(large, "identity", tasks=2), []
     yield f"{args.records} records of 20 MB, 16 threads", job(large, "identity", tasks=2), ["--threads", "16"]
@@ -153,7 +207,7 @@ def run(args, text, options, budget):
         launched = [sys.executable, "-S", "-c", LAUNCHER, *command]
         process = subprocess.run(launched, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         seconds = time.monotonic() - start
-        result = f"exit {process.returncode}: {process.stderr.strip()[-200:]}"
+        result = f"exit {process.returncode}: {process.stderr.strip()[-300:]}"
         if process.returncode == 0:
             result = digest(os.path.join(folder, "out"))
         return int(process.stdout.split()[-1]) << 10, seconds, result
@@ -172,6 +226,9 @@ def main():
         cells, results = [], set()
         for budget in budgets:
             peak, seconds, result = run(args, text, options, budget)
+            if "there is memory for one of" in result:
+                cells.append("too little")
+                continue
             results.add(result)
             cell = f"{peak / (1 << 20):.0f}"
             cells.append(f"**{cell}**" if peak > size(budget) * 1.15 else cell)

@@ -9,15 +9,20 @@ const MIB: usize = 1 << 20;
 
 /// A job over `in/` with this reduce function, and so many parts.
 fn job(reduce: &str, tasks: u32) -> String {
+    formats("KeyValue", &format!("reduce: {{function: {{builtin: {reduce}}}, tasks: {tasks}}}"), "KeyValue")
+}
+
+/// A job over `in/` in a format, with these phases, that writes `out/` in another.
+fn formats(input: &str, phases: &str, output: &str) -> String {
     format!(
         r#"
 apiVersion: mapreduce.dev/v1alpha1
 kind: MapReduceJob
 metadata: {{name: hot}}
 spec:
-  input: {{urls: ["file:in/"], format: {{type: KeyValue}}}}
-  reduce: {{function: {{builtin: {reduce}}}, tasks: {tasks}}}
-  output: {{url: "file:out/"}}
+  input: {{urls: ["file:in/"], format: {{type: {input}}}}}
+  {phases}
+  output: {{url: "file:out/", format: {{type: {output}}}}}
 "#
     )
 }
@@ -33,7 +38,24 @@ fn peak(process: u32) -> Option<usize> {
 /// Runs a job with `--memory 64Mi` and more options; the most memory that it has had, and the bytes of its parts.
 #[cfg(target_os = "linux")]
 fn run(folder: &std::path::Path, reduce: &str, tasks: u32, options: &[&str]) -> (usize, u64) {
-    std::fs::write(folder.join("job.yaml"), job(reduce, tasks)).unwrap();
+    let most = run_job(folder, &job(reduce, tasks), options);
+    let part = |number| std::fs::metadata(folder.join(format!("out/part-{number:05}"))).unwrap().len();
+    (most, (0..tasks).map(part).sum())
+}
+
+/// The parts of a job's result, one after the other.
+fn parts(folder: &std::path::Path) -> Vec<u8> {
+    let files = std::fs::read_dir(folder.join("out")).unwrap().map(|file| file.unwrap().path());
+    let mut parts: Vec<_> =
+        files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("part-")).collect();
+    parts.sort();
+    parts.iter().flat_map(|part| std::fs::read(part).unwrap()).collect()
+}
+
+/// Runs a job with `--memory 64Mi` and more options; the most memory that it has had.
+#[cfg(target_os = "linux")]
+fn run_job(folder: &std::path::Path, job: &str, options: &[&str]) -> usize {
+    std::fs::write(folder.join("job.yaml"), job).unwrap();
     let _ = std::fs::remove_dir_all(folder.join("out"));
     let mut run = Command::new(env!("CARGO_BIN_EXE_mapreduce"))
         .args(["run", "job.yaml", "--quiet", "--memory", "64Mi"])
@@ -51,9 +73,8 @@ fn run(folder: &std::path::Path, reduce: &str, tasks: u32, options: &[&str]) -> 
         }
         std::thread::sleep(Duration::from_millis(2));
     };
-    assert!(ended.success(), "{reduce}");
-    let part = |number| std::fs::metadata(folder.join(format!("out/part-{number:05}"))).unwrap().len();
-    (most, (0..tasks).map(part).sum())
+    assert!(ended.success(), "{job}");
+    most
 }
 
 /// The budget, and 15 % of it; a program that was built for tests has more code.
@@ -87,6 +108,86 @@ fn the_values_of_a_key_that_are_more_than_memory_stream_through_every_function()
 
 #[cfg(target_os = "linux")]
 #[test]
+fn the_joined_values_of_a_key_are_written_in_every_format_of_text_and_to_the_next_step_without_being_in_memory()
+ {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    let values: Vec<String> = (0..50_000).map(|i| format!("\"{i:05}\"{}", "x".repeat(1_000))).collect();
+    let lines: Vec<String> = values.iter().map(|value| format!("hot\t{value}\n")).collect();
+    std::fs::write(dir.path().join("in/a"), lines.concat()).unwrap();
+    let joined = values.join(",");
+    let collect = "reduce: {function: {builtin: {name: collect}}, tasks: 1}";
+    let steps = "steps: [{name: one, reduce: {function: {builtin: {name: collect}}, tasks: 1}}, \
+                         {name: two, reduce: {function: {builtin: {name: identity}}, tasks: 1}}]";
+    for (phases, output, expected) in [
+        (collect, "Csv", format!("key,value\nhot,\"{}\"\n", joined.replace('"', "\"\""))),
+        (
+            collect,
+            "JsonLines",
+            format!("{{\"key\":\"hot\",\"value\":\"{}\"}}\n", joined.replace('"', "\\\"")),
+        ),
+        (steps, "Lines", format!("{joined}\n")),
+    ] {
+        let most = run_job(dir.path(), &formats("KeyValue", phases, output), &["--threads", "16"]);
+        assert!(parts(dir.path()) == expected.into_bytes(), "{output}");
+        // What the next step reads of it is a record, which is in memory once.
+        let record = if phases == steps { joined.len() } else { 0 };
+        assert!(most > MIB && most < MOST + record, "{output}: {} MiB for 50 MiB of one value", most / MIB);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_row_group_is_written_and_read_without_being_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    let row = |i: u64| {
+        let noise = |n: u64| (i * 4 + n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{i:07}\t{:016x}{:016x}{:016x}{:016x}\n", noise(0), noise(1), noise(2), noise(3))
+    };
+    let text: String = (0..900_000).map(row).collect();
+    std::fs::write(dir.path().join("in/a"), &text).unwrap();
+    let identity = "reduce: {function: {builtin: {name: identity}}, tasks: 4}";
+    let most = run_job(dir.path(), &formats("KeyValue", identity, "Parquet"), &["--threads", "16"]);
+    assert!(most > MIB && most < MOST, "written: {} MiB", most / MIB);
+    std::fs::remove_dir_all(dir.path().join("in")).unwrap();
+    std::fs::rename(dir.path().join("out"), dir.path().join("in")).unwrap();
+    let columns = "map: {function: {builtin: {name: json, args: {key: key, value: value}}}}\n  \
+                   reduce: {function: {builtin: {name: identity}}, tasks: 1}";
+    let most = run_job(dir.path(), &formats("Parquet", columns, "KeyValue"), &["--threads", "16"]);
+    assert!(parts(dir.path()) == text.into_bytes());
+    assert!(most > MIB && most < MOST, "read: {} MiB", most / MIB);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn few_large_rows_and_files_and_bad_records_are_in_memory_at_once() {
+    let text = "x".repeat(20_000_000);
+    let identity = "reduce: {function: {builtin: {name: identity}}, tasks: 2}";
+    let skip = "skipBadRecords: {max: 8}\n  reduce: {function: {builtin: {name: identity}}, tasks: 2}";
+    for (input, before, after, phases, written) in [
+        ("Csv, csv: {header: false}", "", "", identity, 8 * ("0{\"1\":\"\"}".len() + 1 + text.len())),
+        ("WholeFile", "", "", identity, 0),
+        ("JsonLines", "{\"n\":\"", "\"}\n", identity, 8 * ("0{\"n\":\"\"}".len() + 1 + text.len())),
+        ("JsonLines", "{", "\n", skip, 0),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        for i in 0..8 {
+            std::fs::write(dir.path().join(format!("in/{i}")), format!("{before}{i}{text}{after}")).unwrap();
+        }
+        let most = run_job(dir.path(), &formats(input, phases, "FixedLength"), &["--threads", "16"]);
+        let parts = parts(dir.path()).len();
+        assert!(
+            if written > 0 { parts == written } else { parts > 8 * text.len() || phases == skip },
+            "{input}: {parts}"
+        );
+        assert!(most > MIB && most < MOST, "{input}: {} MiB for records of 20 MB", most / MIB);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn few_large_records_are_in_memory_at_once_however_many_threads_there_are() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("in")).unwrap();
@@ -99,6 +200,33 @@ fn few_large_records_are_in_memory_at_once_however_many_threads_there_are() {
     let (most, written) = run(dir.path(), "{name: identity}", 2, &["--threads", "16"]);
     assert_eq!(written as usize, all);
     assert!(most > MIB && most < MOST, "{} MiB for records of 20 MB", most / MIB);
+}
+
+#[test]
+fn a_window_of_zstd_that_there_is_no_memory_for_is_an_error_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    for (log, has_memory) in [(23, true), (27, false)] {
+        let file = std::fs::File::create(dir.path().join("in/a.zst")).unwrap();
+        let mut encoder = zstd::stream::write::Encoder::new(file, 1).unwrap();
+        encoder.window_log(log).unwrap();
+        encoder.write_all(b"a\t1\n").unwrap();
+        encoder.finish().unwrap();
+        std::fs::write(dir.path().join("job.yaml"), job("{name: sum}", 1)).unwrap();
+        let run = Command::new(env!("CARGO_BIN_EXE_mapreduce"))
+            .args(["run", "job.yaml", "--quiet", "--memory", "64Mi"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let _ = std::fs::remove_dir_all(dir.path().join("out"));
+        let errors = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.success(), has_memory, "{errors}");
+        assert!(
+            has_memory || errors.contains("a window of 128 MiB, and there is memory for one of 15 MiB"),
+            "{errors}"
+        );
+        assert!(has_memory || errors.contains("give the job more memory"), "{errors}");
+    }
 }
 
 #[cfg(target_os = "linux")]

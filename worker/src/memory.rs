@@ -11,6 +11,7 @@
 //!      │        1/16 of it each: a piece of a run, or the values of a key, that a task has not kept yet
 //!      └─ 1/4   transfers: pieces that are fetched, read ahead, uploaded         ([`transfers`])
 //!                 large records, at most one for each 64 MiB of it               ([`large_record`])
+//!                 codecs that take much: up to half as much again                ([`codec`])
 //! ```
 //!
 //! A share is a [`MemoryPool`]. What can't be reserved is spilled, or done with less at once, or waited for:
@@ -33,7 +34,7 @@ pub const LARGE_RECORD: usize = 1 << 20;
 /// Transfers for which there may be a large record more.
 const PER_LARGE_RECORD: u64 = 64 << 20;
 /// Transfers where nobody has said how much memory there is.
-const DEFAULT_TRANSFERS: u64 = 1 << 30;
+const DEFAULT_TRANSFERS: u64 = 2 << 30;
 
 /// Memory and processors for the tasks of one process.
 #[derive(Clone, Debug)]
@@ -124,6 +125,12 @@ impl MemoryPool {
         (left >= bytes as i64).then_some(reservation)
     }
 
+    /// Reserves memory of which one holder is to have no more than half.
+    pub fn reserve_part(self: &Arc<Self>, bytes: u64) -> Option<MemoryReservation> {
+        let bytes = usize::try_from(bytes).ok()?;
+        if bytes as u64 > self.total() / 2 { None } else { self.reserve(bytes) }
+    }
+
     fn resize(&self, bytes: u64) {
         let before = self.total.swap(bytes, Ordering::Relaxed);
         self.left.fetch_add(signed(bytes) - signed(before), Ordering::Relaxed);
@@ -198,11 +205,54 @@ impl Drop for LargeRecord {
     }
 }
 
+static CODECS: Mutex<u64> = Mutex::new(0);
+static CODEC_GOES: Condvar = Condvar::new();
+thread_local! {
+    static CODECS_HELD: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The most bytes that codecs may have, all together, and a decoder of what it has decoded: three eighths of the
+/// buffers.
+pub fn most_for_codecs() -> u64 {
+    TRANSFERS.total() / 2 * 3
+}
+
+/// The memory of a codec that takes much.
+#[derive(Debug)]
+pub struct CodecMemory(u64);
+
+/// Waits until there is memory for a codec: the first one always has it.
+pub fn codec(bytes: u64) -> CodecMemory {
+    if bytes == 0 {
+        return CodecMemory(0);
+    }
+    let mut held = CODECS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Who has something that others wait for waits for nobody.
+    if HELD.get() == 0 && CODECS_HELD.get() == 0 {
+        let most = most_for_codecs();
+        let is_too_much = |held: &mut u64| *held > 0 && *held + bytes > most;
+        held = CODEC_GOES.wait_while(held, is_too_much).unwrap_or_else(PoisonError::into_inner);
+    }
+    *held += bytes;
+    CODECS_HELD.set(CODECS_HELD.get() + 1);
+    CodecMemory(bytes)
+}
+
+impl Drop for CodecMemory {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            CODECS_HELD.set(CODECS_HELD.get().saturating_sub(1));
+            *CODECS.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+            CODEC_GOES.notify_all();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::error::Kind;
 
-    use super::{MIN_MEMORY, MemoryPool, bound_process, collect, kept, large_record, merge};
+    use super::{MIN_MEMORY, MemoryPool, bound_process, codec, collect, kept, large_record, merge};
 
     #[test]
     fn what_is_reserved_is_given_back_and_no_more_than_all_is_reserved() {
@@ -232,6 +282,17 @@ mod tests {
     fn too_little_memory_is_an_error_that_names_the_least() {
         let error = bound_process(MIN_MEMORY - 1, 1).unwrap_err();
         assert!(error.kind() == Kind::Usage && error.to_string().contains("64Mi"), "{error}");
+    }
+
+    #[test]
+    fn a_thread_that_has_a_codec_or_a_large_record_never_waits_for_another() {
+        let more_than_there_is = 1 << 50;
+        let (first, second) = (codec(more_than_there_is), codec(more_than_there_is));
+        drop((first, second));
+        let large = large_record();
+        let first = std::thread::scope(|scope| scope.spawn(|| codec(more_than_there_is)).join().unwrap());
+        let second = codec(more_than_there_is);
+        drop((first, second, large));
     }
 
     #[test]

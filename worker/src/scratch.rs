@@ -1,7 +1,7 @@
 //! Files without a name, and lists that go to one when they are large.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,12 +119,23 @@ impl ScratchBytes {
         ScratchReader { bytes: self, at: 0, buffer: Vec::new(), used: 0, at_once: at_once.max(16) }
     }
 
+    /// Fills `buf` from the byte at `at` on.
+    pub fn read_at(&self, buf: &mut [u8], at: u64) -> Result<()> {
+        let mut reader = ScratchReader { at, ..self.reader(buf.len()) };
+        match reader.take_bytes(buf.len())? {
+            Some(bytes) => {
+                buf.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => Err(Error::retry("a scratch file ends too early")),
+        }
+    }
+
     /// Calls `take` with all bytes, piece by piece.
     pub fn each_piece(&self, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut reader = self.reader(READ);
-        while reader.fill(1)? {
-            let used = std::mem::replace(&mut reader.used, reader.buffer.len());
-            take(&reader.buffer[used..])?;
+        while let Some(piece) = reader.next_piece()? {
+            take(piece)?;
         }
         Ok(())
     }
@@ -180,8 +191,17 @@ impl ScratchReader<'_> {
         Ok(true)
     }
 
+    /// The next bytes, some at a time; none at the end.
+    pub fn next_piece(&mut self) -> Result<Option<&[u8]>> {
+        if !self.fill(1)? {
+            return Ok(None);
+        }
+        let used = std::mem::replace(&mut self.used, self.buffer.len());
+        Ok(Some(&self.buffer[used..]))
+    }
+
     /// The next `wanted` bytes; none where there are fewer left.
-    pub fn take(&mut self, wanted: usize) -> Result<Option<&[u8]>> {
+    pub fn take_bytes(&mut self, wanted: usize) -> Result<Option<&[u8]>> {
         if !self.fill(wanted)? {
             return Ok(None);
         }
@@ -191,23 +211,36 @@ impl ScratchReader<'_> {
     }
 }
 
+impl Read for ScratchReader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !self.fill(1)? {
+            return Ok(0);
+        }
+        let bytes = buf.len().min(self.buffer.len() - self.used);
+        buf[..bytes].copy_from_slice(&self.buffer[self.used..self.used + bytes]);
+        self.used += bytes;
+        Ok(bytes)
+    }
+}
+
 /// Texts that are appended, and read from the first to the last as often as one likes.
 #[derive(Debug)]
 pub struct ScratchList {
     bytes: ScratchBytes,
     count: u64,
+    longest: usize,
 }
 
 impl ScratchList {
     /// No texts.
     pub fn new(place: &ScratchPlace) -> Self {
-        Self { bytes: ScratchBytes::new(place), count: 0 }
+        Self { bytes: ScratchBytes::new(place), count: 0, longest: 0 }
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.count = 0;
+        (self.count, self.longest) = (0, 0);
     }
 
     /// Number of texts.
@@ -220,11 +253,35 @@ impl ScratchList {
         self.count == 0
     }
 
+    /// Bytes of all texts.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.len() - LENGTH * self.count
+    }
+
+    /// Bytes of the longest text.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
     /// Appends a text, of less than 4 GiB as all keys and values.
     pub fn push(&mut self, text: &[u8]) -> Result<()> {
-        self.count += 1;
-        self.bytes.append(&(text.len() as u32).to_le_bytes())?;
+        self.begin(text.len())?;
         self.bytes.append(text)
+    }
+
+    /// Appends a text, piece by piece.
+    pub fn push_large(&mut self, text: &ScratchBytes) -> Result<()> {
+        self.begin(usize::try_from(text.len()).unwrap_or(usize::MAX))?;
+        text.each_piece(&mut |piece| self.bytes.append(piece))
+    }
+
+    fn begin(&mut self, length: usize) -> Result<()> {
+        let Ok(stored) = u32::try_from(length) else {
+            return Err(Error::permanent("a value is larger than 4 GiB"));
+        };
+        self.count += 1;
+        self.longest = self.longest.max(length);
+        self.bytes.append(&stored.to_le_bytes())
     }
 
     /// Reads from the first text on, about so many bytes at once.
@@ -232,6 +289,9 @@ impl ScratchList {
         ListReader { bytes: self.bytes.reader(at_once) }
     }
 }
+
+/// Bytes before a text, which say how long it is.
+const LENGTH: u64 = 4;
 
 /// Reads a [`ScratchList`].
 #[derive(Debug)]
@@ -242,15 +302,19 @@ pub struct ListReader<'a> {
 impl ListReader<'_> {
     /// The next text; none behind the last.
     pub fn next_text(&mut self) -> Result<Option<&[u8]>> {
-        let Some(length) = self.bytes.take(4)?.and_then(|bytes| bytes.first_chunk().copied()) else {
+        let Some(length) =
+            self.bytes.take_bytes(LENGTH as usize)?.and_then(|bytes| bytes.first_chunk().copied())
+        else {
             return Ok(None);
         };
-        self.bytes.take(u32::from_le_bytes(length) as usize)
+        self.bytes.take_bytes(u32::from_le_bytes(length) as usize)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use proptest::prelude::*;
 
     use super::{ScratchBytes, ScratchList, ScratchPlace};
@@ -281,6 +345,19 @@ mod tests {
                     prop_assert_eq!(&all, &texts.concat());
                 }
                 prop_assert_eq!(bytes.in_memory().is_some(), texts.concat().len() <= memory);
+                let all = texts.concat();
+                let mut read = Vec::new();
+                bytes.reader(at_once).read_to_end(&mut read).unwrap();
+                prop_assert_eq!(&read, &all);
+                for at in (0..all.len()).step_by(7) {
+                    let mut part = vec![0; at_once.min(all.len() - at)];
+                    bytes.read_at(&mut part, at as u64).unwrap();
+                    prop_assert_eq!(&part, &all[at..at + part.len()]);
+                }
+                prop_assert!(bytes.read_at(&mut [0], all.len() as u64).is_err());
+                list.push_large(&bytes).unwrap();
+                prop_assert_eq!(list.bytes() as usize, 2 * all.len());
+                prop_assert_eq!(list.longest(), all.len());
                 list.clear();
                 bytes.clear();
             }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::record::format::Chunk;
 use crate::record::functions::at_record;
-use crate::record::skipped::Skipping;
+use crate::record::skipped::{Skipping, shown};
 use crate::record::{Emit, MapOutput, Mapper, Reducer, Values};
 
 /// Maps the records of a chunk one by one, and leaves out those that are bad. Says how many there were.
@@ -63,16 +63,18 @@ impl Reducer for Careful {
 /// Values of which the last may turn out to be bad.
 struct GoodValues<'a> {
     values: &'a mut dyn Values,
+    /// As much of the last one as is shown.
     last: Vec<u8>,
     skipping: &'a Skipping,
 }
 
 impl Values for GoodValues<'_> {
     fn next(&mut self) -> Result<Option<&[u8]>> {
-        let Some(value) = self.values.next()? else { return Ok(None) };
-        self.last.clear();
-        self.last.extend_from_slice(value);
-        Ok(Some(&self.last))
+        let Self { values, last, .. } = self;
+        let Some(value) = values.next()? else { return Ok(None) };
+        last.clear();
+        last.extend_from_slice(shown(value));
+        Ok(Some(value))
     }
 
     fn bad(&mut self, error: Error) -> Result<()> {

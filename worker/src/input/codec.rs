@@ -17,6 +17,7 @@ use self::gzip::GzipMembers;
 use self::lz4::Lz4Frames;
 use self::zstd::ZstdFrames;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::record::split::Codec;
 
 /// Bytes that tell a codec from others.
@@ -180,6 +181,16 @@ impl Named {
             .because("compress it again without one")
             .into();
         }
+        if let Some(&LargeWindow(bytes)) = error.get_ref().and_then(|inner| inner.downcast_ref())
+            && bytes <= MAX_WINDOW
+        {
+            let (window, most) = (bytes >> 20, memory::most_for_codecs() >> 20);
+            return Error::permanent(format!(
+                "{url} is zstd data with a window of {window} MiB, and there is memory for one of {most} MiB"
+            ))
+            .because("give the job more memory, or compress it again with a smaller --long")
+            .into();
+        }
         if said.contains("too much memory") {
             return Error::permanent(format!("{url} is zstd data with a window of more than 2 GiB"))
                 .because("compress it again without --long, or with --long=31 at most")
@@ -201,6 +212,18 @@ impl Named {
         }
         .into()
     }
+}
+
+/// The largest window that is read.
+const MAX_WINDOW: u64 = 2 << 30;
+
+/// A zstd window for which there isn't memory.
+#[derive(Debug, thiserror::Error)]
+#[error("a window of {0} bytes is too much memory")]
+struct LargeWindow(u64);
+
+fn too_large_a_window(bytes: u64) -> io::Error {
+    io::Error::other(LargeWindow(bytes))
 }
 
 /// Bytes that end before they should.

@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
 
+use super::large::grow;
 use super::rows::{Columns, Rows};
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::format::{UTF_16, is_utf_16};
 use crate::record::json::push_string;
 use crate::record::lines::{Lines, SLACK};
 use crate::record::row::Row;
+use crate::record::skipped::LOOKED_AT;
 use crate::record::split::{RecordLimit, Url};
 
 /// Bytes of a chunk of rows.
@@ -29,7 +32,7 @@ pub(super) struct CsvReader {
     /// The fields of the row read last, and where each ends.
     fields: Vec<u8>,
     ends: Vec<usize>,
-    /// Its own text: what of it is in the buffer no more, and where the rest begins there.
+    /// Its own text: what of it is in the buffer no more, as much as is shown, and where the rest begins there.
     gone: Vec<u8>,
     from: usize,
     url: Url,
@@ -40,6 +43,8 @@ pub(super) struct CsvReader {
     key_column: Option<Arc<str>>,
     number: u64,
     rows: Rows,
+    /// Held while there is a large row.
+    large: Option<LargeRecord>,
 }
 
 /// Content: `used..filled` of the buffer is not parsed yet.
@@ -129,6 +134,7 @@ impl CsvReader {
             key_column,
             number: 0,
             rows: Rows::default(),
+            large: None,
         };
         if header {
             reader.read_header()?;
@@ -175,7 +181,9 @@ impl CsvReader {
         let (mut bytes, mut count) = (0, 0);
         loop {
             if self.input.used == self.input.filled && !self.input.at_end {
-                self.gone.extend_from_slice(&self.input.buffer[self.from..self.input.filled]);
+                let rest = &self.input.buffer[self.from..self.input.filled];
+                self.gone
+                    .extend_from_slice(&rest[..rest.len().min(LOOKED_AT.saturating_sub(self.gone.len()))]);
                 self.input.fill()?;
                 self.from = 0;
             }
@@ -192,7 +200,7 @@ impl CsvReader {
             }
             match result {
                 ReadRecordResult::Record => return Ok(Some((start, count))),
-                ReadRecordResult::OutputFull => self.fields.resize(self.fields.len() * 2, 0),
+                ReadRecordResult::OutputFull => self.grow(),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::InputEmpty if at_end => {
                     return Err(Error::bad_record("a quote is not closed", &self.url, start));
@@ -203,8 +211,28 @@ impl CsvReader {
         }
     }
 
+    /// Makes room for more of a row.
+    fn grow(&mut self) {
+        let bytes = self.fields.len();
+        if bytes < LARGE_RECORD {
+            return self.fields.resize(bytes * 2, 0);
+        }
+        self.large.get_or_insert_with(large_record);
+        grow(&mut self.fields, self.most.bytes);
+    }
+
+    /// Gives back what a large row has taken.
+    fn shrink(&mut self) {
+        if self.large.is_some() {
+            self.fields = vec![0; CHUNK_BYTES];
+            self.rows.clear();
+            self.large = None;
+        }
+    }
+
     /// The next rows; none at the end.
     pub(super) fn next_chunk(&mut self) -> Result<Option<(Lines<'_>, &[Row])>> {
+        self.shrink();
         self.rows.clear();
         while self.rows.text.len() < CHUNK_BYTES {
             let Some((offset, count)) = self.next_row()? else { break };
@@ -250,6 +278,10 @@ impl CsvReader {
         }
         let Some(columns) = &self.columns else { return Ok(None) };
         let Rows { text, .. } = &mut self.rows;
+        if self.large.is_some() {
+            // It takes no memory before it is filled, and nothing is copied when it grows.
+            text.reserve_exact(self.fields.len() * 2);
+        }
         let mut from = 0;
         for i in 0..count {
             let field = std::str::from_utf8(&self.fields[from..self.ends[i]])

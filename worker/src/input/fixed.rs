@@ -2,8 +2,10 @@
 
 use std::io::Read;
 
+use super::large::without_large;
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::lines::{Lines, SLACK};
 use crate::record::split::Url;
 
@@ -21,6 +23,8 @@ pub(super) struct FixedReader {
     offset: u64,
     end: Option<u64>,
     buffer: Vec<u8>,
+    /// Held while the buffer is for a large record.
+    _large: Option<LargeRecord>,
 }
 
 impl FixedReader {
@@ -28,15 +32,25 @@ impl FixedReader {
     pub(super) fn new(source: Source, record: usize, url: Url, mut buffer: Vec<u8>) -> Self {
         let Source { content, offset, start: _, end } = source;
         let first = offset.next_multiple_of(record as u64);
+        let large = (record > LARGE_RECORD).then(large_record);
         let chunk = (CHUNK_BYTES / record).max(1) * record;
         if buffer.len() < chunk + SLACK {
             buffer.resize(chunk + SLACK, 0);
         }
-        Self { content, url, record, skip: first - offset, offset: first, end: end.get(), buffer }
+        Self {
+            content,
+            url,
+            record,
+            skip: first - offset,
+            offset: first,
+            end: end.get(),
+            buffer,
+            _large: large,
+        }
     }
 
     pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
+        without_large(self.buffer)
     }
 
     /// The next records; none at the end of the split.

@@ -2,16 +2,17 @@
 
 use std::io::Read;
 
+use super::large::grow;
 use super::source::{End, Source};
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::lines::{Delimiter, Lines, SLACK};
+use crate::record::skipped::shown;
 use crate::record::split::{RecordLimit, Url};
 
 /// Bytes of a chunk, where records are shorter: it stays in the processor's second-level cache.
 const CHUNK_BYTES: usize = 256 << 10;
-/// More is not reserved at once.
-const MAX_RESERVED: usize = 256 << 20;
+
 /// Reads the records of a split, a chunk at a time.
 pub struct LineReader {
     content: Box<dyn Read + Send>,
@@ -70,9 +71,9 @@ impl LineReader {
         Ok(reader)
     }
 
-    /// Goes behind a record that is too long, and gives what was read of it.
+    /// Goes behind a record that is too long, and gives as much of it as is shown.
     pub fn skip_long(&mut self) -> Result<Vec<u8>> {
-        let text = self.buffer[self.used..self.filled].to_vec();
+        let text = shown(&self.buffer[self.used..self.filled]).to_vec();
         self.skip_first()?;
         Ok(text)
     }
@@ -134,17 +135,14 @@ impl LineReader {
         Ok(())
     }
 
-    /// Makes room for more of a record. Beyond a few chunks a buffer is reserved for the longest record at once, which
-    /// takes no memory before it is filled, and nothing is copied when it grows.
+    /// Makes room for more of a record.
     fn grow(&mut self) {
         let bytes = self.buffer.len();
         if bytes < LARGE_RECORD {
             return self.buffer.resize(bytes * 2, 0);
         }
         self.large.get_or_insert_with(large_record);
-        let most = usize::try_from(self.most.bytes).unwrap_or(usize::MAX).min(MAX_RESERVED);
-        self.buffer.reserve_exact(most.saturating_add(2 * CHUNK_BYTES).saturating_sub(bytes).max(bytes / 4));
-        self.buffer.resize(bytes + (bytes / 4).min(LARGE_RECORD), 0);
+        grow(&mut self.buffer, self.most.bytes);
     }
 
     /// Gives back what a large record has taken.

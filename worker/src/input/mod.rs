@@ -11,6 +11,7 @@ pub mod codec;
 mod csv;
 mod fixed;
 pub mod frames;
+mod large;
 pub mod lines;
 pub mod list;
 mod parquet;

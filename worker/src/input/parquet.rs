@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A split reads the footer, then the row groups that begin in it; of each only the columns that are
-//! asked for, in one request for each stretch of them. They are in memory while their rows are read.
+//! asked for, in one request for each stretch of them where there is memory for it, or else piece by piece. A page of each
+//! column is in memory while its rows are read.
 
 mod column;
 mod decimal;
@@ -21,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::{BinaryColumns, Compression};
+use parquet::basic::Type as PhysicalType;
 use parquet::column::reader::get_column_reader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
@@ -29,11 +31,12 @@ use parquet::schema::types::Type;
 
 use self::column::Column;
 use self::json::RowWriter;
-use self::pages::CheckedPages;
+use self::pages::{CheckedPages, PageLevels};
 use self::ranges::Ranges;
 use self::schema::Node;
 use super::rows::{Columns, Rows};
 use crate::error::{Error, Result};
+use crate::memory::{self, CodecMemory, LARGE_RECORD, LargeRecord, large_record};
 use crate::record::format::ParquetOptions;
 use crate::record::json::plain;
 use crate::record::lines::{Lines, SLACK};
@@ -65,6 +68,10 @@ pub(super) struct ParquetReader {
     number: u64,
     offset: u64,
     rows: Rows,
+    /// Held while the rows of a row group are large, on an average.
+    large: Option<LargeRecord>,
+    /// The memory of a row group's decoders.
+    decoders: Option<CodecMemory>,
 }
 
 impl ParquetReader {
@@ -128,6 +135,8 @@ impl ParquetReader {
             number: 0,
             offset: 0,
             rows: Rows::default(),
+            large: None,
+            decoders: None,
             url,
         })
     }
@@ -179,13 +188,21 @@ impl ParquetReader {
         self.offset = start_of(metadata);
         self.number = before;
         self.rows_left = metadata.num_rows().max(0) as u64;
+        (self.large, self.decoders) = (None, None);
+        self.decoders =
+            Some(memory::codec(self.leaves.iter().map(|&leaf| decoder_bytes(metadata, leaf)).sum()));
+        if self.leaves.iter().map(|&leaf| row_bytes(metadata, leaf)).sum::<usize>() > LARGE_RECORD / 4 {
+            self.large = Some(large_record());
+        }
         let group = self.file.get_row_group(i).map_err(damaged)?;
         for &leaf in &self.leaves {
             let descriptor = metadata.column(leaf).column_descr_ptr();
             let (max_def, max_rep) = (descriptor.max_def_level(), descriptor.max_rep_level());
-            let pages = CheckedPages::new(group.get_column_page_reader(leaf).map_err(damaged)?);
+            let levels = PageLevels::default();
+            let pages = CheckedPages::new(group.get_column_page_reader(leaf).map_err(damaged)?, &levels);
             let reader = get_column_reader(descriptor, Box::new(pages));
-            self.open.push(Column::new(reader, max_def, max_rep).map_err(damaged)?);
+            let row_bytes = row_bytes(metadata, leaf);
+            self.open.push(Column::new(reader, max_def, max_rep, row_bytes, levels).map_err(damaged)?);
         }
         Ok(true)
     }
@@ -278,6 +295,34 @@ fn leaf_count(field: &Type) -> usize {
         Type::PrimitiveType { .. } => 1,
         Type::GroupType { fields, .. } => fields.iter().map(|field| leaf_count(field)).sum(),
     }
+}
+
+/// Bytes of a row in a column of values, on an average.
+fn row_bytes(group: &RowGroupMetaData, leaf: usize) -> usize {
+    let bytes = group.column(leaf).uncompressed_size().max(0) / group.num_rows().max(1);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Pages of a column, as stored and decoded.
+const PAGES: u64 = 2 << 20;
+/// Bytes of a decoded dictionary for each that is stored: a text takes 40 bytes beside its own.
+const TEXT_DICTIONARY: u64 = 8;
+const DICTIONARY: u64 = 2;
+/// More than any dictionary has: a damaged file may say anything.
+const MOST_DICTIONARY: i64 = 1 << 32;
+
+/// About what the decoder of a column of values takes.
+fn decoder_bytes(group: &RowGroupMetaData, leaf: usize) -> u64 {
+    let column = group.column(leaf);
+    let pages = PAGES.min(column.uncompressed_size().max(0) as u64);
+    let of_dictionary = match column.column_type() {
+        PhysicalType::BYTE_ARRAY => TEXT_DICTIONARY,
+        _ => DICTIONARY,
+    };
+    let dictionary =
+        column.dictionary_page_offset().map_or(0, |at| column.data_page_offset().saturating_sub(at));
+    let dictionary = dictionary.clamp(0, MOST_DICTIONARY) as u64;
+    pages + dictionary * of_dictionary
 }
 
 /// Where a row group begins.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::large::without_large;
 use crate::record::json::push_string;
 use crate::record::row::Row;
 
@@ -14,6 +15,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn clear(&mut self) {
+        self.text = without_large(std::mem::take(&mut self.text));
         self.text.clear();
         self.rows.clear();
     }

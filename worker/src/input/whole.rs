@@ -2,44 +2,74 @@
 
 use std::io::Read;
 
+use super::large::{grow, without_large};
 use super::source::Source;
 use crate::error::Result;
+use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::lines::{Lines, SLACK};
+use crate::record::skipped::shown;
 use crate::record::split::{RecordLimit, Url};
+
+/// Bytes of a buffer for small objects.
+const BYTES: usize = 64 << 10;
 
 /// Reads an object whole.
 pub(super) struct WholeReader {
     content: Option<Box<dyn Read + Send>>,
     url: Url,
     most: RecordLimit,
+    /// The object, in the first `filled` bytes.
     buffer: Vec<u8>,
+    filled: usize,
+    /// Held while it is a large one.
+    large: Option<LargeRecord>,
 }
 
 impl WholeReader {
     /// `buffer` is memory to use again.
     pub(super) fn new(source: Source, most: RecordLimit, url: Url, buffer: Vec<u8>) -> Self {
-        Self { content: Some(source.content), url, most, buffer }
+        Self { content: Some(source.content), url, most, buffer, filled: 0, large: None }
     }
 
     pub(super) fn into_buffer(self) -> Vec<u8> {
-        self.buffer
+        without_large(self.buffer)
     }
 
-    /// What was read of an object that is too long.
+    /// As much as is shown of an object that is too long.
     pub(super) fn skip_long(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer)
+        shown(&self.buffer[..self.filled]).to_vec()
     }
 
     /// The content, once; none when it is empty.
     pub(super) fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
         let Some(content) = self.content.take() else { return Ok(None) };
-        self.buffer.clear();
-        let bytes = content.take(self.most.bytes.saturating_add(1)).read_to_end(&mut self.buffer)?;
-        if bytes as u64 > self.most.bytes {
+        let mut content = content.take(self.most.bytes.saturating_add(1));
+        if self.buffer.len() < BYTES {
+            self.buffer.resize(BYTES, 0);
+        }
+        loop {
+            if self.filled + SLACK == self.buffer.len() {
+                self.grow();
+            }
+            let room = self.buffer.len() - SLACK;
+            match content.read(&mut self.buffer[self.filled..room])? {
+                0 => break,
+                got => self.filled += got,
+            }
+        }
+        if self.filled as u64 > self.most.bytes {
             return Err(self.most.exceeded(&self.url, 0));
         }
-        self.buffer.resize(bytes + SLACK, 0);
-        let lines = Lines { bytes: &self.buffer[..bytes], padded: &self.buffer, offset: 0 };
+        let lines = Lines { bytes: &self.buffer[..self.filled], padded: &self.buffer, offset: 0 };
         Ok(Some(lines).filter(|lines| !lines.bytes.is_empty()))
+    }
+
+    fn grow(&mut self) {
+        let bytes = self.buffer.len();
+        if bytes < LARGE_RECORD {
+            return self.buffer.resize(bytes * 2, 0);
+        }
+        self.large.get_or_insert_with(large_record);
+        grow(&mut self.buffer, self.most.bytes);
     }
 }

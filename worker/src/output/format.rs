@@ -45,16 +45,6 @@ impl Format {
         }
     }
 
-    /// What is around a value that is written as it is, where all of it needn't be in memory.
-    pub(super) fn around(&self) -> Option<Around<'_>> {
-        match self {
-            Self::KeyValue { separator } => Some(Around::Line { separator: Some(separator) }),
-            Self::Lines => Some(Around::Line { separator: None }),
-            Self::FixedLength => Some(Around::Nothing),
-            Self::Csv | Self::JsonLines => None,
-        }
-    }
-
     /// Appends a pair. A pair that would read back as another is a bad record.
     #[inline]
     pub(super) fn write(&self, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<()> {
@@ -62,11 +52,11 @@ impl Format {
             Self::KeyValue { separator } => {
                 let around = Around::Line { separator: Some(separator) };
                 around.check_key(key, value)?;
-                around.check_piece(key, value)?;
+                around.check_piece(key, value, value)?;
                 out.extend_from_slice(key);
                 out.extend_from_slice(separator);
             }
-            Self::Lines => Around::Line { separator: None }.check_piece(key, value)?,
+            Self::Lines => Around::Line { separator: None }.check_piece(key, value, value)?,
             Self::FixedLength => {
                 out.extend_from_slice(key);
                 out.extend_from_slice(value);
@@ -86,9 +76,7 @@ impl Format {
                 push_string(out, k);
                 out.extend_from_slice(b",\"value\":");
                 if is_embedded(v) {
-                    // White space between tokens may be a newline, and a record is a line.
-                    let is_newline = |byte| matches!(byte, b'\n' | b'\r');
-                    out.extend(v.bytes().map(|byte| if is_newline(byte) { b' ' } else { byte }));
+                    push_embedded(v, out);
                 } else {
                     push_string(out, v);
                 }
@@ -112,7 +100,7 @@ pub(super) enum Around<'a> {
 }
 
 impl Around<'_> {
-    /// An error for a key that would read back as another; a piece of the value is shown.
+    /// An error for a key that would read back as another; the beginning of the value is shown.
     #[inline]
     pub(super) fn check_key(self, key: &[u8], value: &[u8]) -> Result<()> {
         let Self::Line { separator: Some(separator) } = self else { return Ok(()) };
@@ -126,14 +114,14 @@ impl Around<'_> {
         if ambiguous { Err(unwritable("has a key that holds the separator", key, value)) } else { Ok(()) }
     }
 
-    /// An error for a value with such a piece.
+    /// An error for a value with such a piece; its beginning is shown.
     #[inline]
-    pub(super) fn check_piece(self, key: &[u8], piece: &[u8]) -> Result<()> {
+    pub(super) fn check_piece(self, key: &[u8], piece: &[u8], value: &[u8]) -> Result<()> {
         match self {
             Self::Line { separator } if memchr::memchr(b'\n', piece).is_some() => {
                 let why =
                     if separator.is_some() { "holds a newline" } else { "has a value that holds a newline" };
-                Err(unwritable(why, key, piece))
+                Err(unwritable(why, key, value))
             }
             Self::Line { .. } | Self::Nothing => Ok(()),
         }
@@ -164,31 +152,49 @@ impl Around<'_> {
 pub(super) fn texts<'a>(key: &'a [u8], value: &'a [u8]) -> Result<(&'a str, &'a str)> {
     match (std::str::from_utf8(key), std::str::from_utf8(value)) {
         (Ok(k), Ok(v)) => Ok((k, v)),
-        _ => Err(bad_pair("is no UTF-8", key, value)
-            .because("choose an output.format that takes any bytes, as KeyValue, or emit text, as base64")),
+        _ => Err(not_text(key, value)),
     }
 }
 
+pub(super) fn not_text(key: &[u8], value: &[u8]) -> Error {
+    bad_pair("is no UTF-8", key, value)
+        .because("choose an output.format that takes any bytes, as KeyValue, or emit text, as base64")
+}
+
 /// Appends a field of a row (RFC 4180).
-fn push_field(text: &str, out: &mut Vec<u8>) {
+pub(super) fn push_field(text: &str, out: &mut Vec<u8>) {
     if !text.contains(['"', ',', '\n', '\r']) {
         return out.extend_from_slice(text.as_bytes());
     }
     out.push(b'"');
-    for byte in text.bytes() {
+    push_field_part(text.as_bytes(), out);
+    out.push(b'"');
+}
+
+/// Appends a part of a field in quotes.
+pub(super) fn push_field_part(part: &[u8], out: &mut Vec<u8>) {
+    for &byte in part {
         if byte == b'"' {
             out.push(b'"');
         }
         out.push(byte);
     }
-    out.push(b'"');
 }
 
 /// Whether a value is a JSON object, array or number.
 fn is_embedded(value: &str) -> bool {
-    let begins = value.starts_with(|first: char| matches!(first, '{' | '[' | '-' | '0'..='9'));
-    let ends = value.ends_with(|last: char| matches!(last, '}' | ']' | '0'..='9'));
-    begins && ends && json::check(value).is_ok()
+    is_embedded_by(value.chars().next(), value.chars().next_back()) && json::check(value).is_ok()
+}
+
+/// Whether a JSON text with these first and last characters is an object, array or number.
+pub(super) fn is_embedded_by(first: Option<char>, last: Option<char>) -> bool {
+    matches!(first, Some('{' | '[' | '-' | '0'..='9')) && matches!(last, Some('}' | ']' | '0'..='9'))
+}
+
+/// Appends JSON text. White space between tokens may be a newline, and a record is a line.
+pub(super) fn push_embedded(text: &str, out: &mut Vec<u8>) {
+    let is_newline = |byte| matches!(byte, b'\n' | b'\r');
+    out.extend(text.bytes().map(|byte| if is_newline(byte) { b' ' } else { byte }));
 }
 
 fn unwritable(why: &str, key: &[u8], value: &[u8]) -> Error {

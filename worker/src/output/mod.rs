@@ -2,6 +2,7 @@
 
 mod encoder;
 mod format;
+mod large;
 mod parquet;
 pub mod replaceable;
 
@@ -12,12 +13,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::encoder::Encoder;
 use self::format::Format;
+use self::large::LargeValue;
 use self::parquet::ParquetWriter;
 use crate::error::Result;
+use crate::memory::{self, CodecMemory};
 use crate::record::Emit;
-use crate::record::functions::gather;
-use crate::record::skipped::Skipping;
-use crate::scratch::ScratchBytes;
+use crate::record::skipped::{LOOKED_AT, Skipping};
+use crate::scratch::{ScratchBytes, ScratchPlace};
 use crate::storage::{Location, StagedWriter};
 
 pub use crate::storage::StagedPart;
@@ -42,6 +44,18 @@ pub fn part_name(output: &Output, partition: u32) -> String {
     format!("part-{partition:05}{format}{compression}")
 }
 
+/// What the codecs of a part take beside buffers, where that is much: pages and dictionaries of Parquet, the blocks and
+/// tables of compression.
+fn codec_bytes(output: &Output) -> u64 {
+    let format = if output.format.kind == OutputFormatType::Parquet { 8 } else { 0 };
+    let compression = match output.compression {
+        OutputCompression::None | OutputCompression::Gzip | OutputCompression::Lz4 => 0,
+        OutputCompression::Zstd => 4,
+        OutputCompression::Bzip2 => 8,
+    };
+    (format + compression) << 20
+}
+
 /// Bytes that are collected before they are handed on.
 const BUFFER_BYTES: usize = 512 << 10;
 
@@ -52,6 +66,7 @@ pub struct PartWriter {
     records: u64,
     /// Takes pairs that can't be written, where they are left out.
     skipping: Option<Skipping>,
+    _codec: CodecMemory,
 }
 
 #[allow(clippy::large_enum_variant, reason = "one for each part, and no way round for each pair")]
@@ -69,21 +84,29 @@ impl std::fmt::Debug for PartWriter {
 }
 
 impl PartWriter {
-    /// Begins a part of the output at `place`; `work` is the job's work folder.
-    pub fn new(output: &Output, place: &Location, work: &Location, partition: u32) -> Result<Self> {
+    /// Begins a part of the output at `place`; `work` is the job's work folder. Rows that are not written yet are in
+    /// `scratch`.
+    pub fn new(
+        output: &Output,
+        place: &Location,
+        work: &Location,
+        partition: u32,
+        scratch: &ScratchPlace,
+    ) -> Result<Self> {
         let name = part_name(output, partition);
+        let codec = memory::codec(codec_bytes(output));
         let writer = place.store.stage(&format!("{}{name}", place.key), &work.key)?;
         let stored = Stored { writer, bytes: 0, checksum: Xxh3::new() };
         let out = Encoder::new(output.compression, stored)?;
         let body = if output.format.kind == OutputFormatType::Parquet {
-            Body::Parquet(Box::new(ParquetWriter::new(out)?))
+            Body::Parquet(Box::new(ParquetWriter::new(out, scratch)?))
         } else {
             let format = Format::new(output);
             let mut buffer = Vec::with_capacity(BUFFER_BYTES);
             buffer.extend_from_slice(format.header());
             Body::Pairs { format, buffer, out }
         };
-        Ok(Self { body, name, records: 0, skipping: None })
+        Ok(Self { body, name, records: 0, skipping: None, _codec: codec })
     }
 
     /// Pairs that can't be written in the output's format are left out.
@@ -110,31 +133,39 @@ impl PartWriter {
 
 impl PartWriter {
     /// Takes a pair that was written, or could not be.
-    fn count(&mut self, written: Result<()>, value: &[u8]) -> Result<()> {
+    fn count(&mut self, written: Result<()>, value: LargeValue<'_>) -> Result<()> {
         match (written, &self.skipping) {
             (Ok(()), _) => {
                 self.records += 1;
                 Ok(())
             }
-            (Err(error), Some(skipping)) if error.is_bad_record() => skipping.leave_out(&error, value),
+            (Err(error), Some(skipping)) if error.is_bad_record() => match value {
+                LargeValue::Slice(value) => skipping.leave_out(&error, value),
+                LargeValue::Scratch(_) => skipping.leave_out(&error, &value.start(LOOKED_AT)?),
+            },
             (Err(error), _) => Err(error),
         }
     }
 
-    /// Writes a pair whose value is written as it is without having it in memory once more.
+    /// Writes a pair piece by piece.
     #[cold]
-    fn emit_pieces(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        let Body::Pairs { format, buffer, out } = &mut self.body else { return Ok(()) };
-        let Some(around) = format.around() else { return Ok(()) };
-        let checked = around.check_key(key, value).and_then(|()| around.check_piece(key, value));
-        if checked.is_ok() {
-            around.before(key).iter().for_each(|part| buffer.extend_from_slice(part));
-            out.write_all(buffer)?;
-            buffer.clear();
-            out.write_all(value)?;
-            buffer.extend_from_slice(around.after());
-        }
-        self.count(checked, value)
+    fn emit_pieces(&mut self, key: &[u8], value: LargeValue<'_>) -> Result<()> {
+        let written = match &mut self.body {
+            Body::Pairs { format, buffer, out } => format.write_large(key, value, &mut |piece| {
+                if buffer.len() + piece.len() > BUFFER_BYTES {
+                    out.write_all(buffer)?;
+                    buffer.clear();
+                }
+                if piece.len() > BUFFER_BYTES {
+                    out.write_all(piece)?;
+                } else {
+                    buffer.extend_from_slice(piece);
+                }
+                Ok(())
+            }),
+            Body::Parquet(rows) => rows.write_large(key, value),
+        };
+        self.count(written, value)
     }
 }
 
@@ -142,8 +173,8 @@ impl Emit for PartWriter {
     #[inline]
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let written = match &mut self.body {
-            Body::Pairs { format, .. } if value.len() >= BUFFER_BYTES && format.around().is_some() => {
-                return self.emit_pieces(key, value);
+            Body::Pairs { .. } if value.len() >= BUFFER_BYTES => {
+                return self.emit_pieces(key, LargeValue::Slice(value));
             }
             Body::Pairs { format, buffer, out } => {
                 let written = format.write(key, value, buffer);
@@ -155,29 +186,11 @@ impl Emit for PartWriter {
             }
             Body::Parquet(rows) => rows.write(key, value),
         };
-        self.count(written, value)
+        self.count(written, LargeValue::Slice(value))
     }
 
     fn emit_large(&mut self, key: &[u8], value: &ScratchBytes) -> Result<()> {
-        let Body::Pairs { format, buffer, out } = &mut self.body else { return gather(self, key, value) };
-        let Some(around) = format.around() else { return gather(self, key, value) };
-        // A pair that can't be written leaves nothing behind: all of it is looked at first.
-        let checked = around
-            .check_key(key, b"...")
-            .and_then(|()| value.each_piece(&mut |piece| around.check_piece(key, piece)));
-        if let Err(error) = checked {
-            if error.is_bad_record() && self.skipping.is_some() {
-                return gather(self, key, value);
-            }
-            return Err(error);
-        }
-        around.before(key).iter().for_each(|part| buffer.extend_from_slice(part));
-        out.write_all(buffer)?;
-        buffer.clear();
-        value.each_piece(&mut |piece| Ok(out.write_all(piece)?))?;
-        buffer.extend_from_slice(around.after());
-        self.records += 1;
-        Ok(())
+        self.emit_pieces(key, LargeValue::Scratch(value))
     }
 }
 

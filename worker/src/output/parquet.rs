@@ -1,4 +1,7 @@
 //! Parquet output: the columns `key` and `value`, both text.
+//!
+//! A row group is written column by column when it is complete. Until then its rows are in memory, and in scratch files
+//! where that is little; a column is read from there in batches.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,37 +15,37 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
 use super::format::texts;
+use super::large::{LargeValue, key_of_texts};
 use crate::error::{Error, Result};
+use crate::memory::{LARGE_RECORD, large_record};
+use crate::scratch::{ListReader, READ, ScratchList, ScratchPlace};
 
-/// Bytes of a row group before it is compressed: both columns are in memory until then.
-const GROUP_BYTES: usize = 32 << 20;
-const GROUP_ROWS: usize = 1 << 20;
+/// Bytes of a row group before it is compressed.
+const GROUP_BYTES: u64 = 32 << 20;
+const GROUP_ROWS: u64 = 1 << 20;
+/// Values of a batch: as many as the library looks at together.
+const BATCH_ROWS: usize = 1024;
+/// Bytes with which a batch ends before it has as many values.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Writes pairs as rows.
 pub(super) struct ParquetWriter<W: Write + Send> {
     file: SerializedFileWriter<W>,
-    columns: [Column; 2],
+    columns: [ScratchList; 2],
 }
 
-#[derive(Default)]
-struct Column {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Column {
-    fn push(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.ends.push(self.bytes.len());
+/// The next values of a column; none behind the last.
+fn batch(column: &mut ListReader<'_>) -> Result<Vec<ByteArray>> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    while ends.len() < BATCH_ROWS && bytes.len() < BATCH_BYTES {
+        let Some(text) = column.next_text()? else { break };
+        bytes.extend_from_slice(text);
+        ends.push(bytes.len());
     }
-
-    /// The values, which are forgotten.
-    fn take(&mut self) -> Vec<ByteArray> {
-        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
-        let mut from = 0;
-        let mut value = |to| ByteArray::from(bytes.slice(std::mem::replace(&mut from, to)..to));
-        self.ends.drain(..).map(&mut value).collect()
-    }
+    let bytes = Bytes::from(bytes);
+    let mut from = 0;
+    let mut value = |to| ByteArray::from(bytes.slice(std::mem::replace(&mut from, to)..to));
+    Ok(ends.into_iter().map(&mut value).collect())
 }
 
 fn failed(error: ParquetError) -> Error {
@@ -56,7 +59,7 @@ fn failed(error: ParquetError) -> Error {
 }
 
 impl<W: Write + Send> ParquetWriter<W> {
-    pub(super) fn new(out: W) -> Result<Self> {
+    pub(super) fn new(out: W, scratch: &ScratchPlace) -> Result<Self> {
         let column = |name| {
             Type::primitive_type_builder(name, PhysicalType::BYTE_ARRAY)
                 .with_repetition(Repetition::REQUIRED)
@@ -72,35 +75,61 @@ impl<W: Write + Send> ParquetWriter<W> {
         let file = schema()
             .and_then(|schema| SerializedFileWriter::new(out, schema, Arc::new(properties)))
             .map_err(failed)?;
-        Ok(Self { file, columns: Default::default() })
+        Ok(Self { file, columns: [ScratchList::new(scratch), ScratchList::new(scratch)] })
     }
 
     pub(super) fn write(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let (key, value) = texts(key, value)?;
         let [keys, values] = &mut self.columns;
-        keys.push(key);
-        values.push(value);
-        if keys.bytes.len() + values.bytes.len() >= GROUP_BYTES || keys.ends.len() >= GROUP_ROWS {
-            self.end_group().map_err(failed)?;
+        keys.push(key.as_bytes())?;
+        values.push(value.as_bytes())?;
+        self.added()
+    }
+
+    /// Writes a pair whose value may be in a scratch file.
+    pub(super) fn write_large(&mut self, key: &[u8], value: LargeValue<'_>) -> Result<()> {
+        let key = key_of_texts(key, value)?;
+        let [keys, values] = &mut self.columns;
+        keys.push(key.as_bytes())?;
+        match value {
+            LargeValue::Slice(value) => values.push(value)?,
+            LargeValue::Scratch(value) => values.push_large(value)?,
+        }
+        self.added()
+    }
+
+    fn added(&mut self) -> Result<()> {
+        let [keys, values] = &self.columns;
+        if keys.bytes() + values.bytes() >= GROUP_BYTES || keys.len() >= GROUP_ROWS {
+            self.end_group()?;
         }
         Ok(())
     }
 
-    fn end_group(&mut self) -> parquet::errors::Result<()> {
-        let mut group = self.file.next_row_group()?;
+    fn end_group(&mut self) -> Result<()> {
+        let mut group = self.file.next_row_group().map_err(failed)?;
         for column in &mut self.columns {
-            let values = column.take();
-            let Some(mut writer) = group.next_column()? else { break };
-            writer.typed::<ByteArrayType>().write_batch(&values, None, None)?;
-            writer.close()?;
+            let Some(mut writer) = group.next_column().map_err(failed)? else { break };
+            // The library has a value as it is, as part of a page, and compressed.
+            let _large = (column.longest() > LARGE_RECORD).then(large_record);
+            let mut values = column.reader(READ);
+            loop {
+                let batch = batch(&mut values)?;
+                if batch.is_empty() {
+                    break;
+                }
+                writer.typed::<ByteArrayType>().write_batch(&batch, None, None).map_err(failed)?;
+            }
+            writer.close().map_err(failed)?;
+            column.clear();
         }
-        group.close()?;
+        group.close().map_err(failed)?;
         Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<W> {
-        if !self.columns[0].ends.is_empty() {
-            self.end_group().map_err(failed)?;
+        if !self.columns[0].is_empty() {
+            self.end_group()?;
         }
         self.file.into_inner().map_err(failed)
     }

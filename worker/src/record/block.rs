@@ -89,10 +89,15 @@ impl Header {
         bytes
     }
 
-    fn sum(self, payload: &[&[u8]]) -> u64 {
+    fn begin_sum(self) -> Xxh3 {
         let mut hash = Xxh3::new();
         hash.update(&self.to_bytes()[..16]);
-        payload.iter().for_each(|part| hash.update(part));
+        hash
+    }
+
+    fn sum(self, payload: &[u8]) -> u64 {
+        let mut hash = self.begin_sum();
+        hash.update(payload);
         hash.digest()
     }
 
@@ -103,7 +108,7 @@ impl Header {
 
     /// Checks a payload, and decodes it into `raw` unless it is stored as it is.
     pub fn decode<'a>(self, payload: &'a [u8], raw: &'a mut Vec<u8>) -> Result<&'a [u8]> {
-        if !cfg!(fuzzing) && self.sum(&[payload]) != self.checksum {
+        if !cfg!(fuzzing) && self.sum(payload) != self.checksum {
             return Err(damaged("a block's checksum is wrong"));
         }
         if self.codec == BlockCodec::None as u8 {
@@ -125,16 +130,33 @@ impl Header {
 
 /// The block of a large pair up to its value: header, lengths, key. It is stored as it is.
 pub fn large_block_start(key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
+    large_block_start_by_pieces(key, value.len() as u64, |take| take(value))
+}
+
+/// The same of a value of so many bytes, all of which `each_piece` gives to what it is called with.
+pub fn large_block_start_by_pieces(
+    key: &[u8],
+    value: u64,
+    each_piece: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+) -> Result<Vec<u8>> {
+    let length = usize::try_from(value).ok().filter(|&length| length <= MAX_RAW as usize);
+    let length = length.ok_or_else(too_large)?;
     let mut start = vec![0; HEADER];
     put_varint(&mut start, key.len());
-    put_varint(&mut start, value.len());
+    put_varint(&mut start, length);
     start.extend_from_slice(key);
-    let bytes = start.len() - HEADER + value.len();
+    let bytes = start.len() - HEADER + length;
     let Some(bytes) = u32::try_from(bytes).ok().filter(|&bytes| bytes <= MAX_RAW) else {
         return Err(too_large());
     };
     let mut header = Header { stored: bytes, raw: bytes, records: 1, codec: 0, checksum: 0 };
-    header.checksum = header.sum(&[&start[HEADER..], value]);
+    let mut hash = header.begin_sum();
+    hash.update(&start[HEADER..]);
+    each_piece(&mut |piece| {
+        hash.update(piece);
+        Ok(())
+    })?;
+    header.checksum = hash.digest();
     start[..HEADER].copy_from_slice(&header.to_bytes());
     Ok(start)
 }
@@ -212,7 +234,7 @@ impl BlockWriter {
             codec,
             checksum: 0,
         };
-        header.checksum = header.sum(&[payload]);
+        header.checksum = header.sum(payload);
         out.extend_from_slice(&header.to_bytes());
         out.extend_from_slice(payload);
         self.raw.clear();

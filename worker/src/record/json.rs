@@ -41,6 +41,15 @@ pub fn check(text: &str) -> serde_json::Result<()> {
     serde_json::from_str::<IgnoredAny>(text).map(|_| ())
 }
 
+/// Whether all that a reader has is a JSON text; it has to be UTF-8.
+pub fn check_all(text: impl std::io::Read) -> crate::error::Result<bool> {
+    match serde_json::from_reader::<_, IgnoredAny>(text) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_io() => Err(std::io::Error::from(error).into()),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Checks a JSON text and finds members of it, each as its own JSON text. Of members with the same
 /// name the last one counts.
 pub fn find<'a, const N: usize>(

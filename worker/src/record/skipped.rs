@@ -29,6 +29,8 @@ use crate::storage::{Location, StagedPart, StagedWriter};
 pub const SKIPPED: &str = "_skipped";
 /// Bytes of a record that its line has.
 const MOST_BYTES: usize = 1 << 20;
+/// What is looked at of a record: a byte more shows that it was longer.
+pub(crate) const LOOKED_AT: usize = MOST_BYTES + 1;
 /// Records that an error names.
 const NAMED: usize = 10;
 
@@ -40,6 +42,11 @@ pub struct SkippedRecords {
     pub part: StagedPart,
     /// The first of them, for an error's message.
     pub first: Vec<String>,
+}
+
+/// As much of a record as is looked at when it is left out.
+pub(crate) fn shown(record: &[u8]) -> &[u8] {
+    &record[..record.len().min(LOOKED_AT)]
 }
 
 /// The attempts of a job that have left out records.
@@ -157,7 +164,7 @@ impl Skipping {
     /// Leaves out a record of the input, as its key and value.
     pub fn leave_out_record(&self, error: &Error, key: Key<'_>, value: &[u8]) -> Result<()> {
         let Some(shared) = &self.0 else { return Ok(()) };
-        self.leave_out(error, &shared.format.whole(key, value))
+        self.leave_out(error, &shared.format.whole(key, shown(value)))
     }
 
     /// Leaves out a record of the input, or a value or pair, whose error names no record. An error once
@@ -170,12 +177,12 @@ impl Skipping {
         let reason = named.as_deref().and_then(|place| report.message.strip_prefix(place));
         let reason =
             reason.or_else(|| report.message.strip_prefix("bad record: ")).unwrap_or(&report.message);
-        let shown = &text[..text.len().min(MOST_BYTES)];
-        let utf8 = match std::str::from_utf8(shown) {
+        let start = &text[..text.len().min(MOST_BYTES)];
+        let utf8 = match std::str::from_utf8(start) {
             Ok(text) => Some(text),
             // A character that was cut.
-            Err(error) if shown.len() < text.len() && error.error_len().is_none() => {
-                std::str::from_utf8(&shown[..error.valid_up_to()]).ok()
+            Err(error) if start.len() < text.len() && error.error_len().is_none() => {
+                std::str::from_utf8(&start[..error.valid_up_to()]).ok()
             }
             Err(_) => None,
         };
@@ -184,8 +191,8 @@ impl Skipping {
             offset: record.map(|record| record.offset),
             reason,
             record: utf8,
-            record_base64: utf8.is_none().then(|| base64::prelude::BASE64_STANDARD.encode(shown)),
-            truncated: shown.len() < text.len(),
+            record_base64: utf8.is_none().then(|| base64::prelude::BASE64_STANDARD.encode(start)),
+            truncated: start.len() < text.len(),
         };
         let mut line = serde_json::to_vec(&row)
             .map_err(|error| Error::permanent("can't write a skipped record").because(error))?;

@@ -155,7 +155,6 @@ impl Collector {
             Collected::Sort(buffer) => {
                 let partition = self.partitioner.of(key, stored);
                 if !buffer.has_room(stored, value) {
-                    self.flush()?;
                     return self.push_alone(partition, stored, value);
                 }
                 if buffer.push(partition, stored, value) {
@@ -174,6 +173,9 @@ impl Collector {
     /// it is.
     #[cold]
     fn push_alone(&mut self, partition: u32, key: &[u8], value: &[u8]) -> Result<()> {
+        if matches!(&self.sink, Collected::Sort(buffer) if !buffer.is_empty()) {
+            self.flush()?;
+        }
         if key.len() + value.len() >= BLOCK_BYTES {
             self.writer.push(key, value)?;
             self.writer.end_partition()?;
@@ -181,10 +183,17 @@ impl Collector {
             self.add(spill);
             return Ok(());
         }
-        if let Collected::Sort(buffer) = &mut self.sink {
-            buffer.push(partition, key, value);
+        match &mut self.sink {
+            Collected::Sort(buffer) => {
+                buffer.push(partition, key, value);
+                self.flush()
+            }
+            // It was found just now that adding up pays.
+            Collected::Sum(table) => {
+                table.add(key, value)?;
+                self.make_room()
+            }
         }
-        self.flush()
     }
 
     /// The table of sums, where keys are stored as they are.

@@ -21,7 +21,7 @@ use super::merge::Pairs;
 use super::pages;
 use super::radix::{self, Entry, Keys, prefix};
 use crate::error::Result;
-use crate::memory::MemoryReservation;
+use crate::memory::{LARGE_RECORD, MemoryReservation};
 use crate::record::block::{Span, put_varint, record_at};
 
 /// Unsorted pairs of all partitions.
@@ -44,6 +44,8 @@ struct Size {
 
 /// Entries address this much.
 const MAX_ARENA: usize = u32::MAX as usize;
+/// A large pair is not copied where it would be more than this part of a buffer.
+const LARGE_PART: usize = 8;
 /// No pair takes less than its entry and two lengths.
 const LEAST_PAIR: usize = size_of::<Entry>() + 2;
 
@@ -85,10 +87,13 @@ impl SortBuffer {
         self.touched.max(self.bytes())
     }
 
-    /// Whether another pair of this size goes in beside those that are there.
+    /// Whether another pair of this size goes in beside those that are there. A large one that would be much of what
+    /// does is not copied.
+    #[inline]
     pub fn has_room(&self, key: &[u8], value: &[u8]) -> bool {
-        let arena = self.arena.len() + key.len() + value.len() + 20;
-        arena < if self.is_empty() { MAX_ARENA } else { self.arena.capacity() }
+        let pair = key.len() + value.len() + 20;
+        let room = self.arena.capacity();
+        self.arena.len() + pair < room && (pair < LARGE_RECORD || pair < room / LARGE_PART)
     }
 
     /// Number of pairs.

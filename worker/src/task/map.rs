@@ -107,7 +107,7 @@ pub fn run_map_only(
     let run = || {
         // A built-in function emits while it has the record, which is told more of than the pair.
         let skipping = context.skipping.clone().filter(|_| !step.definition.functions.map.is_builtin());
-        let writer = ResultWriter::new(step, task.index, attempt)?.leaving_out(skipping);
+        let writer = ResultWriter::new(step, task.index, attempt, &context.values)?.leaving_out(skipping);
         let mut out = MapOnlyOutput { writer, emitted: 0 };
         let records = map_splits(step, &context, splits, &mut out)?;
         let mut counters =

@@ -40,7 +40,7 @@ fn reduce(
         return Err(Error::permanent("the job has no reduce function"));
     };
     let mut function = function.make(context);
-    let out = ResultWriter::new(step, context.partition, &context.attempt)?;
+    let out = ResultWriter::new(step, context.partition, &context.attempt, &context.values)?;
     let mut out = out.leaving_out(context.skipping.clone());
     // Combining on the way down would not change the result, only how much there is to merge.
     let mut combiner = step.definition.functions.combine.as_ref().map(|combine| combine.combiner(context));

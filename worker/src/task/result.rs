@@ -9,7 +9,7 @@ use crate::output::{PartWriter, StagedPart};
 use crate::record::pairs::{PairsObject, PairsWriter};
 use crate::record::skipped::Skipping;
 use crate::record::{Emit, MapOutput};
-use crate::scratch::ScratchBytes;
+use crate::scratch::{ScratchBytes, ScratchPlace};
 use crate::step::Step;
 
 /// Writes the result of a task.
@@ -32,10 +32,15 @@ pub enum Written {
 
 impl ResultWriter {
     /// Begins the result of a partition, or of a map task without reducers.
-    pub fn new(step: &Step, partition: u32, attempt: &AttemptId) -> Result<Self> {
+    pub fn new(step: &Step, partition: u32, attempt: &AttemptId, scratch: &ScratchPlace) -> Result<Self> {
         if step.definition.is_last {
-            let part =
-                PartWriter::new(&step.spec().output, &step.places.output, &step.places.staging, partition)?;
+            let part = PartWriter::new(
+                &step.spec().output,
+                &step.places.output,
+                &step.places.staging,
+                partition,
+                scratch,
+            )?;
             return Ok(Self::Part(Box::new(part)));
         }
         let name = format!("{}{partition:05}-{attempt}", step.pairs_prefix());

@@ -67,7 +67,7 @@ impl Reducer for Stats {
 
 fn each(numbers: &ScratchBytes, mut take: impl FnMut(f64) -> Result<()>) -> Result<()> {
     let mut reader = numbers.reader(READ);
-    while let Some(bytes) = reader.take(size_of::<f64>())?.and_then(|bytes| bytes.first_chunk()) {
+    while let Some(bytes) = reader.take_bytes(size_of::<f64>())?.and_then(|bytes| bytes.first_chunk()) {
         take(f64::from_le_bytes(*bytes))?;
     }
     Ok(())

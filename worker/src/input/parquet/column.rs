@@ -1,5 +1,7 @@
 //! The values of a column with their levels, a batch at a time.
 
+use std::sync::atomic::Ordering;
+
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{
     BoolType, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, FloatType, Int32Type, Int64Type,
@@ -7,8 +9,12 @@ use parquet::data_type::{
 };
 use parquet::errors::Result;
 
+use super::pages::PageLevels;
+
 /// Rows of a batch, as long as they aren't many values each.
 const BATCH_ROWS: usize = 1024;
+/// About the most bytes of a batch.
+const BATCH_BYTES: usize = 1 << 20;
 /// About the most values of a batch.
 const BATCH_VALUES: usize = 16 << 10;
 
@@ -25,6 +31,12 @@ pub(super) struct Column {
     /// Levels of the batch; 0 behind the last one.
     levels: usize,
     rows: usize,
+    /// Rows of a batch at most.
+    most_rows: usize,
+    /// How many levels a page has that is gone to, and how many of the current one are still to be read, where those are
+    /// rows.
+    page: PageLevels,
+    left_in_page: usize,
     /// Whether more was asked for than there is.
     is_short: bool,
 }
@@ -71,7 +83,15 @@ impl<T: DataType> Batch<T> {
 }
 
 impl Column {
-    pub(super) fn new(reader: ColumnReader, max_def: i16, max_rep: i16) -> Result<Self> {
+    /// A column at its first value. A row of it has about so many bytes, and its pages say how many levels they have.
+    pub(super) fn new(
+        reader: ColumnReader,
+        max_def: i16,
+        max_rep: i16,
+        row_bytes: usize,
+        page: PageLevels,
+    ) -> Result<Self> {
+        let most_rows = (BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS);
         let values = match &reader {
             ColumnReader::BoolColumnReader(_) => Values::Bool(Batch::new(reader)),
             ColumnReader::Int32ColumnReader(_) => Values::Int32(Batch::new(reader)),
@@ -91,7 +111,10 @@ impl Column {
             at: 0,
             value_at: 0,
             levels: 0,
-            rows: if max_rep > 0 { BATCH_ROWS / 32 } else { BATCH_ROWS },
+            rows: if max_rep > 0 { most_rows.div_ceil(32) } else { most_rows },
+            most_rows,
+            page,
+            left_in_page: 0,
             is_short: false,
         };
         column.fill()?;
@@ -99,7 +122,9 @@ impl Column {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let (rows, defs, reps) = (self.rows, &mut self.defs, &mut self.reps);
+        // Values keep their page in memory: only those of one are asked for at once, or the first of the next one.
+        let rows = if self.max_rep == 0 { self.rows.min(self.left_in_page.max(1)) } else { self.rows };
+        let (defs, reps) = (&mut self.defs, &mut self.reps);
         let (levels, values) = match &mut self.values {
             Values::Bool(batch) => batch.read(rows, defs, reps),
             Values::Int32(batch) => batch.read(rows, defs, reps),
@@ -110,12 +135,17 @@ impl Column {
             Values::Bytes(batch) => batch.read(rows, defs, reps),
             Values::Fixed(batch) => batch.read(rows, defs, reps),
         }?;
+        let there = match self.page.swap(0, Ordering::Relaxed) {
+            0 => self.left_in_page,
+            new => new,
+        };
+        self.left_in_page = there.saturating_sub(rows);
         (self.at, self.value_at) = (0, 0);
         // Without levels each value is one.
         self.levels = if self.max_def == 0 { values } else { levels.min(self.defs.len()) };
         if self.max_rep > 0 {
             self.levels = self.levels.min(self.reps.len());
-            self.rows = (BATCH_VALUES * rows / self.levels.max(1)).clamp(1, BATCH_ROWS);
+            self.rows = (BATCH_VALUES * rows / self.levels.max(1)).clamp(1, self.most_rows);
         }
         Ok(())
     }

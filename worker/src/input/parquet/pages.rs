@@ -1,6 +1,9 @@
 //! Pages on their way to the library's decoders, which take a page's header at its word: a dictionary that says it
 //! has four thousand million values has room made for them, and that ends the process.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 
@@ -11,11 +14,16 @@ use parquet::errors::{ParquetError, Result};
 pub(super) struct CheckedPages {
     pages: Box<dyn PageReader>,
     next: Option<Page>,
+    /// Levels of the page that was given last.
+    levels: PageLevels,
 }
 
+/// How many levels the page has that a column has gone to.
+pub(super) type PageLevels = Arc<AtomicUsize>;
+
 impl CheckedPages {
-    pub(super) fn new(pages: Box<dyn PageReader>) -> Self {
-        Self { pages, next: None }
+    pub(super) fn new(pages: Box<dyn PageReader>, levels: &PageLevels) -> Self {
+        Self { pages, next: None, levels: Arc::clone(levels) }
     }
 }
 
@@ -29,10 +37,14 @@ impl Iterator for CheckedPages {
 
 impl PageReader for CheckedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        match self.next.take() {
-            Some(page) => Ok(Some(page)),
-            None => self.pages.get_next_page()?.map(checked).transpose(),
+        let page = match self.next.take() {
+            Some(page) => Some(page),
+            None => self.pages.get_next_page()?.map(checked).transpose()?,
+        };
+        if let Some(page) = page.as_ref().filter(|page| page.is_data_page()) {
+            self.levels.store(page.num_values() as usize, Ordering::Relaxed);
         }
+        Ok(page)
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {

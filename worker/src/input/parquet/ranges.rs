@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf as _, Bytes};
 use mapreduce_api::v1alpha1::Compression;
@@ -12,18 +12,27 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::thrift;
 use crate::error::{Error, Result};
 use crate::input::source::{codec_of, open};
+use crate::machine::variables;
+use crate::memory::{self, MemoryReservation};
 use crate::record::split::{Codec, Split, Url};
+use crate::scratch::{READ, ScratchBytes, ScratchPlace};
 use crate::storage::{Counter, Entry, Location, Stores};
 
 /// Columns with less than this between them are read at once.
 const GAP: u64 = 1 << 20;
+/// Where a row group is not read at once: bytes that are read of it at once, all columns together.
+const WINDOWS: u64 = 8 << 20;
+/// Row groups that there is memory for, or fewer bytes are read at once.
+const READERS: u64 = 8;
+/// The least that is read of a column at once.
+const MIN_WINDOW: u64 = 64 << 10;
 
 /// An object by ranges: those that are kept, and others as they are asked for.
 #[derive(Clone)]
 pub(super) struct Ranges {
     source: Arc<Mutex<Kept>>,
     size: u64,
-    /// Whether all of it is kept: it was compressed as a whole, or comes only in one piece.
+    /// Whether it is read whole, and not by splits: it was compressed as a whole, or comes only in one piece.
     pub(super) is_whole: bool,
 }
 
@@ -32,31 +41,88 @@ struct Kept {
     place: Location,
     entry: Entry,
     counter: Counter,
-    /// Where stretches begin, and their bytes.
-    stretches: Vec<(u64, Bytes)>,
+    /// All of an object that can't be read by ranges.
+    whole: Option<ScratchBytes>,
+    wanted: Wanted,
+}
+
+/// What is asked for.
+#[derive(Default)]
+struct Wanted {
+    stretches: Vec<Stretch>,
+    /// Its memory, where it was read at once.
+    _reservation: Option<MemoryReservation>,
+}
+
+/// A range that is asked for from its beginning to its end, and what of it is in memory.
+struct Stretch {
+    range: Range<u64>,
+    /// Bytes that are read of it at once.
+    at_once: u64,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Stretch {
+    fn new(range: Range<u64>, at_once: u64) -> Self {
+        Self { start: range.start, range, at_once, bytes: Bytes::new() }
+    }
+
+    /// What is in memory from a byte on.
+    fn from(&self, start: u64) -> Option<Bytes> {
+        let skip = usize::try_from(start.checked_sub(self.start)?).ok()?;
+        (skip < self.bytes.len()).then(|| self.bytes.slice(skip..))
+    }
+
+    /// Whether what is in memory goes to the end.
+    fn is_read(&self) -> bool {
+        self.start + self.bytes.len() as u64 == self.range.end
+    }
 }
 
 impl Ranges {
     pub(super) fn open(split: &Split, compression: Compression, stores: &Stores) -> Result<Self> {
         let place = stores.locate(&split.url)?;
         let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
-        let (mut size, mut stretches, mut is_whole) = (split.size, Vec::new(), false);
+        let (mut size, mut whole) = (split.size, None);
         let can_seek = place.store.has_ranges(&entry.key)?;
         if !can_seek || codec_of(&place, &entry, compression)? != Codec::None {
-            let mut content = Vec::new();
-            open(split, compression, 0, stores)?.content.read_to_end(&mut content)?;
-            size = content.len() as u64;
-            stretches.push((0, content.into()));
-            is_whole = true;
+            let in_memory = memory::piece(READERS, WINDOWS) as usize;
+            let mut bytes = ScratchBytes::new(&ScratchPlace::new(variables::temporary_folder(), in_memory));
+            let mut content = open(split, compression, 0, stores)?.content;
+            let mut piece = vec![0; READ];
+            loop {
+                match content.read(&mut piece)? {
+                    0 => break,
+                    got => bytes.append(&piece[..got])?,
+                }
+            }
+            size = bytes.len();
+            whole = Some(bytes);
         }
         let url = Arc::from(split.url.as_str());
-        let kept = Kept { url, place, entry, counter: stores.counter(), stretches };
+        let is_whole = whole.is_some();
+        let counter = stores.counter();
+        let kept = Kept { url, place, entry, counter, whole, wanted: Wanted::default() };
         Ok(Self { source: Arc::new(Mutex::new(kept)), size, is_whole })
     }
 
-    /// Reads ranges, which ascend, and forgets those before.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what is asked for from now on: ranges, which ascend. They are read at once where there is memory for it, and
+    /// what was kept before is forgotten.
     pub(super) fn keep(&self, ranges: &[Range<u64>]) -> Result<()> {
-        if self.is_whole {
+        let mut kept = self.kept();
+        kept.wanted = Wanted::default();
+        let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        let least = memory::piece(READERS, WINDOWS);
+        // What is no more than a piece may always be had.
+        let reservation = if bytes <= least { None } else { memory::transfers().reserve_part(bytes) };
+        if bytes > least && reservation.is_none() {
+            let at_once = (least / ranges.len().max(1) as u64).max(MIN_WINDOW);
+            kept.wanted.stretches = ranges.iter().map(|range| Stretch::new(range.clone(), at_once)).collect();
             return Ok(());
         }
         let mut stretches: Vec<Range<u64>> = Vec::new();
@@ -66,23 +132,47 @@ impl Ranges {
                 _ => stretches.push(range.clone()),
             }
         }
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source.stretches.clear();
-        for stretch in stretches {
-            let bytes = source.read(stretch.clone(), self.size)?;
-            source.stretches.push((stretch.start, bytes));
+        let mut read = Vec::new();
+        for range in stretches {
+            let bytes = kept.read(range.clone(), self.size)?;
+            read.push(Stretch { bytes, ..Stretch::new(range, 0) });
         }
+        kept.wanted = Wanted { stretches: read, _reservation: reservation };
         Ok(())
     }
 
     fn get(&self, start: u64, length: usize) -> Result<Bytes> {
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         let end = start.saturating_add(length as u64);
-        let kept =
-            source.stretches.iter().find(|(from, bytes)| *from <= start && end <= from + bytes.len() as u64);
-        match kept {
-            Some((from, bytes)) => Ok(bytes.slice((start - from) as usize..(end - from) as usize)),
-            None => source.read(start..end, self.size),
+        let there = |stretch: &Stretch| stretch.from(start).filter(|bytes| bytes.len() >= length);
+        if let Some(bytes) = kept.wanted.stretches.iter().find_map(there) {
+            return Ok(bytes.slice(..length));
+        }
+        let asked_for = |stretch: &Stretch| stretch.range.start <= start && end <= stretch.range.end;
+        match kept.wanted.stretches.iter().position(asked_for) {
+            Some(i) => Ok(kept.read_on(i, start, length as u64, self.size)?.slice(..length)),
+            None => kept.read(start..end, self.size),
+        }
+    }
+
+    /// What there is from a byte on, up to the end of what is asked for: `enough` says whether it is.
+    fn get_from(&self, start: u64, enough: impl Fn(&Bytes) -> bool) -> Result<Bytes> {
+        let mut kept = self.kept();
+        let Some(i) = kept.wanted.stretches.iter().position(|stretch| stretch.range.contains(&start)) else {
+            return kept.read(start..self.size.min(start.saturating_add(TAIL)), self.size);
+        };
+        let mut length = MIN_WINDOW;
+        loop {
+            let stretch = &kept.wanted.stretches[i];
+            let bytes = match stretch.from(start) {
+                Some(bytes) if stretch.is_read() => return Ok(bytes),
+                Some(bytes) if bytes.len() as u64 >= length => bytes,
+                _ => kept.read_on(i, start, length, self.size)?,
+            };
+            if enough(&bytes) || kept.wanted.stretches[i].is_read() {
+                return Ok(bytes);
+            }
+            length = bytes.len() as u64 * 2;
         }
     }
 }
@@ -95,11 +185,26 @@ impl Kept {
         }
         let length = range.end - range.start;
         let mut bytes = Vec::with_capacity(length as usize);
+        if let Some(whole) = &self.whole {
+            bytes.resize(length as usize, 0);
+            whole.read_at(&mut bytes, range.start)?;
+            return Ok(bytes.into());
+        }
         self.counter.counted(self.place.store.open(&self.entry, range)?).read_to_end(&mut bytes)?;
         if bytes.len() as u64 != length {
             return Err(Error::retry(format!("got {} bytes of {length} from {}", bytes.len(), self.url)));
         }
         Ok(bytes.into())
+    }
+
+    /// Has `length` bytes of a stretch in memory from `start` on, and more behind them.
+    fn read_on(&mut self, i: usize, start: u64, length: u64, size: u64) -> Result<Bytes> {
+        let Stretch { range, at_once, .. } = &self.wanted.stretches[i];
+        let end = range.end.min(start.saturating_add(length.max(*at_once)));
+        self.wanted.stretches[i].bytes = Bytes::new();
+        let bytes = self.read(start..end, size)?;
+        (self.wanted.stretches[i].start, self.wanted.stretches[i].bytes) = (start, bytes.clone());
+        Ok(bytes)
     }
 }
 
@@ -139,20 +244,9 @@ impl ChunkReader for Ranges {
     type T = bytes::buf::Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let kept = {
-            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = |(from, bytes): &(u64, Bytes)| {
-                let skip = usize::try_from(start.checked_sub(*from)?).ok()?;
-                (skip < bytes.len()).then(|| bytes.slice(skip..))
-            };
-            source.stretches.iter().find_map(at)
-        };
-        let bytes = match kept {
-            Some(bytes) => bytes,
-            None => self
-                .get(start, self.size.saturating_sub(start).min(TAIL) as usize)
-                .map_err(|error| ParquetError::External(Box::new(error)))?,
-        };
+        let is_header = |bytes: &Bytes| thrift::check(bytes, &thrift::PAGE_HEADER).is_ok();
+        let bytes =
+            self.get_from(start, is_header).map_err(|error| ParquetError::External(Box::new(error)))?;
         // Beside the file's last bytes, only a page's header is read without saying how much of it.
         if start + FOOTER_END != self.size {
             let impossible = |why| ParquetError::General(format!("the page header at byte {start}: {why}"));

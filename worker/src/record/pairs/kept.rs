@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::record::block::BLOCK_BYTES;
 use crate::record::pieces::{PieceWriter, Pieces, stretch};
 use crate::record::space::{Kept, Space};
 use crate::record::split::Split;
@@ -45,9 +46,12 @@ impl KeptWriter {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.pieces.append(|out| {
-            out.extend_from_slice(bytes);
-            Ok(())
+        // A large pair is more than a piece.
+        bytes.chunks(BLOCK_BYTES).try_for_each(|bytes| {
+            self.pieces.append(|out| {
+                out.extend_from_slice(bytes);
+                Ok(())
+            })
         })
     }
 

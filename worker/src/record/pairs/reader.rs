@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::PairsPlace;
 use crate::error::Result;
+use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::block::{HEADER, Header};
 use crate::record::lines::{Lines, SLACK};
 use crate::record::pieces::cut_short;
@@ -18,6 +19,8 @@ pub struct PairsReader {
     end: u64,
     stored: Vec<u8>,
     raw: Vec<u8>,
+    /// Held while there is a large pair.
+    large: Option<LargeRecord>,
 }
 
 impl std::fmt::Debug for PairsReader {
@@ -31,12 +34,31 @@ impl PairsReader {
     pub fn new(place: &PairsPlace, split: &Split, buffer: Vec<u8>) -> Result<Self> {
         let content = place.open(split)?;
         let url = split.url.clone();
-        Ok(Self { content, url, at: split.start, end: split.end, stored: Vec::new(), raw: buffer })
+        Ok(Self {
+            content,
+            url,
+            at: split.start,
+            end: split.end,
+            stored: Vec::new(),
+            raw: buffer,
+            large: None,
+        })
     }
 
     /// The buffer, for the next split's reader.
-    pub fn into_buffer(self) -> Vec<u8> {
+    pub fn into_buffer(mut self) -> Vec<u8> {
+        self.shrink();
         self.raw
+    }
+
+    /// Gives back what a large pair has taken.
+    fn shrink(&mut self) {
+        for buffer in [&mut self.stored, &mut self.raw] {
+            if buffer.capacity() > LARGE_RECORD {
+                *buffer = Vec::new();
+            }
+        }
+        self.large = None;
     }
 
     /// The records of the next block, as they are in it; none at the end of the split. All are at their
@@ -44,6 +66,9 @@ impl PairsReader {
     pub fn next_chunk(&mut self) -> Result<Option<Lines<'_>>> {
         if self.at >= self.end {
             return Ok(None);
+        }
+        if self.large.is_some() {
+            self.shrink();
         }
         let offset = self.at;
         let (in_place, bytes) =
@@ -58,6 +83,12 @@ impl PairsReader {
         let mut header = [0; HEADER];
         self.content.read_exact(&mut header).map_err(cut_short)?;
         let header = Header::parse(&header)?;
+        if header.stored.max(header.raw) as usize > LARGE_RECORD {
+            self.large = Some(large_record());
+        }
+        // All at once: growing would take more than that.
+        self.stored.clear();
+        self.stored.reserve_exact(header.stored as usize + SLACK);
         self.stored.resize(header.stored as usize, 0);
         self.content.read_exact(&mut self.stored).map_err(cut_short)?;
         self.at += HEADER as u64 + u64::from(header.stored);

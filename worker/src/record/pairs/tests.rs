@@ -10,6 +10,7 @@ use crate::record::format::{Chunk, Format, Key};
 use crate::record::space::Space;
 use crate::record::split::Codec;
 use crate::record::split::Split;
+use crate::scratch::{ScratchBytes, ScratchPlace};
 use crate::storage::{FileStore, Location};
 
 type Pair = (Vec<u8>, Vec<u8>);
@@ -62,6 +63,27 @@ fn pairs_come_out_as_they_went_in_however_they_are_cut() {
         assert!(cut.eq(pairs));
         place.delete_below("pairs/").unwrap();
         assert!(read(&place, &object, 0, object.bytes).is_err());
+    }
+}
+
+#[test]
+fn a_value_in_a_scratch_file_comes_out_as_one_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let value: Vec<u8> = (0..700_000u32).flat_map(u32::to_le_bytes).collect();
+    let mut scratch = ScratchBytes::new(&ScratchPlace::new(dir.path().to_owned(), 1 << 20));
+    scratch.append(&value).unwrap();
+    assert!(scratch.in_memory().is_none());
+    let in_memory = KeptPairs::new(&Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None));
+    for place in [folder(&dir), PairsPlace::Space(in_memory)] {
+        let mut writer = place.create("large".to_owned(), ShuffleCompression::Zstd).unwrap();
+        writer.emit(b"a", b"small").unwrap();
+        writer.emit_large(b"b", &scratch).unwrap();
+        writer.emit(b"c", &value).unwrap();
+        let object = writer.finish().unwrap();
+        let pairs = read(&place, &object, 0, object.bytes).unwrap();
+        let expected = [(&b"a"[..], &b"small"[..]), (b"b", &value), (b"c", &value)];
+        assert!(pairs.iter().map(|(key, value)| (&key[..], &value[..])).eq(expected));
+        assert_eq!((object.records, object.cuts.len()), (3, 3));
     }
 }
 

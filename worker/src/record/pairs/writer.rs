@@ -3,8 +3,10 @@
 use super::PairsObject;
 use super::kept::KeptWriter;
 use crate::error::Result;
+use crate::memory::LARGE_RECORD;
 use crate::record::Emit;
-use crate::record::block::{BlockCodec, BlockWriter};
+use crate::record::block::{BlockCodec, BlockWriter, large_block_start, large_block_start_by_pieces};
+use crate::scratch::ScratchBytes;
 use crate::storage::StagedWriter;
 
 /// Offsets that a commit record holds at most: where there are more blocks, every second offset is
@@ -49,13 +51,28 @@ impl PairsWriter {
             return Ok(());
         }
         self.cuts.push(self.object.bytes);
-        self.object.bytes += self.encoded.len() as u64;
-        match &mut self.sink {
-            Sink::Stored(writer) => writer.write(&self.encoded)?,
-            Sink::Kept(writer) => writer.write(&self.encoded)?,
-        }
-        self.encoded.clear();
+        let mut encoded = std::mem::take(&mut self.encoded);
+        self.write(&encoded)?;
+        encoded.clear();
+        self.encoded = encoded;
         Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.object.bytes += bytes.len() as u64;
+        match &mut self.sink {
+            Sink::Stored(writer) => writer.write(bytes),
+            Sink::Kept(writer) => writer.write(bytes),
+        }
+    }
+
+    /// Begins the block of a large pair, which is written from where it is and not compressed: that would take twice its
+    /// memory.
+    fn begin_large(&mut self, start: &[u8]) -> Result<()> {
+        self.end_block()?;
+        self.object.records += 1;
+        self.cuts.push(self.object.bytes);
+        self.write(start)
     }
 
     /// Ends the object: now it is there.
@@ -72,8 +89,17 @@ impl PairsWriter {
 impl Emit for PairsWriter {
     #[inline]
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if key.len() + value.len() >= LARGE_RECORD {
+            self.begin_large(&large_block_start(key, value)?)?;
+            return self.write(value);
+        }
         self.object.records += 1;
         if self.blocks.push(key, value) { self.end_block() } else { Ok(()) }
+    }
+
+    fn emit_large(&mut self, key: &[u8], value: &ScratchBytes) -> Result<()> {
+        self.begin_large(&large_block_start_by_pieces(key, value.len(), |take| value.each_piece(take))?)?;
+        value.each_piece(&mut |piece| self.write(piece))
     }
 }
 
