@@ -132,3 +132,20 @@ fn a_run_at_its_deadline_leaves_nothing_in_the_bucket() {
         }
     }
 }
+
+#[test]
+fn a_function_that_can_not_be_stopped_leaves_nothing_of_the_tasks_before_it() {
+    // A call of a built-in function that takes hours, in the task of the second object.
+    let source = "function map(key, value) { if (value == 'that is the question') 'a'.repeat(1e7).includes('a'.repeat(5e6) + 'b'); }";
+    let place = Place::new(&json!({
+        "input": {"urls": ["s3://b/in/"], "splitSize": 1},
+        "map": {"function": {"script": {"language": "javascript", "source": source}}},
+        "reduce": {"tasks": 0}, "taskTimeoutSeconds": 1,
+    }));
+    let output = place.command("job.yaml").output().unwrap();
+    let message = report(&output)["error"]["message"].clone();
+    assert_eq!(message, "the map script made no progress for 1 s", "{}", said(&output));
+    let begun = place.s3.asked().iter().filter(|request| Moment::of(request) == Moment::StagesPart).count();
+    assert!(begun > 0, "no task had ended before");
+    assert!(!assert_one_truth(&place, &output, 1, "it can't be stopped"));
+}

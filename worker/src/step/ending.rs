@@ -17,7 +17,7 @@ pub struct Ending(Mutex<Decision>);
 
 #[derive(Debug)]
 enum Decision {
-    /// Nothing: these parts may have appeared.
+    /// Nothing: these parts are staged, and may have appeared.
     Open(Vec<StagedPart>),
     /// It succeeds.
     Succeeds,
@@ -32,6 +32,13 @@ impl Default for Decision {
 }
 
 impl Ending {
+    /// Says that there is a part of which no log tells. Where the run was stopped, its task is too.
+    pub fn staged(&self, part: &StagedPart) {
+        if let Decision::Open(parts) = &mut *self.decided() {
+            parts.push(part.clone());
+        }
+    }
+
     /// Says which parts are about to appear. An error where the run was stopped.
     pub fn publish(&self, parts: &[StagedPart]) -> Result<()> {
         self.decide(Decision::Open(parts.to_vec()))
@@ -51,7 +58,7 @@ impl Ending {
         Ok(())
     }
 
-    /// Stops the run, whatever its threads do: the parts that may have appeared. None where it succeeds.
+    /// Stops the run, whatever its threads do: the parts that are staged or have appeared. None where it succeeds.
     pub fn stop(&self) -> Option<Vec<StagedPart>> {
         let mut decided = self.decided();
         let parts = match &mut *decided {
@@ -86,6 +93,15 @@ mod tests {
         assert_eq!(ending.stop(), Some(vec![part()]));
         assert_eq!(ending.succeed().unwrap_err().kind(), Kind::Cancelled);
         assert_eq!(ending.publish(&[part()]).unwrap_err().kind(), Kind::Cancelled);
+    }
+
+    #[test]
+    fn what_tasks_have_staged_is_known_before_any_of_it_appears() {
+        let ending = Ending::default();
+        ending.staged(&part());
+        assert_eq!(ending.stop(), Some(vec![part()]));
+        ending.staged(&part());
+        assert_eq!(ending.stop(), Some(Vec::new()));
     }
 
     #[test]

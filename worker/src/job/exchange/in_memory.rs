@@ -117,6 +117,7 @@ impl Exchange for InMemory {
         let mut step = self.step(job);
         let may_exceed = record.skipped.is_some() || record.lost.is_some();
         step.commits.insert((task.kind, task.index), record.clone());
+        record.staged().for_each(|part| job.run().ending.staged(part));
         if task.kind == TaskKind::Reduce {
             step.given.remove(&task.index);
         }
