@@ -32,7 +32,7 @@ impl Default for Decision {
 }
 
 impl Ending {
-    /// Says that there is a part of which no log tells. Where the run was stopped, its task is too.
+    /// Says that there is a part of which no log may tell. Where the run was stopped, its task is too.
     pub fn staged(&self, part: &StagedPart) {
         if let Decision::Open(parts) = &mut *self.decided() {
             parts.push(part.clone());

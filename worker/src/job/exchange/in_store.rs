@@ -7,7 +7,7 @@ use mapreduce_api::v1alpha1::Cleanup;
 use mapreduce_api::wire::Counters;
 
 use super::{Attempt, Exchange, ReduceInput};
-use crate::commit::record::Commit;
+use crate::commit::record::{Commit, CommitLog};
 use crate::error::{Error, Result};
 use crate::job::{Job, Resources};
 use crate::machine::threads::in_parallel;
@@ -112,7 +112,10 @@ impl Exchange for InStore {
         job.run().count_requests(&mut record.counters);
         // The commit is a request too, which its own record can only say beforehand.
         record.counters.shuffle_writes += u64::from(!job.places().work.is_local());
-        let created = job.log().commit(task, record, &data)?;
+        record.staged().for_each(|part| job.run().ending.staged(part));
+        // Cut off by a wish to stop, nobody would know whether it stands, and what it names would stay.
+        let log = CommitLog { work: job.places().work.uninterrupted(), ..job.log() };
+        let created = log.commit(task, record, &data)?;
         // It has been counted.
         job.run().requests.take();
         Ok(created)
