@@ -8,16 +8,20 @@
 //! ([`super::chain`]). What tasks leave for each other is in an [`Exchange`]. Each first looks whether it is done
 //! already: a process that died after its commit is started again, and goes on where it was.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use mapreduce_api::wire::PlanSummary;
 
 use super::chain;
 use super::exchange::{Attempt, Exchange, ReduceInput};
+use super::threads::worse;
 use super::unfinished::{Unfinished, discard};
 use super::{Job, Resources};
 use crate::commit::record::Commit;
 use crate::error::{Error, Result};
-use crate::machine::random;
+use crate::machine::{random, threads};
 use crate::memory;
 use crate::plan::Plan;
 use crate::plan::completed::CompletedSteps;
@@ -157,13 +161,38 @@ fn run_reduce<E: Exchange>(job: &Job, exchange: &E, plan: &Plan, attempt: Attemp
     let is_last =
         i64::try_from(job.run().failed_before).is_ok_and(|failed| failed >= job.spec().retries.into());
     let ReduceInput { partitions, runs } = exchange.reduce_input(job, plan, attempt, is_last)?;
-    let fan_in = FanIn::of(memory::merge(resources.memory, 1));
+    let partitions: Vec<_> = partitions.zip(runs.into_iter().map(Mutex::new)).collect();
+    let at_once = resources.threads.min(partitions.len()).max(1);
+    let fan_in = FanIn::of(memory::merge(resources.memory, at_once));
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let reduced = threads::each(at_once, |_| {
+        let (mut written, mut failure) = (Vec::new(), None);
+        while let Some((partition, runs)) = partitions.get(next.fetch_add(1, Ordering::Relaxed))
+            && !failed.load(Ordering::Relaxed)
+        {
+            let runs = std::mem::take(&mut *runs.lock().unwrap_or_else(PoisonError::into_inner));
+            match reduce_task::run(job.step(), task, id, *partition, runs, fan_in, space) {
+                Ok((part, counters)) => written.push((*partition, part, counters)),
+                Err(error) => {
+                    failed.store(true, Ordering::Relaxed);
+                    failure = Some(error);
+                }
+            }
+        }
+        (written, failure)
+    });
+    let panicked = |_| (Vec::new(), Some(Error::retry("a reduce thread has panicked")));
+    let (written, failures): (Vec<_>, Vec<_>) =
+        reduced.into_iter().map(|reduced| reduced.unwrap_or_else(panicked)).unzip();
+    let mut written = written.concat();
+    written.sort_by_key(|(partition, ..)| *partition);
+    // What has been written goes with the attempt, also where another partition has failed.
     let mut unfinished = Unfinished::new(job, id);
-    for (partition, runs) in partitions.zip(runs) {
-        let (written, counters) = reduce_task::run(job.step(), task, id, partition, runs, fan_in, space)?;
-        unfinished.add(written, &counters);
+    written.into_iter().for_each(|(_, part, counters)| unfinished.add(part, &counters));
+    match failures.into_iter().flatten().reduce(worse) {
+        Some(error) => Err(error),
+        None => unfinished.completed(task),
     }
-    unfinished.completed(task)
 }
 
 /// Commits what an attempt has done. Our failure doesn't matter if another attempt has committed: the data that
