@@ -122,8 +122,9 @@ fn absolute(url: &str) -> Result<String> {
         Some(path) if !path.starts_with('/') => {
             let folder = std::env::current_dir()
                 .map_err(|e| Error::usage(format!("there is no current folder: {e}")))?;
-            let folder =
-                folder.to_str().ok_or_else(|| Error::usage("the current folder's name is no UTF-8"))?;
+            let folder = folder
+                .to_str()
+                .ok_or_else(|| Error::usage("the current folder's name is not valid UTF-8"))?;
             if folder.contains(GLOB_SIGNS) {
                 return Err(Error::usage(format!(
                     "`{url}` is relative to a folder whose name would be a pattern: {folder}: run it from another one"

@@ -80,7 +80,7 @@ pub enum ManifestError {
     Syntax(String),
     /// Another kind of object.
     #[error(
-        "apiVersion: {api_version}, kind: {kind} is no MapReduceJob: write apiVersion: {API_VERSION}, kind: {KIND}"
+        "apiVersion: {api_version}, kind: {kind} is not a MapReduceJob: write apiVersion: {API_VERSION}, kind: {KIND}"
     )]
     Kind {
         /// What it says.
@@ -181,7 +181,7 @@ spec:
         let error = Manifest::parse(&format!("{WORDCOUNT}---\n{WORDCOUNT}")).unwrap_err().to_string();
         assert_eq!(error, "the file has 2 MapReduceJobs: write one in each file");
         let error = Manifest::parse(secret).unwrap_err().to_string();
-        assert!(error.contains("kind: Secret is no MapReduceJob"), "{error}");
+        assert!(error.contains("kind: Secret is not a MapReduceJob"), "{error}");
     }
 
     #[test]

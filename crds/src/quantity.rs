@@ -12,7 +12,7 @@ pub struct Bytes(pub u64);
 /// Why a text is no size.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "`{0}` is no size in bytes below 16Ei: write a number with an optional unit, as in 128Mi, 1.5G or 65536"
+    "`{0}` is not a size in bytes below 16Ei: write a number with an optional unit, as in 128Mi, 1.5G or 65536"
 )]
 pub struct BadSize(String);
 

@@ -143,7 +143,7 @@ fn a_setting_that_is_not_there_is_found_out() {
         ("set output.ifExists: Replace", 0),
         ("set output.ifExists: Overwrite", 1),
         ("it has a map.", 0),
-        ("spec.steps[].map.template is no PodTemplateSpec", 0),
+        ("spec.steps[].map.template is not a valid PodTemplateSpec", 0),
     ] {
         assert_eq!(faults(&spec, text).len(), count, "{text}: {:?}", faults(&spec, text));
     }

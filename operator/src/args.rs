@@ -113,7 +113,8 @@ const MAX_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no duration: write 90s, 2m or 1h"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("`{text}` is not a duration: write 90s, 2m or 1h"))?;
     let duration = match unit {
         "ms" => Duration::from_millis(number),
         "" | "s" => Duration::from_secs(number),

@@ -225,7 +225,7 @@ impl Scenario {
     /// `_SUCCESS` of an output.
     pub fn success(&self, path: &str) -> Result<Value> {
         let bytes = self.cluster.bucket.get(&self.key(&format!("{path}_SUCCESS")))?;
-        serde_json::from_slice(&bytes).context("_SUCCESS is no JSON")
+        serde_json::from_slice(&bytes).context("_SUCCESS is not JSON")
     }
 
     /// The parts of an output, one after the other.

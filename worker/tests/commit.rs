@@ -255,7 +255,7 @@ fn a_failed_run_leaves_nothing() {
         let fields =
             json!({"input": {"format": {"type": "KeyValue"}}, "reduce": builtin("sum"), "shuffle": shuffle});
         let error = place.run(fields).unwrap_err();
-        assert!(error.to_string().contains("`x`, a value of key `two`, is no number"), "{error}");
+        assert!(error.to_string().contains("`x`, a value of key `two`, is not a number"), "{error}");
         assert!(place.names("out").is_empty(), "{:?}", place.names("out"));
         assert!(place.names("shuffle").is_empty() && place.names("scratch").is_empty());
     }

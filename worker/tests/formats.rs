@@ -225,7 +225,7 @@ fn bytes_that_are_no_text_are_a_bad_record_of_parquet_csv_and_json_output() {
             })
         };
         let error = place.run(fields(0)).unwrap_err();
-        assert!(error.to_string().contains("the pair `bad` → `\\xff` is no UTF-8"), "{kind}: {error}");
+        assert!(error.to_string().contains("the pair `bad` → `\\xff` is not valid UTF-8"), "{kind}: {error}");
         let remedy = error.causes().concat();
         assert!(remedy.contains("as KeyValue") && !remedy.contains("JsonLines"), "{kind}: {remedy}");
         let done = place.run(fields(1)).unwrap();

@@ -192,7 +192,10 @@ fn what_is_no_utf8_is_told_in_base64() {
         assert_eq!(place.output_text(), "fine\t1\nfine\t1\n");
         let row = rows(&place).remove(0);
         assert_eq!((&row["recordBase64"], &row["offset"]), (&json!("Yv9hZA=="), &json!(5)));
-        assert!(row.get("record").is_none() && row["reason"].as_str().unwrap().contains("no UTF-8"), "{row}");
+        assert!(
+            row.get("record").is_none() && row["reason"].as_str().unwrap().contains("not valid UTF-8"),
+            "{row}"
+        );
     }
 }
 

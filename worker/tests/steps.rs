@@ -238,7 +238,7 @@ fn an_error_names_the_step_and_nothing_is_left() {
         });
         let error = place.run(as_pods(fields, pods)).unwrap_err();
         assert!(
-            error.to_string().starts_with("step add: `x`, a value of key `two`, is no number"),
+            error.to_string().starts_with("step add: `x`, a value of key `two`, is not a number"),
             "{error}"
         );
         assert_eq!(error.report().task.as_deref(), Some("reduce-00000"));

@@ -223,7 +223,10 @@ fn what_needs_the_data_is_exit_code_1_and_leaves_nothing() {
     for (fields, says) in [
         (json!({"input": {"urls": ["file:no/*.txt"]}}), "file:no/*.txt matches no object"),
         (json!({"input": {"urls": ["file:in"]}}), "write file:in/"),
-        (json!({"input": {"urls": ["file:in/"], "format": {"type": "KeyValue"}}, "map": {}}), "is no number"),
+        (
+            json!({"input": {"urls": ["file:in/"], "format": {"type": "KeyValue"}}, "map": {}}),
+            "is not a number",
+        ),
         (json!({"input": {"urls": ["file:in/"], "compression": "Gzip"}}), "in/a.txt is not gzip data"),
     ] {
         let place = Place::new();

@@ -224,7 +224,7 @@ mod tests {
         let names = "--- {a: b}\n".repeat(MAX_BYTES / 11);
         assert!(said(&names).contains("documents, and at most 1000 are read"), "{}", said(&names));
         let names = "\n".repeat(1 << 20) + &"--- {a: b}\n".repeat(1000);
-        assert!(said(&names).contains("is no MapReduceJob"), "{}", said(&names));
+        assert!(said(&names).contains("is not a MapReduceJob"), "{}", said(&names));
         assert!(said(&"a\n".repeat(MAX_BYTES)).contains("larger than 3 MiB"));
     }
 

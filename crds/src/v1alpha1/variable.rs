@@ -55,7 +55,7 @@ impl Command {
         };
         match variables.iter().find(|v: &&Variable| v.name.is_empty() || v.name.contains(['=', '\0'])) {
             None => Ok(variables),
-            Some(Variable { name, .. }) => Err(format!("`{name}` is no variable's name")),
+            Some(Variable { name, .. }) => Err(format!("`{name}` is not a variable name")),
         }
     }
 }

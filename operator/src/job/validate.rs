@@ -63,7 +63,7 @@ pub struct PhasePods {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// An open part isn't what it has to be.
-    #[error("{field} is no {kind}: {message}")]
+    #[error("{field} is not a valid {kind}: {message}")]
     Part {
         /// Which one.
         field: String,
@@ -235,7 +235,7 @@ mod tests {
     fn a_template_of_the_wrong_type_is_refused_by_its_field() {
         let error =
             validate(&job(&json!({"template": {"spec": {"containers": 3}}}))).unwrap_err().to_string();
-        assert!(error.starts_with("spec.map.template is no PodTemplateSpec: "), "{error}");
+        assert!(error.starts_with("spec.map.template is not a valid PodTemplateSpec: "), "{error}");
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let mut job = job(&json!({}));
         job.spec.steps = serde_json::from_value(steps).unwrap();
         let error = validate(&job).unwrap_err().to_string();
-        assert!(error.starts_with("spec.steps[1].map.template is no PodTemplateSpec: "), "{error}");
+        assert!(error.starts_with("spec.steps[1].map.template is not a valid PodTemplateSpec: "), "{error}");
     }
 
     #[test]
@@ -275,7 +275,7 @@ mod tests {
             let env = json!([{"name": "A", "valueFrom": from}]);
             let job = job(&json!({"function": {"command": {"shell": "cat", "env": env}}}));
             let error = validate(&job).unwrap_err().to_string();
-            assert!(error.starts_with("spec.map.function is no list of variables: "), "{error}");
+            assert!(error.starts_with("spec.map.function is not a valid list of variables: "), "{error}");
             assert!(error.contains(says), "{error}");
         }
     }

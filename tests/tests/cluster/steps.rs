@@ -101,7 +101,7 @@ fn a_step_that_fails_is_named_and_nothing_is_left() -> Result<()> {
         let job = scenario.submit(job)?;
         let (reason, message) = scenario.failed(&job)?;
         ensure!(reason == "TaskFailed" && message.contains("step histogram: "), "{reason}: {message}");
-        ensure!(message.contains("is no number") && message.contains("reduce-0000"), "{message}");
+        ensure!(message.contains("is not a number") && message.contains("reduce-0000"), "{message}");
         scenario.let_go(&job)?;
         scenario.nothing_below("out/")
     })

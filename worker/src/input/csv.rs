@@ -154,7 +154,7 @@ impl CsvReader {
         let Some((_, count)) = self.next_row()? else { return Ok(()) };
         let names: Result<Vec<Arc<str>>, _> =
             (0..count).map(|i| std::str::from_utf8(self.field(i)).map(Arc::from)).collect();
-        let names = names.map_err(|error| self.error(format!("the header is no UTF-8: {error}")))?;
+        let names = names.map_err(|error| self.error(format!("the header is not valid UTF-8: {error}")))?;
         let columns = Columns::new(names).map_err(|error| self.error(error))?;
         if let Some(key) = &self.key_column
             && columns.position(key).is_none()
@@ -285,7 +285,7 @@ impl CsvReader {
         let mut from = 0;
         for i in 0..count {
             let field = std::str::from_utf8(&self.fields[from..self.ends[i]])
-                .map_err(|error| format!("field {} is no UTF-8: {error}", i + 1))?;
+                .map_err(|error| format!("field {} is not valid UTF-8: {error}", i + 1))?;
             columns.begin(i, text);
             push_string(text, field);
             from = self.ends[i];

@@ -183,7 +183,7 @@ fn compile(url: &str, pattern: &str) -> Result<GlobMatcher> {
         .backslash_escape(true)
         .build()
         .map(|glob| glob.compile_matcher())
-        .map_err(|e| Error::usage(format!("`{url}` is no glob: {}", e.kind())))
+        .map_err(|e| Error::usage(format!("`{url}` is not a valid glob: {}", e.kind())))
 }
 
 /// Checks the URLs' form without reaching anything.

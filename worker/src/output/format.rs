@@ -157,7 +157,7 @@ pub(super) fn texts<'a>(key: &'a [u8], value: &'a [u8]) -> Result<(&'a str, &'a 
 }
 
 pub(super) fn not_text(key: &[u8], value: &[u8]) -> Error {
-    bad_pair("is no UTF-8", key, value)
+    bad_pair("is not valid UTF-8", key, value)
         .because("choose an output.format that takes any bytes, as KeyValue, or emit text, as base64")
 }
 
@@ -281,7 +281,7 @@ mod tests {
             for (key, value) in [(&b"\xff"[..], &b"v"[..]), (b"k", b"\xff")] {
                 let error = by.write(key, value, &mut Vec::new()).unwrap_err();
                 let text = error.to_string();
-                assert!(text.contains("bad record") && text.contains("is no UTF-8"), "{text}");
+                assert!(text.contains("bad record") && text.contains("is not valid UTF-8"), "{text}");
                 // None of the formats that are text is the remedy.
                 let remedy = error.causes().concat();
                 assert!(remedy.contains("KeyValue") && !remedy.contains("JsonLines"), "{remedy}");

@@ -19,7 +19,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// Reads decimal text, with spaces around it or not. None for a text that is no number, an integer
+    /// Reads decimal text, with spaces around it or not. None for a text that is not a number, an integer
     /// of more than 128 bits, or a double out of range.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = text.trim_ascii();
@@ -246,7 +246,7 @@ pub fn push_f64(out: &mut Vec<u8>, n: f64) {
 
 /// The error for a value that had to be a number.
 pub(crate) fn not_a_number(key: &[u8], value: &[u8]) -> Error {
-    bad_value(key, value, "is no number")
+    bad_value(key, value, "is not a number")
 }
 
 /// The error for a value that a function doesn't take.

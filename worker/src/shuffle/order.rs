@@ -235,7 +235,7 @@ impl Position {
 fn parse_key_fields(text: &str, numeric: bool, descending: bool) -> Result<Vec<Part>> {
     let bad = |what: &str| {
         Error::usage(format!(
-            "spec.reduce.sort.keyFields: `{what}` is no key of GNU sort: write as in -k1,1 -k2,2nr"
+            "spec.reduce.sort.keyFields: `{what}` is not a key of GNU sort: write as in -k1,1 -k2,2nr"
         ))
     };
     let mut parts = Vec::new();

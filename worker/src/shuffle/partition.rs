@@ -113,7 +113,7 @@ fn parse_fields(text: &str) -> Result<Vec<(usize, usize)>> {
     };
     text.split(',').map(one).collect::<Option<Vec<_>>>().ok_or_else(|| {
         Error::usage(format!(
-            "spec.reduce.partitioner.keyFields.fields: `{text}` is no list of fields: write as in 1,2 or 1,3-4"
+            "spec.reduce.partitioner.keyFields.fields: `{text}` is not a list of fields: write as in 1,2 or 1,3-4"
         ))
     })
 }

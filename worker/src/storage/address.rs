@@ -68,7 +68,7 @@ impl Address {
 ///
 /// # Errors
 ///
-/// A usage error for a text that is no URL of a kind that we know.
+/// A usage error for a text that is not a valid URL of a kind that we know.
 pub fn parse_url(url: &str) -> Result<(Scheme, &str)> {
     if let Some(rest) = url.strip_prefix("s3://") {
         let bucket = rest.split('/').next().unwrap_or_default();
@@ -88,7 +88,7 @@ pub fn parse_url(url: &str) -> Result<(Scheme, &str)> {
         return Ok((Scheme::Http, url));
     }
     Err(Error::usage(format!(
-        "`{url}` is no URL that can be read or written: use file:// or s3://, or https:// for input"
+        "`{url}` is not a URL that can be read or written: use file:// or s3://, or https:// for input"
     )))
 }
 
@@ -114,7 +114,7 @@ fn check_http(url: &str) -> Result<()> {
     let fail = |why: &str| Err(Error::usage(format!("`{url}` {why}")));
     let parsed = match url::Url::parse(url) {
         Ok(parsed) => parsed,
-        Err(error) => return fail(&format!("is no URL: {error}")),
+        Err(error) => return fail(&format!("is not a valid URL: {error}")),
     };
     let (_, key) = split_http(url);
     let path = key.split('?').next().unwrap_or_default();
@@ -124,7 +124,7 @@ fn check_http(url: &str) -> Result<()> {
         );
     }
     if url.contains('#') {
-        return fail("holds a `#`, which is no part of an object's URL: write %23");
+        return fail("holds a `#`, which is not part of an object's URL: write %23");
     }
     if let Some(at) = path.find(GLOB_SIGNS) {
         let sign = &path[at..=at];

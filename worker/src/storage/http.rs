@@ -160,7 +160,8 @@ impl HttpStore {
 
     async fn request(&self, key: &str, range: Option<Range<u64>>) -> Result<HttpResponse, RequestError> {
         let url = self.url(key);
-        let wrong = |why: String| RequestError::Url(Error::usage(format!("`{url}` is no URL: {why}")));
+        let wrong =
+            |why: String| RequestError::Url(Error::usage(format!("`{url}` is not a valid URL: {why}")));
         // What a URL must not hold as it is, spaces and letters of other scripts, is encoded here.
         let parsed = url::Url::parse(&url).map_err(|e| wrong(e.to_string()))?;
         let mut request = http::Request::get(parsed.as_str());

@@ -26,7 +26,9 @@ pub fn used_up(step: &Step) -> Result<()> {
     if !step.spec().max_failed_tasks.is_none()
         && i64::try_from(step.run.failed_before).is_ok_and(|n| n >= attempts)
     {
-        return Err(Error::permanent(format!("all {attempts} attempts have failed without a word")));
+        return Err(Error::permanent(format!(
+            "all {attempts} attempts have failed without reporting an error"
+        )));
     }
     Ok(())
 }

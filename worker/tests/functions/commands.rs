@@ -357,7 +357,7 @@ fn a_command_that_is_none_is_refused_before_anything_is_touched() {
         (json!({"command": {}}), "exactly one of: argv, shell"),
         (json!({"command": {"argv": ["a"], "shell": "a"}}), "exactly one of: argv, shell"),
         (json!({"command": {"argv": [""]}}), "names no program"),
-        (json!({"command": {"shell": "a", "files": {"../x": ""}}}), "`../x` is no file's name"),
+        (json!({"command": {"shell": "a", "files": {"../x": ""}}}), "`../x` is not a file name"),
         (json!({"command": {"shell": "a", "env": [{"value": "x"}]}}), "command.env"),
         (json!({"command": {"shell": "a"}, "builtin": {"name": "words"}}), "a function is exactly one of"),
         (json!({}), "a function is exactly one of"),

@@ -354,11 +354,14 @@ fn what_is_no_utf8_is_a_bad_record() {
     let error = failure(b"fine\nb\xffad\nfine\n", "function map(key, value, emit) { emit(value, 1); }");
     let record = error.report().record.unwrap();
     assert_eq!((error.kind(), record.offset), (Kind::Permanent, 5));
-    assert!(error.to_string().contains("its value is no UTF-8: `b\\xffad`"), "{error}");
+    assert!(error.to_string().contains("its value is not valid UTF-8: `b\\xffad`"), "{error}");
     let place = place(b"b\xffad\n");
     let ignore = script("function reduce(key, values) {}");
     let error = place.run(json!({"map": builtin("words"), "reduce": ignore})).unwrap_err();
-    assert!(error.kind() == Kind::Permanent && error.to_string().contains("a key is no UTF-8"), "{error}");
+    assert!(
+        error.kind() == Kind::Permanent && error.to_string().contains("a key is not valid UTF-8"),
+        "{error}"
+    );
 }
 
 #[test]

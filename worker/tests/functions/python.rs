@@ -206,12 +206,15 @@ fn what_is_no_utf8_is_a_bad_record() {
     let error = failure(b"fine\nb\xffad\nfine\n", "def map(key, value):\n    yield value, 1\n");
     let record = error.report().record.unwrap();
     assert_eq!((error.kind(), record.offset), (Kind::Permanent, 5));
-    assert!(error.to_string().contains("its value is no UTF-8: `b\\xffad`"), "{error}");
+    assert!(error.to_string().contains("its value is not valid UTF-8: `b\\xffad`"), "{error}");
     let place = place(b"b\xffad\n");
     let error =
         place.run(json!({"map": builtin("words"), "reduce": script("def reduce(k, v):\n    pass\n")}));
     let error = error.unwrap_err();
-    assert!(error.kind() == Kind::Permanent && error.to_string().contains("a key is no UTF-8"), "{error}");
+    assert!(
+        error.kind() == Kind::Permanent && error.to_string().contains("a key is not valid UTF-8"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -167,8 +167,8 @@ fn what_is_no_component_of_a_function_is_refused_and_not_tried_again() {
     let cut = b"\0asm\x0d\0\x01\0\x01\xff".to_vec();
     for (bytes, message) in [
         (module, "is a WebAssembly module and no component"),
-        (b"(component)".to_vec(), "is no WebAssembly component"),
-        (Vec::new(), "is no WebAssembly component"),
+        (b"(component)".to_vec(), "is not a WebAssembly component"),
+        (Vec::new(), "is not a WebAssembly component"),
         (cut, "can't be compiled"),
         (b"\0asm\x0d\0\x01\0".to_vec(), "has no function `map`"),
     ] {

@@ -35,7 +35,7 @@ impl Guest for WordCount {
         let mut sum = 0;
         while let Some(number) = numbers.next_value() {
             sum +=
-                parse(number).ok_or_else(|| format!("{:?} is no number", String::from_utf8_lossy(number)))?;
+                parse(number).ok_or_else(|| format!("{:?} is not a number", String::from_utf8_lossy(number)))?;
         }
         Pairs::default().push(&word, sum.to_string().as_bytes());
         Ok(())

@@ -243,7 +243,7 @@ fn next_integer(key: &[u8], values: &mut dyn Values) -> Result<Option<i128>> {
         if let Some(Number::Integer(n)) = Number::parse(value) {
             return Ok(Some(n));
         }
-        let error = bad_value(key, value, "is no whole number");
+        let error = bad_value(key, value, "is not a whole number");
         values.bad(error)?;
     }
 }

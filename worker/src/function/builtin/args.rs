@@ -98,7 +98,7 @@ impl<'a> Args<'a> {
             let reason = e.to_string();
             let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             Error::usage(format!(
-                "argument `{arg}` of builtin `{}` is no regex: {reason}: `{pattern}`",
+                "argument `{arg}` of builtin `{}` is not a valid regex: {reason}: `{pattern}`",
                 self.name
             ))
         })

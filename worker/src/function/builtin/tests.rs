@@ -103,7 +103,11 @@ fn arguments_that_a_function_does_not_take_are_refused() {
         ),
         ("map", json!("csv"), "builtin `csv` needs the argument `key`, `value` or both"),
         ("map", json!("extract"), "builtin `extract` needs the argument `pattern`"),
-        ("map", json!({"name": "extract", "args": {"pattern": "(a"}}), "is no regex: unclosed group: `(a`"),
+        (
+            "map",
+            json!({"name": "extract", "args": {"pattern": "(a"}}),
+            "is not a valid regex: unclosed group: `(a`",
+        ),
         (
             "map",
             json!({"name": "extract", "args": {"pattern": "(?<ip>a)"}}),

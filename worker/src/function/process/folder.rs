@@ -67,6 +67,6 @@ pub(crate) fn check_names(files: &BTreeMap<String, String>) -> Result<()> {
         name.is_empty() || name.len() > 255 || name.contains(['/', '\0']) || [".", ".."].contains(&&***name)
     }) {
         None => Ok(()),
-        Some(name) => Err(Error::usage(format!("files: `{name}` is no file's name: it has no folders"))),
+        Some(name) => Err(Error::usage(format!("files: `{name}` is not a file name: it has no folders"))),
     }
 }

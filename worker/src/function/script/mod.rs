@@ -77,8 +77,9 @@ impl ScriptFunction {
             Source::Stored(stored, text) => {
                 if text.get().is_none() {
                     let bytes = stored.read("script", context)?;
-                    let read = String::from_utf8(bytes)
-                        .map_err(|_| Error::permanent(format!("the script {} is no UTF-8", self.0.name)))?;
+                    let read = String::from_utf8(bytes).map_err(|_| {
+                        Error::permanent(format!("the script {} is not valid UTF-8", self.0.name))
+                    })?;
                     // Another task may have been faster, with the same text.
                     let _ = text.set(read);
                 }
@@ -90,7 +91,7 @@ impl ScriptFunction {
 
 /// The error for a key or value that is no text.
 fn not_utf8(what: &str, text: &[u8]) -> Error {
-    Error::permanent(format!("bad record: a {what} is no UTF-8: `{}`", excerpt(text)))
+    Error::permanent(format!("bad record: a {what} is not valid UTF-8: `{}`", excerpt(text)))
 }
 
 /// The name of the function that a script has to have.

@@ -43,7 +43,7 @@ impl Compiled {
                         "build it for wasm32-wasip2, or make a component of it: `wasm-tools component new`",
                     ));
             }
-            _ => return Err(Error::permanent(format!("{name} is no WebAssembly component"))),
+            _ => return Err(Error::permanent(format!("{name} is not a WebAssembly component"))),
         }
         let cannot = |error: wasmtime::Error| {
             Error::permanent(format!("{name} can't be compiled")).because(format!("{error:#}"))

@@ -100,10 +100,10 @@ fn a_row_that_does_not_fit_the_columns_is_a_bad_record_at_its_offset() {
             serde_json::json!({}),
             "bad record in file:///x.csv at byte 8: the row has 1 fields, the header has 2",
         ),
-        (b"a,b\n1,\xff\n", serde_json::json!({}), "at byte 4: field 2 is no UTF-8"),
+        (b"a,b\n1,\xff\n", serde_json::json!({}), "at byte 4: field 2 is not valid UTF-8"),
         (b"a,b\n1,\"2\n", serde_json::json!({}), "at byte 4: a quote is not closed"),
         (b"a,b,a\n", serde_json::json!({}), "file:///x.csv: column `a` is there twice"),
-        (b"\xff\n", serde_json::json!({}), "the header is no UTF-8"),
+        (b"\xff\n", serde_json::json!({}), "the header is not valid UTF-8"),
         (b"\xff\xfea\0\n\0", serde_json::json!({"header": false}), "file:///x.csv: it is UTF-16: convert it"),
         (b"a,b\n", serde_json::json!({"keyColumn": "c"}), "there is no column `c`: there are a, b"),
         (

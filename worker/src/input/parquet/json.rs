@@ -1,5 +1,5 @@
 //! Rows of columns as JSON: numbers as numbers, decimals exactly; dates and times as ISO 8601 writes them; bytes as
-//! base64; what is no number in a double, and what isn't there, is `null`.
+//! base64; what is not a number in a double, and what isn't there, is `null`.
 
 use std::io::Write as _;
 
@@ -145,7 +145,7 @@ fn push_int(out: &mut Vec<u8>, kind: Kind, value: i64) -> std::result::Result<()
             let mut is_time = true;
             quoted(out, |out| is_time = time::push_time(out, value, a_second));
             if !is_time {
-                return Err(format!("{value} is no time of day"));
+                return Err(format!("{value} is not a time of day"));
             }
         }
         Kind::Timestamp { a_second, utc } => quoted(out, |out| {

@@ -216,7 +216,7 @@ fn a_value_that_is_no_text_or_no_time_is_a_bad_record_and_the_rest_of_the_file_i
     let found = read(&content).unwrap();
     assert_eq!(found[0], r#"{"c0":1,"c1":"a","c2":"00:00:00"}"#);
     assert!(found[1].starts_with("column `c1`: its text is not valid UTF-8: invalid utf-8"), "{}", found[1]);
-    assert_eq!(found[2], "column `c2`: -1 is no time of day");
+    assert_eq!(found[2], "column `c2`: -1 is not a time of day");
 }
 
 #[test]
@@ -316,7 +316,7 @@ proptest! {
         }
         let times = file(&[("int64 @ (TIME(NANOS,true))", int64()), ("int32 @ (TIME(MILLIS,false))", int32())]);
         for row in read(&times).unwrap() {
-            prop_assert!(crate::record::json::check(&row).is_ok() || row.ends_with("is no time of day"), "{}", row);
+            prop_assert!(crate::record::json::check(&row).is_ok() || row.ends_with("is not a time of day"), "{}", row);
         }
     }
 }

@@ -63,5 +63,5 @@ pub fn text(bytes: &[u8]) -> Result<&str, String> {
 /// The number that a byte string is.
 pub fn number(bytes: &[u8]) -> Result<i64, String> {
     let text = text(bytes)?;
-    text.parse().map_err(|_| format!("{text:?} is no number"))
+    text.parse().map_err(|_| format!("{text:?} is not a number"))
 }

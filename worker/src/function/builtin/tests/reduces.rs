@@ -120,7 +120,7 @@ fn a_value_that_is_no_number_is_a_bad_record_that_names_key_and_value() {
     for name in ["sum", "min", "max", "mean", "stats", "top"] {
         for value in ["x", "", "nan", "1e999", "170141183460469231731687303715884105728"] {
             let said = complaint(&json!(name), "k", &["1", value]);
-            assert_eq!(said, format!("`{value}`, a value of key `k`, is no number"), "{name}");
+            assert_eq!(said, format!("`{value}`, a value of key `k`, is not a number"), "{name}");
         }
     }
 }
@@ -192,7 +192,7 @@ fn each_aggregator_of_hadoop_gives_its_result_under_the_id() {
         let (id, result) = expected;
         assert_eq!(reduce(&json!("aggregate"), key, given), [(id.to_owned(), result.to_owned())], "{key}");
     }
-    assert!(complaint(&json!("aggregate"), "LongValueSum:x", &["1.5"]).contains("is no whole number"));
+    assert!(complaint(&json!("aggregate"), "LongValueSum:x", &["1.5"]).contains("is not a whole number"));
     assert!(complaint(&json!("aggregate"), "ValueHistogram:x", &["a\tb"]).contains("value TAB count"));
     let said = complaint(&json!("aggregate"), "Sum:x", &["1"]);
     assert!(said.contains("key `Sum:x` of `aggregate` is not `TYPE:id`: there are LongValueSum,"), "{said}");

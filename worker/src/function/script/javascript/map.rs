@@ -43,7 +43,7 @@ impl JavaScriptMapper {
 /// Calls the script for a record.
 fn map(calls: &Calls<'_, '_>, record: &Record<'_>, url: &str, number: &mut Vec<u8>) -> Result<()> {
     let bad = |what: &str, text: &[u8]| {
-        Error::bad_record(format!("its {what} is no UTF-8: `{}`", excerpt(text)), url, record.offset)
+        Error::bad_record(format!("its {what} is not valid UTF-8: `{}`", excerpt(text)), url, record.offset)
     };
     let key = record.key.to_bytes(number);
     let key = std::str::from_utf8(key).map_err(|_| bad("key", key))?;

@@ -6,7 +6,7 @@ use rquickjs::atom::PredefinedAtom;
 use rquickjs::convert::Coerced;
 use rquickjs::{Ctx, Exception, FromJs as _, Result, Type, Value};
 
-/// Appends a string as it is, and another value as JSON writes it. Throws for what is no JSON.
+/// Appends a string as it is, and another value as JSON writes it. Throws for what is not JSON.
 pub(super) fn push<'js>(ctx: &Ctx<'js>, value: &Value<'js>, what: &str, out: &mut String) -> Result<()> {
     let no_json = |shown: &str| {
         let message = format!("a {what} is a text, a number or another JSON value, not {shown}");

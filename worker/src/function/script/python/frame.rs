@@ -93,7 +93,7 @@ impl Block {
         self.sizes.len()
     }
 
-    /// The first text that is no UTF-8, and its number.
+    /// The first text that is not valid UTF-8, and its number.
     pub(super) fn not_utf8(&self) -> Option<(usize, &[u8])> {
         let bad = std::str::from_utf8(&self.text).err()?.valid_up_to();
         let mut start = 0;
@@ -155,7 +155,7 @@ impl<'a> Texts<'a> {
 
 /// The error for a message that is none.
 pub(super) fn garbled() -> Error {
-    Error::retry("a script's process sent what is no message")
+    Error::retry("a script's process sent a malformed message")
 }
 
 #[cfg(test)]

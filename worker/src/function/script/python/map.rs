@@ -53,7 +53,7 @@ impl PythonMapper {
     }
 
     fn not_utf8(&self, text: &[u8], what: &str, offset: u64) -> Error {
-        Error::bad_record(format!("its {what} is no UTF-8: `{}`", excerpt(text)), &self.url, offset)
+        Error::bad_record(format!("its {what} is not valid UTF-8: `{}`", excerpt(text)), &self.url, offset)
     }
 
     fn send(&mut self, out: &mut dyn Emit) -> Result<()> {
