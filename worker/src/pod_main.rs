@@ -188,7 +188,7 @@ fn resources() -> Resources {
     }
 }
 
-/// Copies this program, in one step for whoever looks: a container may be started again.
+/// Installs this program atomically: containers may restart.
 fn install(to: &Path) -> Result<()> {
     let what = || format!("can't install the worker as {}", to.display());
     let from = std::env::current_exe().context(what)?;

@@ -36,7 +36,7 @@ pub struct Input {
     #[serde(default = "yes")]
     pub ignore_hidden: bool,
 
-    /// Whether a URL or glob that matches no object is no error.
+    /// Whether a URL or glob may match nothing.
     #[serde(default)]
     pub allow_empty: bool,
 }

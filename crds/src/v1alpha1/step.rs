@@ -60,7 +60,7 @@ impl MapReduceJobSpec {
         self.steps.len().max(1)
     }
 
-    /// What is done in a step, by its number from 0. Behind the last one it is the last one's.
+    /// What is done in a step, by its number from 0. Past the end it is the last step.
     pub fn phases(&self, step: usize) -> Phases<'_> {
         match self.steps.get(step).or_else(|| self.steps.last()) {
             Some(step) => Phases {

@@ -24,9 +24,9 @@ pub struct Decision {
 pub enum ApiWrite {
     /// None.
     Rest,
-    /// Hold the job until its intermediate data is removed.
+    /// Add the finalizer: it holds the job until its intermediate data is removed.
     AddFinalizer,
-    /// Let go of it; what to tell if that is sooner than one would like.
+    /// Remove the finalizer; a note if the cleanup is incomplete.
     RemoveFinalizer(Option<String>),
     /// Record this.
     Record(Box<MapReduceJobStatus>),

@@ -131,7 +131,7 @@ async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob)
             })
             .await
         }
-        // A phase with another one behind it has nothing to say.
+        // Only the final phase reports a summary.
         (JobState::Complete, Child::Map) if !map_only => Ok(PodReport::Unread),
         (JobState::Complete, Child::Map | Child::Reduce) if step.next().is_some() => Ok(PodReport::Unread),
         (JobState::Complete, _) => {

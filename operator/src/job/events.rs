@@ -84,12 +84,12 @@ pub fn of_change(old: &MapReduceJobStatus, new: &MapReduceJobStatus) -> Vec<Noti
     notices
 }
 
-/// Tells it. A notice that can't be told, as in a namespace that is being deleted, is no reason to stop.
+/// Publishes events, best effort: in a namespace that is being deleted none can be.
 pub async fn publish(context: &Context, job: &MapReduceJob, notices: Vec<Notice>) {
     publish_about(context, &job.object_ref(&()), notices).await;
 }
 
-/// As `publish`, of an object that may not be readable.
+/// The same about an object that may not be readable.
 pub async fn publish_about(context: &Context, about: &ObjectReference, notices: Vec<Notice>) {
     // Without its version: the recorder joins repeated events about the same object.
     let about = ObjectReference { resource_version: None, ..about.clone() };

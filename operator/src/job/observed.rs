@@ -225,7 +225,7 @@ pub struct Failure {
 /// Why a job has failed, in one word. These are part of the API: scripts look for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The job is not what its schema can't say it has to be.
+    /// The job violates a rule that its schema can't express.
     InvalidSpec,
     /// A child's name is somebody else's.
     NameTaken,

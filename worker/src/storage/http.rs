@@ -8,8 +8,8 @@
 //! ```
 //!
 //! HEAD is not asked: servers that refuse it, signed URLs for GET alone, and answers without a length are
-//! common. An answer is taken for what it says it is: who has asked for a range and gets all of the object
-//! reads up to it. An object whose ETag (without one: time of change) or size differs from the plan's has
+//! common. The status is trusted: a 200 to a request for a range
+//! means that the range is to be read up to. An object whose ETag (without one: time of change) or size differs from the plan's has
 //! changed.
 
 mod answer;

@@ -20,7 +20,7 @@ pub fn may_go(spec: &MapReduceJobSpec, error: &Error) -> bool {
     !spec.max_failed_tasks.is_none() && matches!(error.kind(), Kind::Retry | Kind::Permanent)
 }
 
-/// The attempt that there is nothing left to try for.
+/// Fails the extra attempt, which only records the loss.
 pub fn used_up(step: &Step) -> Result<()> {
     let attempts = i64::from(step.spec().retries) + 1;
     if !step.spec().max_failed_tasks.is_none()
@@ -43,7 +43,7 @@ pub fn record(step: &Step, task: TaskId, attempt: &AttemptId, error: Error) -> R
     let error = error.in_task(task);
     tracing::warn!(%error, causes = ?error.causes(), "The job goes on without this task.");
     let mut record = Commit::new(attempt);
-    // The attempt behind the last one has tried nothing.
+    // The extra attempt ran nothing.
     let attempts = u64::try_from(step.spec().retries).unwrap_or_default() + 1;
     record.counters.failed_tasks = (step.run.failed_before + 1).min(attempts);
     record.lost = Some(error.report());

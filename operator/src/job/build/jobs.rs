@@ -60,7 +60,7 @@ pub fn job(
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(size.completions),
             parallelism: Some(size.parallelism),
-            // Of a task that the job may go on without one more pod says so, where the last one could not.
+            // One extra attempt records the loss of a task if the last one was killed.
             backoff_limit_per_index: Some(
                 job.spec.retries + i32::from(child == Child::Map && !job.spec.max_failed_tasks.is_none()),
             ),

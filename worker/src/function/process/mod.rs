@@ -458,7 +458,7 @@ fn hint(code: i32) -> Option<&'static str> {
     match code {
         126 => Some("126 is what a shell says of a program that can't be executed"),
         127 => Some("127 is what a shell says of a program that isn't there: is it in the image?"),
-        137 => Some("SIGKILL comes from whoever bounds memory most often: ask for more in `resources`"),
+        137 => Some("SIGKILL usually comes from the OOM killer: ask for more in `resources`"),
         141 => Some("SIGPIPE: it wrote to a program that had ended"),
         _ => None,
     }
