@@ -223,7 +223,7 @@ fn replace_takes_the_old_result_away_only_when_the_new_one_is_there() {
     failing["input"] = json!({"urls": ["file:in/"], "format": {"type": "KeyValue"}});
     failing["map"] = builtin("identity");
     let error = place.run(failing).unwrap_err();
-    assert!(error.to_string().contains("no number"), "{error}");
+    assert!(error.to_string().contains("is not a number"), "{error}");
     assert_eq!(place.names("out"), ["part-00000", "part-00009"], "a failed run leaves the old result");
     place.run(fields).unwrap();
     assert_right(&place);
