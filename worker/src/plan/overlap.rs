@@ -11,12 +11,14 @@
 //! The manifest shows most of it ([`check`]); where a link leads shows the plan ([`check_links`]).
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use mapreduce_api::v1alpha1::{IfExists, MapReduceJobSpec};
 
 use crate::error::{Error, Result};
 use crate::input::list::{Object, fixed_place};
+use crate::output::replaceable::WORK;
 use crate::storage::{Address, Scheme};
 
 /// A prefix that is written to.
@@ -123,14 +125,27 @@ pub fn check_links(spec: &MapReduceJobSpec, folder: &Path, objects: &[Object]) -
             }
         }
     }
+    // No link leads to what is not there: most outputs are new, and a look at each of many small files costs more
+    // than opening them.
+    let filled: Vec<_> = local.iter().filter(|(_, real)| has_content(real)).collect();
     let mut folders = HashMap::new();
-    for object in objects.iter().filter(|object| object.location.is_local() && !local.is_empty()) {
+    for object in objects.iter().filter(|object| object.location.is_local() && !filled.is_empty()) {
         let found = resolved_object(Path::new(&object.entry.key), &mut folders);
-        if let Some((written, real)) = local.iter().find(|(_, real)| found.starts_with(real)) {
+        if let Some((written, real)) = filled.iter().find(|(_, real)| found.starts_with(real)) {
             return Err(refuse(written, real, &object.url, &found));
         }
     }
     Ok(())
+}
+
+/// Whether there is something in a folder beside what runs that are at work have there.
+fn has_content(folder: &Path) -> bool {
+    let is_content = |name: &OsStr| !name.as_encoded_bytes().starts_with(WORK.as_bytes());
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.any(|entry| entry.map_or(true, |entry| is_content(&entry.file_name()))),
+        // What can't be looked into may have anything in it.
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// A path without links, as far as it exists.
