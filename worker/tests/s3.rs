@@ -286,8 +286,9 @@ fn an_answer_to_a_create_that_is_no_verdict_loses_nothing_and_leaves_nothing() {
     let creates = |create: &'static str, fault: Option<Fault>| {
         let (place, s3) = (Place::new(), S3::start());
         texts.iter().enumerate().for_each(|(i, text)| s3.put(format!("in/{i}"), text));
-        let is_meant =
-            move |request: &server::Request| request.is_create() && request.key().ends_with(create);
+        let is_meant = move |request: &server::Request| {
+            request.headers.contains_key("if-none-match") && request.key().ends_with(create)
+        };
         let context = format!("{create}: {fault:?}");
         if let Some(fault) = fault {
             s3.once(is_meant, fault);

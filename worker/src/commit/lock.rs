@@ -21,6 +21,8 @@ use crate::storage::once::{Won, create_once};
 const LOOK_AT: u64 = 4096;
 /// How long a run waits for another one to publish.
 const PATIENCE: Duration = Duration::from_mins(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The lock's place at an output prefix.
 pub fn place(output: &Location) -> Location {
@@ -57,7 +59,7 @@ impl OutputLock {
     ) -> Result<Self> {
         let place = place(output);
         let begun = clock::now();
-        let mut pause = Duration::from_millis(100);
+        let mut pause = FIRST_PAUSE;
         loop {
             let is_ours = |there: &[u8]| Owner::parse(there).is_some_and(|there| there.id == owner.id);
             let theirs = match create_once(&place, &owner.to_bytes(), LOOK_AT, is_ours)? {
@@ -87,7 +89,7 @@ impl OutputLock {
                     .because(format!("if that run was killed, remove {url} and run the job again")));
             }
             clock::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(2));
+            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
@@ -100,6 +102,23 @@ impl OutputLock {
         let url = self.place.url(&self.place.key);
         Err(Error::retry(format!("{url} was taken away while this run was publishing under it")))
     }
+}
+
+/// Waits until nobody holds the lock of an output prefix, or long enough.
+pub fn wait(output: &Location, check_cancelled: impl Fn() -> Result<()>) -> Result<()> {
+    let place = place(output);
+    let begun = clock::now();
+    let mut pause = FIRST_PAUSE;
+    while let Some(holder) = place.store.start(&place.key, LOOK_AT)? {
+        let is_dead = Owner::parse(&holder).is_some_and(|owner| owner.is_dead());
+        if is_dead || clock::now().duration_since(begun) > PATIENCE {
+            break;
+        }
+        check_cancelled()?;
+        clock::sleep(pause);
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+    Ok(())
 }
 
 /// Whether a run holds the lock of an output prefix.

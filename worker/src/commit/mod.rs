@@ -6,6 +6,7 @@
 //!  <work>/index                  where each partition is
 //!  <work>/finish/00000           who publishes: see `task::finish`
 //!  <output>/_mapreduce-lock      whose result may appear at the output prefix ([`lock`])
+//!  <output>/_mapreduce-<run>/owner   who is at work there ([`sign`])
 //! ```
 //!
 //! Nobody believes a store's answer to that: see [`create_once`](crate::storage::once::create_once).
@@ -13,6 +14,7 @@
 pub mod lock;
 pub mod owner;
 pub mod record;
+pub mod sign;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 use mapreduce_api::ids::JobId;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{clock, variables};
+pub use crate::machine::process::Process;
+use crate::machine::{clock, process};
 
 /// A run, and the process that writes for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,69 +23,15 @@ pub struct Owner {
     pub process: Option<Process>,
 }
 
-/// A process of a machine, told from all that had or will have its number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    boot: String,
-    /// In this PID namespace, by its inode: a container's process 7 is not the machine's.
-    namespace: String,
-    pid: u32,
-    /// When it began, in clock ticks since the machine did.
-    began: String,
-}
-
-/// The name of a [`Sign`] in its run's work folder.
-pub const OWNER: &str = "owner";
-
-/// What a run in one process says of itself while it runs.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Sign {
-    /// The run.
-    pub owner: Owner,
-    /// The URL of its intermediate data.
-    pub folder: String,
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
-}
-
-impl Process {
-    /// The process of a number in this PID namespace, if there is one.
-    pub(super) fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold anything. Behind it: the state, then eighteen numbers before this one.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        if fields.next()? == "Z" {
-            return None;
-        }
-        let began = fields.nth(18)?.to_owned();
-        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned();
-        Some(Self { boot: read("/proc/sys/kernel/random/boot_id"), namespace, pid, began })
-    }
-
-    /// Whether it has certainly ended.
-    fn is_dead(&self) -> bool {
-        let Some(us) = Self::of(std::process::id()) else { return false };
-        if us.boot.is_empty() || us.boot != self.boot || us.namespace != self.namespace {
-            // Another machine's, or of the time before this one was started again: who knows.
-            return false;
-        }
-        Self::of(self.pid).as_ref() != Some(self)
-    }
-}
-
 impl Owner {
     /// This process, for a run. `alone`: no other process works for it.
     pub fn new(id: &JobId, name: &str, alone: bool) -> Self {
-        let process = if alone { Process::of(std::process::id()) } else { None };
-        let host = variables::text("HOSTNAME").filter(|host| !host.is_empty());
         Self {
             id: id.clone(),
             name: name.to_owned(),
-            host: host.unwrap_or_else(|| read("/proc/sys/kernel/hostname")),
+            host: process::host(),
             since: clock::epoch_seconds(),
-            process,
+            process: if alone { Process::this() } else { None },
         }
     }
 

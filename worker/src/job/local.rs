@@ -12,7 +12,8 @@ use super::exchange::{Attempt, Exchange, InMemory, InStore};
 use super::folders::NewFolders;
 use super::threads::{in_threads, threads, worse};
 use super::{Job, Resources, tasks};
-use crate::error::{Error, Kind, Result};
+use crate::commit::sign;
+use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::record::pairs::{KeptPairs, PairsPlace};
 use crate::task::attempts;
@@ -56,7 +57,9 @@ pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Succ
     finish::check_output(&job.publication())?;
     let new = NewFolders::of(&[&job.places().output, &job.places().folder]);
     // A run's own error says more than one of cleaning up after it.
-    let signed = leftovers::sign(job).inspect_err(|_| drop(finish::abandon(&job.publication(), &[])));
+    let publication = job.publication();
+    let signed = sign::put_up(publication.run_places(), publication.owner.clone(), None)
+        .inspect_err(|_| drop(finish::abandon(&publication, || Ok(Vec::new()))));
     let ran = signed.and_then(|()| {
         if job.spec().shuffle.url.is_some() {
             return run_on(job, &InStore, resources, progress);
@@ -77,8 +80,8 @@ fn run_on<E: Exchange>(
     run_steps(job, exchange, resources, progress).or_else(|error| {
         job.run().skipped.clear();
         match tasks::cleanup(job, exchange) {
-            // It had succeeded already when somebody asked to stop.
-            Ok(Some(success)) if error.kind() == Kind::Cancelled => Ok(success),
+            // Its last words were lost, or somebody asked to stop when it had succeeded already.
+            Ok(Some(success)) => Ok(success),
             _ => Err(error),
         }
     })

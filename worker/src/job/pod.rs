@@ -4,17 +4,29 @@
 
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use mapreduce_api::v1alpha1::Cleanup;
+use mapreduce_api::wire::PlanSummary;
 
 use super::exchange::{Attempt, Exchange as _, InStore};
 use super::tasks;
 pub use super::tasks::Planned;
 use super::{Job, Resources};
 use crate::error::Result;
-use crate::task::finish::{self, Success};
+use crate::task::finish::{self, Fate, Success};
 
 /// Plans a step.
 pub fn plan(job: &Job, resources: &Resources) -> Result<Planned> {
-    tasks::plan(job, &InStore, resources).map_err(|error| error.in_step(job.step().name()))
+    tasks::plan(job, &InStore, resources).or_else(|error| {
+        let run = job.publication().uninterrupted();
+        match finish::fate(&run) {
+            // A planner that was slow, and then failed, takes away what it has written since the job's end.
+            Ok(Fate::Succeeded(success)) => {
+                finish::tidy_up(&run)?;
+                Ok(Planned { summary: PlanSummary::default(), success: Some(success) })
+            }
+            Ok(Fate::Replaced(_)) => finish::tidy_up(&run).and(Err(error)),
+            _ => Err(error.in_step(job.step().name())),
+        }
+    })
 }
 
 /// Runs an attempt at a map task. Gives the job's result when this was its last task.
@@ -37,7 +49,8 @@ fn run(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources) -> R
     run_unfinished(job, task, attempt, resources).or_else(|error| {
         // What went wrong doesn't matter once the job is finished: of two tasks that both took themselves for
         // the last, one has removed what the other was reading.
-        match finish::succeeded(&job.publication()) {
+        // It may be asked to stop because all is over.
+        match finish::succeeded(&job.publication().uninterrupted()) {
             Ok(Some(success)) => tidy_up(job, success),
             _ => Err(error.in_task(task).in_step(job.step().name())),
         }

@@ -19,7 +19,7 @@ use super::exchange::{Attempt, Exchange, ReduceInput};
 use super::threads::worse;
 use super::unfinished::{Unfinished, discard};
 use super::{Job, Resources};
-use crate::commit::record::Commit;
+use crate::commit::record::{Commit, CommitLog};
 use crate::error::{Error, Result};
 use crate::machine::{random, threads};
 use crate::memory;
@@ -27,9 +27,10 @@ use crate::plan::Plan;
 use crate::plan::completed::CompletedSteps;
 use crate::record::skipped;
 use crate::shuffle::object::FanIn;
+use crate::step::Places;
 use crate::storage::Created;
 use crate::task::finish::{self, Success};
-use crate::task::{lost, map as map_task, reduce as reduce_task};
+use crate::task::{lost, map as map_task, patiently, reduce as reduce_task};
 
 /// What planning a step has to say.
 #[derive(Debug)]
@@ -204,14 +205,24 @@ fn commit<E: Exchange>(job: &Job, exchange: &E, task: TaskId, ran: Result<(Commi
         Err(error) => return Err(error),
     };
     // An error says that it isn't known who won: then the record may stand, and all that it names has to stay.
-    if exchange.commit(job, task, &mut record, data)? == Created::Exists {
+    // But where the run is over, nobody reads it.
+    let created = match exchange.commit(job, task, &mut record, data) {
+        Err(error) if matches!(exchange.is_planned(job), Ok(false)) => {
+            discard(job, &record)?;
+            return Err(error);
+        }
+        created => created?,
+    };
+    if created == Created::Exists {
         return discard(job, &record);
     }
     if exchange.is_planned(job)? {
         return Ok(());
     }
     // The job has ended meanwhile, and its folder has been removed: it must not come back.
-    job.log().remove(task)?;
+    let Places { work, staging, .. } = job.places().uninterrupted();
+    let log = CommitLog { work, staging };
+    patiently(|| log.remove(task))?;
     discard(job, &record)?;
     Err(Error::permanent("the job has ended, and its intermediate data was removed"))
 }
@@ -294,9 +305,5 @@ fn publish(
 /// Removes what a job left that has failed or was deleted; committed output stays. Gives the result of a job that
 /// has succeeded after all.
 pub(super) fn cleanup<E: Exchange>(job: &Job, exchange: &E) -> Result<Option<Success>> {
-    let run = &job.publication().uninterrupted();
-    if let Some(success) = finish::succeeded(run)? {
-        return finish::tidy_up(run).map(|()| Some(success));
-    }
-    finish::abandon(run, &exchange.staged(job)?)
+    finish::abandon(&job.publication(), || exchange.staged(job))
 }

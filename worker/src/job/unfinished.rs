@@ -8,6 +8,7 @@ use crate::commit::record::Commit;
 use crate::error::{Error, Result};
 use crate::shuffle::object::ShuffleObject;
 use crate::step::Places;
+use crate::task::patiently;
 use crate::task::result::Written;
 
 /// What an attempt has written so far.
@@ -63,9 +64,11 @@ impl Drop for Unfinished<'_> {
 /// Removes what an attempt has written that will not count.
 pub(super) fn discard(job: &Job, record: &Commit) -> Result<()> {
     let Places { output, work, pairs, .. } = job.places().uninterrupted();
-    if let Some(object) = record.shuffle.as_ref().filter(|object| !object.is_with_record()) {
-        work.store.delete(&[work.join(&object.name).key])?;
-    }
-    record.pairs.iter().try_for_each(|object| pairs.delete(&object.name))?;
-    record.staged().try_for_each(|part| output.store.abort(&output.join(&part.name).key, &part.staged))
+    patiently(|| {
+        if let Some(object) = record.shuffle.as_ref().filter(|object| !object.is_with_record()) {
+            work.store.delete(&[work.join(&object.name).key])?;
+        }
+        record.pairs.iter().try_for_each(|object| pairs.delete(&object.name))?;
+        record.staged().try_for_each(|part| output.store.abort(&output.join(&part.name).key, &part.staged))
+    })
 }

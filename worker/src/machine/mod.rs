@@ -1,15 +1,16 @@
 //! What the engine has of the machine that it runs on, and that is never twice the same: the time, random
-//! numbers, threads, environment variables.
+//! numbers, threads, processes, environment variables.
 //!
 //! ```text
-//!  engine ──> clock, random, threads, variables ──┬── the machine
-//!                                                 └── a thread within [`simulate`]: what a test says they are
+//!  engine ──> clock, random, threads, process, variables ──┬── the machine
+//!                                                          └── a thread within [`simulate`]: what a test says they are
 //! ```
 //!
 //! All of the engine asks here; `worker/clippy.toml` sees to it. So a run can be repeated from a number
 //! (`docs/simulation.md`).
 
 pub mod clock;
+pub mod process;
 pub mod random;
 pub mod threads;
 pub mod variables;
@@ -28,6 +29,10 @@ pub trait Machine: fmt::Debug {
     fn sleep(&self, time: Duration);
     /// A number that is never drawn again.
     fn number(&self) -> u128;
+    /// The number of the process.
+    fn process(&self) -> u32;
+    /// Whether there is a process of that number.
+    fn is_alive(&self, process: u32) -> bool;
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<OsString>;
 }
@@ -79,6 +84,12 @@ mod tests {
         }
         fn number(&self) -> u128 {
             self.numbers.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).into()
+        }
+        fn process(&self) -> u32 {
+            7
+        }
+        fn is_alive(&self, process: u32) -> bool {
+            process == 7
         }
         fn variable(&self, name: &str) -> Option<OsString> {
             (name == "HERE").then(|| "there".into())

@@ -72,6 +72,26 @@ fn is_left_by_a_run(name: &str) -> bool {
     }
 }
 
+/// What the names of parts may end with: their format, then their compression.
+const FORMATS: [&str; 6] = ["", ".txt", ".bin", ".csv", ".jsonl", ".parquet"];
+const COMPRESSIONS: [&str; 5] = ["", ".gz", ".bz2", ".zst", ".lz4"];
+
+/// Whether a name below an output prefix is one that runs upload, of whatever format.
+pub fn is_uploaded(name: &str) -> bool {
+    let skipped = name.strip_prefix(SKIPPED).and_then(|name| name.strip_prefix('/'));
+    let Some(rest) = skipped.unwrap_or(name).strip_prefix(PART) else { return name == SUCCESS };
+    let extension = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.len() < extension.len() + 5 {
+        return false;
+    }
+    if skipped.is_some() {
+        return extension == ".jsonl";
+    }
+    FORMATS.iter().any(|format| {
+        extension.strip_prefix(format).is_some_and(|compression| COMPRESSIONS.contains(&compression))
+    })
+}
+
 /// The URLs that a `_SUCCESS` lists; none where another program wrote it.
 fn outputs_of(success: &[u8]) -> HashSet<String> {
     #[derive(Deserialize)]
@@ -90,7 +110,7 @@ fn outputs_of(success: &[u8]) -> HashSet<String> {
 mod tests {
     use std::sync::Arc;
 
-    use super::replaceable;
+    use super::{is_uploaded, replaceable};
     use crate::error::{Kind, Result};
     use crate::storage::{Contents, FileStore, Location};
 
@@ -118,6 +138,29 @@ mod tests {
         ];
         assert_eq!(removed(&left, None).unwrap(), left);
         assert!(removed(&[], None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_runs_upload_is_known_by_its_name() {
+        let names = ["part-00000", "part-123456.csv.gz", "part-00001.parquet", "part-00000.lz4", "_SUCCESS"];
+        assert!(names.into_iter().all(is_uploaded));
+        assert!(is_uploaded("_skipped/part-00003.jsonl"));
+        for name in [
+            "",
+            "part-",
+            "part-1",
+            "part-00000/x",
+            "part-r-00000",
+            "part-00000-a.parquet",
+            "part-00000.gz.csv",
+            "sub/part-00000",
+            "_skipped/part-00000",
+            "_skipped/_SUCCESS",
+            "_SUCCESS2",
+            "apart-00000",
+        ] {
+            assert!(!is_uploaded(name), "{name}");
+        }
     }
 
     #[test]

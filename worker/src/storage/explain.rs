@@ -36,6 +36,16 @@ pub(super) fn is_missing(error: &object_store::Error) -> bool {
     }
 }
 
+/// Whether a server doesn't know a request or a condition of it, or doesn't allow it to these credentials.
+pub(super) fn is_unknown_request(error: &object_store::Error) -> bool {
+    use object_store::Error::{NotImplemented, NotSupported};
+    let text = error.to_string();
+    is_refusal(error, &text)
+        || matches!(error, NotImplemented { .. } | NotSupported { .. })
+        || matches!(summarise(&text).0, Some("NotImplemented" | "MethodNotAllowed"))
+        || ["status code: 501", "status code: 405", "has no list of uploads"].iter().any(|s| text.contains(s))
+}
+
 fn is_refusal(error: &object_store::Error, text: &str) -> bool {
     use object_store::Error::{PermissionDenied, Unauthenticated};
     matches!(error, PermissionDenied { .. } | Unauthenticated { .. })

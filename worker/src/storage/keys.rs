@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
@@ -20,6 +20,7 @@ use object_store::client::{
 use object_store::path::Path;
 use object_store::{ClientConfigKey, ClientOptions};
 
+use super::uploads::{self, AsksForUploads};
 use super::{s3, tls, unreached};
 
 /// What stand-ins begin with; the key follows in hexadecimal.
@@ -44,12 +45,18 @@ pub(super) fn is_stand_in(path: &Path) -> bool {
     path.as_ref().starts_with(MARK)
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+/// The bytes of hexadecimal digits.
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 /// What a bucket's credentials come from, known once its client is made.
 pub(super) type Credentials = Arc<OnceLock<AwsCredentialProvider>>;
+
+tokio::task_local! {
+    /// The condition of requests that the library has no option for: `If-None-Match: *`, or `If-Match` and an ETag.
+    pub(super) static CONDITION: (HeaderName, HeaderValue);
+}
 
 /// Makes clients that put keys in the place of their stand-ins.
 #[derive(Debug)]
@@ -102,21 +109,34 @@ fn fault(fault: Fault) -> HttpError {
 impl RawKeys {
     async fn execute(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let is_list = request.uri().query().is_some_and(|query| query.contains("list-type=2"));
-        if let Some(uri) = with_key(request.uri()) {
+        let of_uploads = request.extensions().get::<AsksForUploads>().is_some();
+        let uri = if of_uploads { uploads::request(request.uri()) } else { with_key(request.uri()) };
+        if let Some(uri) = uri {
             *request.uri_mut() = uri;
             self.sign(&mut request).await?;
         }
+        let condition = CONDITION.try_with(Clone::clone).ok();
+        let is_special = of_uploads || condition.is_some();
+        request.headers_mut().extend(condition);
         let uri = request.uri().clone();
-        let response = self.client.execute(request).await.map_err(|error| {
+        let mut response = self.client.execute(request).await.map_err(|error| {
             self.notice.give(uri.authority().map_or("", |server| server.as_str()), &error);
             without_retries(error)
         })?;
+        if is_special && response.status() == StatusCode::NOT_IMPLEMENTED {
+            // The library would ask again and again, as of a server that fails.
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        }
         if !is_list || response.status() != StatusCode::OK {
             return Ok(response);
         }
         let (mut head, body) = response.into_parts();
         let body = String::from_utf8(body.bytes().await?.into()).map_err(|_| fault(Fault::NoText))?;
-        let body = with_stand_ins(&body)?;
+        let body = if of_uploads {
+            uploads::as_objects(&body).map_err(|e| HttpError::new(HttpErrorKind::Decode, e))?
+        } else {
+            with_stand_ins(&body)?
+        };
         head.headers.remove(http::header::CONTENT_LENGTH);
         Ok(HttpResponse::from_parts(head, bytes::Bytes::from(body).into()))
     }
@@ -149,21 +169,26 @@ fn without_retries(error: HttpError) -> HttpError {
 /// The URI with the key in the place of its stand-in, if it has one.
 fn with_key(uri: &Uri) -> Option<Uri> {
     let (before, hex) = uri.path().rsplit_once(MARK)?;
-    let mut target = before.to_owned();
-    for byte in from_hex(hex)? {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                target.push(byte.into());
-            }
-            _ => target += &format!("%{byte:02X}"),
-        }
-    }
+    let mut target = format!("{before}{}", encoded(from_hex(hex)?, "/"));
     if let Some(query) = uri.query() {
         target += &format!("?{query}");
     }
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(target.parse().ok()?);
     Uri::from_parts(parts).ok()
+}
+
+/// A text as it stands in a URI; of the signs that mean something there these are kept.
+pub(super) fn encoded(text: impl AsRef<[u8]>, kept: &str) -> String {
+    let mut encoded = String::new();
+    for &byte in text.as_ref() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            _ if kept.as_bytes().contains(&byte) => encoded.push(byte.into()),
+            _ => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
 }
 
 /// A page of a listing with stand-ins in the place of keys that need them.
@@ -195,7 +220,7 @@ fn with_stand_ins(page: &str) -> Result<String, HttpError> {
 }
 
 /// The text of an XML element.
-fn unescaped(text: &str) -> String {
+pub(super) fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {

@@ -28,6 +28,7 @@ pub(crate) mod s3;
 mod stream;
 mod tls;
 mod unreached;
+mod uploads;
 mod url;
 mod wait;
 
@@ -107,6 +108,15 @@ pub enum Staged {
     },
 }
 
+/// Staged data that a listing found: whose it is can't be seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PendingUpload {
+    /// What it would become.
+    pub key: String,
+    /// The upload's id.
+    pub id: String,
+}
+
 /// A part that is written but not visible: what a task's commit record says of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -173,6 +183,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn create(&self, key: &str, bytes: Vec<u8>) -> Result<Created>;
     /// Removes objects; those that aren't there are no error.
     fn delete(&self, keys: &[String]) -> Result<()>;
+    /// Removes an object where it is still of this version; says whether it is gone. A store that knows no such
+    /// condition looks before.
+    fn delete_version(&self, entry: &Entry) -> Result<bool> {
+        match self.head(&entry.key)? {
+            Some(there) if there.version != entry.version => Ok(false),
+            Some(_) => self.delete(std::slice::from_ref(&entry.key)).map(|()| true),
+            None => Ok(true),
+        }
+    }
     /// Begins data that will become the object `key`. `work` is a prefix, in this store, where
     /// stores without invisible uploads may keep it until then.
     fn stage(&self, key: &str, work: &str) -> Result<Box<dyn StagedWriter>>;
@@ -183,6 +202,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Created::Exists`], and keeps the staged data.
     fn complete_new(&self, key: &str, staged: &Staged) -> Result<Created> {
         self.complete(key, staged)
+    }
+    /// Data below a prefix that was staged, by whomever, and neither completed nor aborted. None where a store has
+    /// no such list, or doesn't show it.
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<PendingUpload>>> {
+        let _ = prefix;
+        Ok(None)
     }
     /// Removes staged data that will never be completed.
     fn abort(&self, key: &str, staged: &Staged) -> Result<()>;

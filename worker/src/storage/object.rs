@@ -6,10 +6,13 @@ use std::future::Future;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::FuturesOrdered;
 use futures::{StreamExt as _, TryStreamExt as _};
+use http::HeaderValue;
+use http::header::{IF_MATCH, IF_NONE_MATCH};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::multipart::MultipartStore;
@@ -21,12 +24,14 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::explain::{explain, is_missing};
-use super::keys::{self, Credentials, RawKeysConnector};
+use super::explain::{explain, is_missing, is_unknown_request};
+use super::keys::{self, CONDITION, Credentials, RawKeysConnector};
 use super::requests::Requests;
+use super::uploads::{self, AsksForUploads};
 use super::wait::{Piece, PieceReader, Waiter};
-use super::{Created, Entry, SharedStore, Staged, StagedWriter, Store};
+use super::{Created, Entry, PendingUpload, SharedStore, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
+use crate::machine::clock;
 use crate::memory;
 
 /// Bytes of one GET of a stream: large enough that the request's latency does not show,
@@ -52,6 +57,10 @@ fn part_bytes(first: usize, number: usize) -> usize {
 
 /// Parts of one upload under way at once, where there is memory for them.
 const PARTS_AHEAD: usize = 3;
+/// Completions that S3 answers with 409, "try again", at most.
+const CONFLICTS: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
 /// Uploads that there is memory for, or parts are smaller.
 const UPLOADS: u64 = 4;
 
@@ -127,28 +136,34 @@ impl ObjectStores {
 
     /// What begins with a prefix; of the first level alone, or of all.
     async fn metas(&self, prefix: &str, recursive: bool) -> object_store::Result<Vec<ObjectMeta>> {
-        let mut found = Vec::new();
-        let Some(S3 { pages, .. }) = &self.s3 else {
+        let Some(s3) = &self.s3 else {
             self.requests.write();
-            found = self.objects.list(None).try_collect().await?;
-            found.retain(|meta: &ObjectMeta| {
+            let mut found: Vec<ObjectMeta> = self.objects.list(None).try_collect().await?;
+            found.retain(|meta| {
                 let key = keys::from_path(&meta.location);
                 key.strip_prefix(prefix).is_some_and(|below| recursive || !below.contains('/'))
             });
             return Ok(found);
         };
-        let mut token = None;
+        let delimiter = (!recursive).then_some("/".into());
+        self.pages(s3, prefix, PaginatedListOptions { delimiter, ..PaginatedListOptions::default() }).await
+    }
+
+    /// All pages of a listing.
+    async fn pages(
+        &self,
+        s3: &S3,
+        prefix: &str,
+        mut options: PaginatedListOptions,
+    ) -> object_store::Result<Vec<ObjectMeta>> {
+        let mut found = Vec::new();
         loop {
             self.requests.write();
-            let options = PaginatedListOptions {
-                delimiter: (!recursive).then_some("/".into()),
-                page_token: token,
-                ..PaginatedListOptions::default()
-            };
-            let page = pages.list_paginated(Some(prefix).filter(|p| !p.is_empty()), options).await?;
+            let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
+            let page = s3.pages.list_paginated(prefix, options.clone()).await?;
             found.extend(page.result.objects);
-            token = page.page_token;
-            if token.is_none() {
+            options.page_token = page.page_token;
+            if options.page_token.is_none() {
                 return Ok(found);
             }
         }
@@ -329,6 +344,22 @@ impl Store for ObjectStores {
         })
     }
 
+    fn delete_version(&self, entry: &Entry) -> Result<bool> {
+        let version = entry.version.as_deref().and_then(|version| HeaderValue::from_str(version).ok());
+        let (Some(s3), Some(version)) = (&self.s3, version) else {
+            self.delete(std::slice::from_ref(&entry.key))?;
+            return Ok(true);
+        };
+        let path = self.path(&entry.key)?;
+        let deleted = CONDITION.scope((IF_MATCH, version), s3.singly.delete(&path));
+        match self.waiter.runtime.block_on(deleted) {
+            Err(e) if is_taken(&e) => Ok(false),
+            Err(e) if is_unknown_request(&e) => self.delete(std::slice::from_ref(&entry.key)).map(|()| true),
+            Err(e) if !is_missing(&e) => Err(self.error("remove", &entry.key, &e)),
+            _ => Ok(true),
+        }
+    }
+
     fn stage(&self, key: &str, _work: &str) -> Result<Box<dyn StagedWriter>> {
         Ok(Box::new(Upload {
             store: self.clone(),
@@ -349,20 +380,62 @@ impl Store for ObjectStores {
     }
 
     fn complete(&self, key: &str, staged: &Staged) -> Result<Created> {
-        let Staged::Upload { id, parts } = staged else { return Err(self.wrong_kind(key)) };
-        let path = self.path(key)?;
-        let parts =
-            parts.iter().map(|content_id| object_store::multipart::PartId { content_id: content_id.clone() });
-        self.requests.write();
-        let done = self.waiter.runtime.block_on(self.uploads.complete_multipart(&path, id, parts.collect()));
-        match done {
-            Ok(_) => Ok(Created::New),
+        match self.try_complete(key, staged, false)? {
+            Ok(()) => Ok(Created::New),
             // An upload that is gone while its object is there may have been completed before.
             Err(e) => match self.head(key) {
                 Ok(Some(_)) if is_missing(&e) => Ok(Created::Exists),
                 _ => Err(self.error("write", key, &e)),
             },
         }
+    }
+
+    fn complete_new(&self, key: &str, staged: &Staged) -> Result<Created> {
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..CONFLICTS {
+            let error = match self.try_complete(key, staged, true)? {
+                Ok(()) => return Ok(Created::New),
+                Err(e) if is_unknown_request(&e) => return self.complete(key, staged),
+                Err(e) => e,
+            };
+            // Refused, for an object is there or is being written; or the upload is gone. What is there tells.
+            match self.head(key) {
+                Ok(Some(_)) if is_missing(&error) || is_taken(&error) => return Ok(Created::Exists),
+                _ if is_taken(&error) => {}
+                _ => return Err(self.error("write", key, &error)),
+            }
+            clock::sleep(pause);
+            pause *= 2;
+        }
+        Err(Error::retry(format!("can't write {}{key}", self.base))
+            .because("the store says again and again that somebody else is writing it"))
+    }
+
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<PendingUpload>>> {
+        let Some(s3) = &self.s3 else { return Ok(None) };
+        let mut options = PaginatedListOptions::default();
+        options.extensions.insert(AsksForUploads);
+        let listed = self.wait(async { Ok(self.pages(s3, prefix, options).await) })?;
+        let metas = match listed {
+            Ok(metas) => metas,
+            Err(e) if is_unknown_request(&e) => {
+                let error = self.error("list uploads below", prefix, &e);
+                tracing::debug!(%error, causes = ?error.causes(), "Uploads are not listed.");
+                return Ok(None);
+            }
+            Err(e) => return Err(self.error("list uploads below", prefix, &e)),
+        };
+        let mut found: Vec<PendingUpload> = metas
+            .into_iter()
+            .filter_map(|meta| {
+                let name = keys::from_path(&meta.location);
+                let (key, id) = uploads::key_and_id(&name)?;
+                Some(PendingUpload { key: key.to_owned(), id: id.to_owned() })
+            })
+            .filter(|upload| upload.key.starts_with(prefix))
+            .collect();
+        found.sort_unstable();
+        Ok(Some(found))
     }
 
     fn abort(&self, key: &str, staged: &Staged) -> Result<()> {
@@ -376,12 +449,35 @@ impl Store for ObjectStores {
 }
 
 impl ObjectStores {
+    /// Completes an upload; where there is no object yet, if the server knows that condition.
+    fn try_complete(&self, key: &str, staged: &Staged, only_new: bool) -> Result<object_store::Result<()>> {
+        let Staged::Upload { id, parts } = staged else { return Err(self.wrong_kind(key)) };
+        let path = self.path(key)?;
+        let parts =
+            parts.iter().map(|content_id| object_store::multipart::PartId { content_id: content_id.clone() });
+        self.requests.write();
+        let completed = self.uploads.complete_multipart(&path, id, parts.collect());
+        Ok(self.waiter.runtime.block_on(async {
+            let done = if only_new {
+                CONDITION.scope((IF_NONE_MATCH, HeaderValue::from_static("*")), completed).await
+            } else {
+                completed.await
+            };
+            done.map(drop)
+        }))
+    }
+
     fn wrong_kind(&self, key: &str) -> Error {
         Error::permanent(format!(
             "the commit record of {}{key} was not written by this kind of store",
             self.base
         ))
     }
+}
+
+/// Whether a condition was refused: with 412, or with S3's 409.
+fn is_taken(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Precondition { .. } | object_store::Error::AlreadyExists { .. })
 }
 
 /// A multipart upload that is begun with its first part.

@@ -4,29 +4,29 @@
 //! `_SUCCESS` names the run that wrote it.
 
 use std::collections::HashSet;
-use std::io::Read as _;
+use std::time::Duration;
 
 use mapreduce_api::ids::{AttemptId, JobId};
 use mapreduce_api::v1alpha1::{Cleanup, IfExists};
 use mapreduce_api::wire::{Counters, StepCounters};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::commit::lock::{self, Held, OutputLock};
-use crate::commit::owner::{OWNER, Sign};
 use crate::commit::record::Commit;
-use crate::error::{Error, Result};
+use crate::commit::sign::{self, OWNER};
+use crate::error::{Error, Kind, Result};
 use crate::function::context::check_user_counters;
+use crate::machine::clock;
 use crate::machine::threads::in_parallel;
 use crate::output::StagedPart;
 use crate::output::replaceable::{SUCCESS, WORK, is_temporary, replaceable};
 use crate::plan;
 use crate::plan::completed::CompletedSteps;
 use crate::record::skipped;
-use crate::storage::once::{Won, create_once};
-use crate::storage::{Contents, Created, Location};
+use crate::storage::{Contents, Created, Location, Staged};
+use crate::task::mark::{self, Mark, MarkedPart};
 use crate::task::publication::Publication;
-use crate::task::{attempts, lost, turn};
+use crate::task::{attempts, lost, patiently, turn};
 
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,20 +53,38 @@ pub struct Success {
     pub steps: Vec<StepCounters>,
     /// The parts.
     pub outputs: Vec<OutputObject>,
+    /// The runs whose results this one has replaced, the last first: a process of theirs that comes late learns of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<JobId>,
+}
+
+/// What has become of a run, by the `_SUCCESS` at its output prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It has not published.
+    Open,
+    /// It has.
+    Succeeded(Success),
+    /// It had, and this run has replaced its result.
+    Replaced(JobId),
 }
 
 /// Bytes of a `_SUCCESS` that are looked at: of 100,000 parts with long names it has 30 MiB.
 const MOST_SUCCESS: u64 = 64 << 20;
-/// There while parts appear, with their names: without `_SUCCESS` beside it, those that did have to go again.
-pub(crate) const PUBLISHING: &str = "publishing";
+/// Runs that a result remembers to have replaced.
+const REMEMBERED: usize = 100;
 
-/// An error when there is something at the output prefix that must not be there.
-pub fn check_output(run: &Publication) -> Result<()> {
-    let contents = old_contents(run)?;
+/// An error when there is something at the output prefix that must not be there. Says whether a run publishes there.
+pub fn check_output(run: &Publication) -> Result<bool> {
+    let contents = run.output.store.contents(&run.output.key)?;
+    let is_locked = contents.keys.contains(&lock::place(&run.output).key);
+    let contents = only_old(run, contents)?;
     if run.spec().output.if_exists == IfExists::Replace {
-        return replaceable_keys(run, contents).map(drop);
+        replaceable_keys(run, contents)?;
+    } else {
+        nothing_may_be_there(run, &contents)?;
     }
-    nothing_may_be_there(run, &contents)
+    Ok(is_locked)
 }
 
 fn nothing_may_be_there(run: &Publication, contents: &Contents) -> Result<()> {
@@ -86,7 +104,10 @@ fn nothing_may_be_there(run: &Publication, contents: &Contents) -> Result<()> {
 /// What is at the output prefix and is not this run's, the lock, or the work folder of a run that may be at work:
 /// that is no result, and its run takes the lock before anything of it appears.
 fn old_contents(run: &Publication) -> Result<Contents> {
-    let mut contents = run.output.store.contents(&run.output.key)?;
+    only_old(run, run.output.store.contents(&run.output.key)?)
+}
+
+fn only_old(run: &Publication, mut contents: Contents) -> Result<Contents> {
     let at_work = runs_at_work(run, &contents)?;
     let lock = lock::place(&run.output).key;
     let is_work = |key: &String| {
@@ -98,7 +119,8 @@ fn old_contents(run: &Publication) -> Result<Contents> {
     Ok(contents)
 }
 
-/// The runs whose work folders have a plan that can be read, or the sign of a process that isn't known to be gone.
+/// The runs whose work folders have a plan that can be read, or a sign. That of a dead one stays too: it says what else
+/// is to be removed.
 fn runs_at_work(run: &Publication, contents: &Contents) -> Result<HashSet<String>> {
     let mut runs = HashSet::new();
     for key in &contents.keys {
@@ -111,19 +133,12 @@ fn runs_at_work(run: &Publication, contents: &Contents) -> Result<HashSet<String
             {
                 Some(id)
             }
-            Some((id, OWNER)) if !is_of_the_dead(run, key)? => Some(id),
+            Some((id, OWNER)) => Some(id),
             _ => None,
         };
         runs.extend(at_work.map(str::to_owned));
     }
     Ok(runs)
-}
-
-fn is_of_the_dead(run: &Publication, key: &str) -> Result<bool> {
-    // One that has gone since the listing was of a run that has just ended by itself.
-    let Some(sign) = run.output.store.get(key)? else { return Ok(false) };
-    let sign = serde_json::from_slice::<Sign>(&sign).ok();
-    Ok(sign.is_none_or(|sign| sign.owner.is_dead()))
 }
 
 /// Of that, what may be removed: an error where there is more.
@@ -135,10 +150,23 @@ fn replaceable_keys(run: &Publication, contents: Contents) -> Result<Vec<String>
 
 /// The `_SUCCESS` of this very run, if it is there.
 pub fn succeeded(run: &Publication) -> Result<Option<Success>> {
+    Ok(read_success(run)?.filter(|success| success.id == run.context.id))
+}
+
+/// What has become of this run.
+pub fn fate(run: &Publication) -> Result<Fate> {
+    Ok(match read_success(run)? {
+        Some(success) if success.id == run.context.id => Fate::Succeeded(success),
+        Some(success) if success.replaced.contains(&run.context.id) => Fate::Replaced(success.id),
+        _ => Fate::Open,
+    })
+}
+
+/// Any run's `_SUCCESS`.
+fn read_success(run: &Publication) -> Result<Option<Success>> {
     let place = run.output.join(SUCCESS);
     let bytes = place.store.get(&place.key)?;
-    let success: Option<Success> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    Ok(success.filter(|success| success.id == run.context.id))
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Makes the parts visible, with them what was left out, writes `_SUCCESS` and removes the intermediate data. A
@@ -153,8 +181,8 @@ pub fn finish(
     let (success, _) = attempts(run.spec().retries, |_| publish(run, done, parts, attempt))?;
     let calm = run.uninterrupted();
     let tidied = match run.spec().cleanup {
-        Cleanup::Never => lock::release_of(&calm.output, &calm.owner),
-        _ => tidy_up(&calm).or_else(|_| tidy_up(&calm)),
+        Cleanup::Never => leave(&calm),
+        _ => tidy_up(&calm),
     };
     if let Err(error) = tidied {
         // The result is there all the same.
@@ -181,13 +209,20 @@ fn publish(
         IfExists::Replace => Held::Waits,
     };
     let lock = OutputLock::take(&run.output, &run.owner, held, || run.check_cancelled())?;
-    publish_locked(run, done, parts, attempt, &lock).inspect_err(|_| {
-        // Where parts may have appeared, the lock stays until they are gone or all of them there.
+    publish_locked(run, done, parts, attempt, &lock).inspect_err(|error| {
         let run = run.uninterrupted();
-        let marker = run.staging.join(PUBLISHING);
-        if let Ok(None) = marker.store.head(&marker.key)
-            && let Err(error) = lock::release_of(&run.output, &run.owner)
+        // Where the run is over nobody else removes what this attempt has written since. Where parts may have appeared,
+        // or another attempt goes on, the lock stays: it is the run's, and goes with it.
+        let tidied = if attempt.is_some() && matches!(plan::is_there(run.last_work()), Ok(false)) {
+            tidy_up(&run)
+        } else if (attempt.is_none() || error.kind() == Kind::Permanent)
+            && matches!(Mark::is_there(&run.staging), Ok(false))
         {
+            lock::release_of(&run.output, &run.owner)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = tidied {
             tracing::warn!(%error, causes = ?error.causes(), "The output's lock is left.");
         }
     })
@@ -212,31 +247,49 @@ fn publish_locked(
         parts.iter().chain(done.skipped.iter().map(|skipped| &skipped.part)).cloned().collect();
     let ours: HashSet<String> = all.iter().map(|part| run.output.join(&part.name).key).collect();
     let replaces = run.spec().output.if_exists == IfExists::Replace;
+    let success = success_of(run, done, parts, if replaces { replaced(run)? } else { Vec::new() });
+    let staged = StagedSuccess::new(run, &success)?;
     if let Some(attempt) = attempt
-        && let Some(success) = turn::take(run, attempt)?
+        && let Some(success) = turn::take(run, attempt, &staged.staged)?
     {
         return Ok(success);
     }
     run.context.ending.publish(&all)?;
-    let marker = run.staging.join(PUBLISHING);
-    let begun = marker.store.head(&marker.key)?.is_some();
-    if !begun || replaces {
-        let mut contents = old_contents(run)?;
-        if replaces {
-            // Those of the same name are replaced in one step when the new ones appear.
-            contents.keys.retain(|key| !ours.contains(key));
-            let old = replaceable_keys(run, contents)?;
-            mark(&marker, &all)?;
-            lock.check()?;
-            // It goes first: from then on nobody takes what is left for a result.
-            run.output.store.delete(&[run.output.join(SUCCESS).key])?;
-            run.output.store.delete_below(&run.output.key, &old)?;
-        } else {
-            nothing_may_be_there(run, &contents).map_err(|error| {
-                error.because("it was not there when the job began: another run or program was first")
-            })?;
-            mark(&marker, &all)?;
+    let parts_of_mark = all.iter().map(MarkedPart::of).collect();
+    let mark =
+        Mark { parts: parts_of_mark, success: staged.staged.clone(), replaced: success.replaced.clone() };
+    if replaces {
+        let place = run.output.join(SUCCESS);
+        let old_success = place.store.head(&place.key)?;
+        if let Some(success) = succeeded(run)? {
+            return Ok(success);
         }
+        let mut contents = old_contents(run)?;
+        // Those of the same name are replaced in one step when the new ones appear.
+        contents.keys.retain(|key| !ours.contains(key));
+        let mut old = replaceable_keys(run, contents)?;
+        old.retain(|key| *key != place.key);
+        begin_to_publish(run, &mark, lock)?;
+        // It goes first: from then on nobody takes what is left for a result. But not that of another attempt of this
+        // run, to which this one has been too slow.
+        if let Some(entry) = old_success
+            && !place.store.delete_version(&entry)?
+        {
+            return Err(Error::retry(format!("{} has changed meanwhile", place.url(&place.key))));
+        }
+        run.output.store.delete_below(&run.output.key, &old)?;
+    } else {
+        if !Mark::is_there(&run.staging)? {
+            nothing_may_be_there(run, &old_contents(run)?).map_err(|error| {
+                // Another attempt of this run may have gone on meanwhile: then it is its own part.
+                if matches!(Mark::is_there(&run.staging), Ok(false)) {
+                    return error
+                        .because("it was not there when the job began: another run or program was first");
+                }
+                Error::retry("another attempt has begun to publish")
+            })?;
+        }
+        begin_to_publish(run, &mark, lock)?;
     }
     in_parallel(&all, |part| {
         run.check_cancelled()?;
@@ -249,95 +302,159 @@ fn publish_locked(
         };
         match done {
             Created::New => Ok(()),
-            Created::Exists if is_ours(run, &key, part)? => store.abort(&key, &part.staged),
+            Created::Exists if MarkedPart::of(part).is_there(&run.output)? => store.abort(&key, &part.staged),
             Created::Exists => Err(Error::permanent(format!("what was written for {} is gone, or something else was there first",
                 run.output.url(&key)))
             .because("perhaps another program wrote it, or a lifecycle rule of the bucket has removed an upload: run the job again")),
         }
     })?;
-    let outputs = parts
-        .iter()
-        .map(|part| OutputObject {
-            url: run.output.url(&run.output.join(&part.name).key),
-            bytes: part.bytes,
-            records: part.records,
-        })
-        .collect();
-    let CompletedSteps { total: counters, steps, .. } = done.clone();
-    let (name, id) = (run.context.name.clone(), run.context.id.clone());
-    let success = Success { name, id, counters, steps, outputs };
-    write_success(run, &success, replaces)?;
+    // From here on the run has succeeded, whatever else happens: no wish to stop comes between.
+    run.check_cancelled()?;
+    run.context.ending.succeed()?;
+    staged.complete(&success, replaces)?;
     Ok(success)
 }
 
-/// Writes `_SUCCESS`. From here on the run has succeeded, whatever else happens: no wish to stop comes between.
-fn write_success(run: &Publication, success: &Success, replaces: bool) -> Result<()> {
-    let json = serde_json::to_vec_pretty(success)
-        .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
-    run.check_cancelled()?;
-    run.context.ending.succeed()?;
-    let place = run.uninterrupted().output.join(SUCCESS);
-    if replaces {
-        return place.store.put(&place.key, json);
-    }
-    match create_once(&place, &json, MOST_SUCCESS, |there| id_of(there).is_some_and(|id| id == success.id))? {
-        Won::Ours => Ok(()),
-        Won::Theirs(_) => {
-            Err(Error::permanent(format!("{} is there: another run was first", place.url(&place.key))))
-        }
-    }
+/// Notes what is to appear, as long as nobody has taken the lock away.
+fn begin_to_publish(run: &Publication, mark: &Mark, lock: &OutputLock) -> Result<()> {
+    mark.write(&run.staging)?;
+    lock.check()
 }
 
-fn id_of(success: &[u8]) -> Option<JobId> {
-    serde_json::from_slice::<Success>(success).ok().map(|success| success.id)
-}
-
-/// Notes which parts will appear, before the first does.
-fn mark(marker: &Location, parts: &[StagedPart]) -> Result<()> {
-    let names: Vec<&str> = parts.iter().map(|part| part.name.as_str()).collect();
-    let names =
-        serde_json::to_vec(&names).map_err(|e| Error::permanent("can't name the parts").because(e))?;
-    marker.store.put(&marker.key, names)
-}
-
-/// Whether the object that is there is this part: by its content, for an older one may have its name and size.
-fn is_ours(run: &Publication, key: &str, part: &StagedPart) -> Result<bool> {
-    let store = &run.output.store;
-    let entry = match store.head(key)? {
-        Some(entry) if entry.size == part.bytes => entry,
-        _ => return Ok(false),
+fn success_of(
+    run: &Publication,
+    done: &CompletedSteps,
+    parts: &[StagedPart],
+    replaced: Vec<JobId>,
+) -> Success {
+    let output = |part: &StagedPart| OutputObject {
+        url: run.output.url(&run.output.join(&part.name).key),
+        bytes: part.bytes,
+        records: part.records,
     };
-    let mut content = store.open(&entry, 0..entry.size)?;
-    let (mut checksum, mut buffer) = (Xxh3::new(), vec![0; 64 << 10]);
-    loop {
-        match content.read(&mut buffer)? {
-            0 => return Ok(checksum.digest() == part.checksum),
-            read => checksum.update(&buffer[..read]),
+    let CompletedSteps { total: counters, steps, .. } = done.clone();
+    let (name, id) = (run.context.name.clone(), run.context.id.clone());
+    Success { name, id, counters, steps, outputs: parts.iter().map(output).collect(), replaced }
+}
+
+/// The runs whose results this one replaces. Where the old `_SUCCESS` has gone already, the mark knows.
+fn replaced(run: &Publication) -> Result<Vec<JobId>> {
+    let old = read_success(run)?.filter(|old| old.id != run.context.id);
+    let mut runs = match old {
+        Some(old) => [vec![old.id], old.replaced].concat(),
+        None => Mark::read(&run.staging)?.map(|mark| mark.replaced).unwrap_or_default(),
+    };
+    runs.truncate(REMEMBERED);
+    Ok(runs)
+}
+
+/// A `_SUCCESS` that is staged. A write could still be done when its sender has given up and all has been cleaned
+/// up; a completion can't, once what was staged is aborted. That happens unless it is completed.
+struct StagedSuccess {
+    output: Location,
+    staging: Location,
+    staged: Staged,
+    completed: bool,
+}
+
+/// Times that the completion of `_SUCCESS` is asked for, while it isn't known whether it is done.
+const COMPLETIONS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl StagedSuccess {
+    fn new(run: &Publication, success: &Success) -> Result<Self> {
+        let json = serde_json::to_vec_pretty(success)
+            .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
+        let key = run.output.join(SUCCESS).key;
+        let mut writer = run.output.store.stage(&key, &run.staging.key)?;
+        writer.write(&json)?;
+        let staged = writer.finish()?;
+        let Publication { output, staging, .. } = run.uninterrupted();
+        Ok(Self { output, staging, staged, completed: false })
+    }
+
+    fn complete(mut self, success: &Success, replaces: bool) -> Result<()> {
+        let place = self.output.join(SUCCESS);
+        let mut pause = PAUSE;
+        for last in (0..COMPLETIONS).rev() {
+            let done = if replaces {
+                place.store.complete(&place.key, &self.staged)
+            } else {
+                place.store.complete_new(&place.key, &self.staged)
+            };
+            match done {
+                Ok(Created::New) => {
+                    self.completed = true;
+                    return Ok(());
+                }
+                Ok(Created::Exists) => break,
+                Err(error) if !error.is_retryable() || last == 0 => {
+                    // What was asked for may be done, but no longer when this is.
+                    mark::abort_success(&self.output, &self.staging, &self.staged)?;
+                    return if is_there(&place, success)? { Ok(()) } else { Err(error) };
+                }
+                Err(_) if is_there(&place, success)? => return Ok(()),
+                Err(_) => {}
+            }
+            clock::sleep(pause);
+            pause *= 2;
+        }
+        if is_there(&place, success)? {
+            return Ok(());
+        }
+        Err(Error::permanent(format!("{} is there: another run was first", place.url(&place.key))))
+    }
+}
+
+impl Drop for StagedSuccess {
+    fn drop(&mut self) {
+        if !self.completed
+            && let Err(error) = mark::abort_success(&self.output, &self.staging, &self.staged)
+        {
+            tracing::warn!(%error, causes = ?error.causes(), "A `_SUCCESS` that was staged is left.");
         }
     }
+}
+
+/// Whether this run's `_SUCCESS` is there.
+fn is_there(place: &Location, success: &Success) -> Result<bool> {
+    let there = place.store.start(&place.key, MOST_SUCCESS)?;
+    Ok(there
+        .and_then(|there| serde_json::from_slice::<Success>(&there).ok())
+        .is_some_and(|there| there.id == success.id))
 }
 
 /// Removes the intermediate data of a run that has succeeded, then its lock.
 pub fn tidy_up(run: &Publication) -> Result<()> {
     let run = &run.uninterrupted();
-    remove_work(run)?;
+    patiently(|| try_tidy_up(run))
+}
+
+fn try_tidy_up(run: &Publication) -> Result<()> {
+    // The plans go first: whoever writes something after that finds by them that it has to go again.
+    let plans: Vec<String> = run.works.iter().map(|work| work.join(plan::HEAD).key).collect();
+    run.folder.store.delete(&plans)?;
+    let places = run.run_places();
+    sign::abort_uploads(places)?;
+    sign::remove_folders(places)?;
     lock::release_of(&run.output, &run.owner)
 }
 
-/// Removes the intermediate data of this run. The plans go first: whoever writes something after that finds by
-/// them that it has to go again.
-fn remove_work(run: &Publication) -> Result<()> {
-    let plans: Vec<String> = run.works.iter().map(|work| work.join(plan::HEAD).key).collect();
-    run.folder.store.delete(&plans)?;
-    run.folder.store.delete_prefix(&run.folder.key)?;
-    run.staging.store.delete_prefix(&run.staging.key)
+/// Ends a run that has succeeded and leaves its intermediate data.
+fn leave(run: &Publication) -> Result<()> {
+    sign::abort_uploads(run.run_places())?;
+    sign::take_down(&run.staging)?;
+    lock::release_of(&run.output, &run.owner)
 }
 
 /// Removes all that a run without success has left: its staged parts, those that appeared already, its
 /// intermediate data, and its lock. The result of a run whose last words were lost is left, and given.
-pub fn abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {
+pub fn abandon(run: &Publication, parts: impl Fn() -> Result<Vec<StagedPart>>) -> Result<Option<Success>> {
     let run = &run.uninterrupted();
-    try_abandon(run, parts).or_else(|_| try_abandon(run, parts))
+    patiently(|| match succeeded(run)? {
+        Some(success) => try_tidy_up(run).map(|()| Some(success)),
+        None => try_abandon(run, &parts()?),
+    })
 }
 
 /// Ends a run without result while its threads are still at work, and removes what it has left. Not one that has
@@ -349,19 +466,27 @@ pub fn stop(run: &Publication) -> bool {
     }
     let Some(mut parts) = run.context.ending.stop() else { return false };
     parts.extend(committed_parts(run).unwrap_or_default());
-    if let Err(error) = abandon(run, &parts) {
+    if let Err(error) = abandon(run, || Ok(parts.clone())) {
         tracing::warn!(%error, causes = ?error.causes(), "What the run has written is left.");
     }
     true
 }
 
 fn try_abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {
-    if let Some(success) = succeeded(run)? {
-        return tidy_up(run).map(|()| Some(success));
+    // From then on it can't succeed any more, by whatever was asked for: but it may have until then.
+    let mark = Mark::read(&run.staging)?;
+    let staged = turn::staged(run)?;
+    let staged: Vec<&Staged> = staged.iter().chain(mark.iter().map(|mark| &mark.success)).collect();
+    for staged in &staged {
+        mark::abort_success(&run.output, &run.staging, staged)?;
     }
-    let marker = run.staging.join(PUBLISHING);
+    if !staged.is_empty()
+        && let Some(success) = succeeded(run)?
+    {
+        return try_tidy_up(run).map(|()| Some(success));
+    }
     // Parts appear under the lock alone: without it, what is there is somebody else's.
-    let begun = marker.store.head(&marker.key)?.is_some() && lock::is_held(&run.output, &run.owner)?;
+    let begun = mark.is_some() && lock::is_held(&run.output, &run.owner)?;
     // Beside another run's `_SUCCESS` nothing of ours has appeared yet. Where an old one went, what is left of the
     // old result is none.
     let success = run.output.join(SUCCESS);
@@ -370,7 +495,7 @@ fn try_abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success
     let remove = |part: &StagedPart| {
         let key = run.output.join(&part.name).key;
         run.output.store.abort(&key, &part.staged)?;
-        if begun && (replaces || is_ours(run, &key, part)?) {
+        if begun && (replaces || MarkedPart::of(part).is_there(&run.output)?) {
             run.output.store.delete(&[key])
         } else {
             Ok(())
@@ -379,7 +504,7 @@ fn try_abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success
     // One that can't be removed doesn't keep the others.
     let removed: Vec<Result<()>> = parts.iter().map(remove).collect();
     removed.into_iter().collect::<Result<()>>()?;
-    tidy_up(run).map(|()| None)
+    try_tidy_up(run).map(|()| None)
 }
 
 /// What the commit records of the steps name that is staged: parts of the last one, and what any left out.

@@ -3,12 +3,16 @@
 pub mod finish;
 pub mod lost;
 pub mod map;
+pub(crate) mod mark;
 pub mod publication;
 pub mod reduce;
 pub mod result;
 mod turn;
 
+use std::time::Duration;
+
 use crate::error::Result;
+use crate::machine::clock;
 
 /// Runs attempts at a task until one succeeds, an error is no attempt's fault, or `retries` more
 /// attempts have failed too. Says how many failed.
@@ -24,6 +28,22 @@ pub fn attempts<T>(retries: i32, mut attempt: impl FnMut(u32) -> Result<T>) -> R
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Times that a run tries what it does last.
+const CLEANUPS: u32 = 6;
+
+/// Tries what is done last, and by nobody later, some times more than one error.
+pub(crate) fn patiently<T>(work: impl Fn() -> Result<T>) -> Result<T> {
+    let mut pause = Duration::from_millis(20);
+    for _ in 1..CLEANUPS {
+        if let Ok(done) = work() {
+            return Ok(done);
+        }
+        clock::sleep(pause);
+        pause *= 2;
+    }
+    work()
 }
 
 #[cfg(test)]

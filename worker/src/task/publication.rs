@@ -6,6 +6,7 @@ use mapreduce_api::v1alpha1::MapReduceJobSpec;
 
 use crate::commit::owner::Owner;
 use crate::commit::record::CommitLog;
+use crate::commit::sign::RunPlaces;
 use crate::error::Result;
 use crate::step::{RunContext, StepDefinition};
 use crate::storage::Location;
@@ -43,6 +44,11 @@ impl Publication {
     /// The commit log of each step, in their order.
     pub fn logs(&self) -> impl Iterator<Item = CommitLog> {
         self.works.iter().map(|work| CommitLog { work: work.clone(), staging: self.staging.clone() })
+    }
+
+    /// Where it works, for its sign and its uploads.
+    pub fn run_places(&self) -> RunPlaces<'_> {
+        RunPlaces { output: &self.output, staging: &self.staging, folder: &self.folder }
     }
 
     /// An error once somebody has asked to stop.

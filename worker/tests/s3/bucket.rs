@@ -65,7 +65,7 @@ impl Bucket {
         if request.key.is_empty() {
             return match request.method.as_str() {
                 "GET" if request.asks("list-type") => self.list(request, page),
-                "GET" if request.asks("uploads") => self.list_uploads(request),
+                "GET" if request.asks("uploads") => self.list_uploads(request, page),
                 "POST" if request.asks("delete") => self.delete_all(request),
                 _ => Response::error(405, "MethodNotAllowed"),
             };
@@ -229,19 +229,29 @@ impl Bucket {
         )
     }
 
-    fn list_uploads(&self, request: &Request) -> Response {
-        let prefix = request.query.get("prefix").map(String::as_bytes).unwrap_or_default();
-        let uploads = self.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix));
+    fn list_uploads(&self, request: &Request, page: usize) -> Response {
+        let text = |name: &str| request.query.get(name).cloned().unwrap_or_default();
+        let (prefix, after) =
+            (text("prefix").into_bytes(), (text("key-marker").into_bytes(), text("upload-id-marker")));
+        let mut uploads: Vec<(&Vec<u8>, &String)> =
+            self.uploads.iter().map(|(id, upload)| (&upload.key, id)).collect();
+        uploads.sort_unstable();
+        uploads.retain(|(key, id)| key.starts_with(&prefix) && (*key, *id) > (&after.0, &after.1));
+        let more = uploads.len() > page;
+        uploads.truncate(page);
+        let next = uploads.last().filter(|_| more).map(|(key, id)| {
+            let key = escaped(key);
+            format!("<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>")
+        });
         let uploads: Vec<String> = uploads
-            .map(|(id, upload)| {
-                format!("<Upload><Key>{}</Key><UploadId>{id}</UploadId></Upload>", escaped(&upload.key))
-            })
+            .iter()
+            .map(|(key, id)| format!("<Upload><Key>{}</Key><UploadId>{id}</UploadId></Upload>", escaped(key)))
             .collect();
-        let body = uploads.concat();
+        let (body, next) = (uploads.concat(), next.unwrap_or_default());
         Response::new(
             200,
             format!(
-                "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{body}</ListMultipartUploadsResult>"
+                "<ListMultipartUploadsResult><IsTruncated>{more}</IsTruncated>{next}{body}</ListMultipartUploadsResult>"
             ),
         )
     }

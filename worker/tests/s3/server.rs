@@ -67,6 +67,8 @@ pub enum Fault {
     Closed,
     /// It is done, but the connection ends before the answer.
     AnswerLost,
+    /// It is done when somebody else has just written this.
+    Behind(&'static str, &'static [u8]),
     /// It isn't done: this answer, status, headers and body.
     Answer(u16, Vec<(String, String)>, Vec<u8>),
 }
@@ -202,6 +204,10 @@ impl Shared {
             Some(Fault::AnswerLost) => {
                 bucket.answer(&request, self.page.load(Ordering::Relaxed));
                 return;
+            }
+            Some(Fault::Behind(key, bytes)) => {
+                bucket.objects.insert(key.into(), bytes.to_vec());
+                bucket.answer(&request, self.page.load(Ordering::Relaxed))
             }
             Some(Fault::Answer(status, headers, body)) => Response { status, headers, body },
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mapreduce_worker::storage::Entry;
+use mapreduce_worker::storage::{Entry, PendingUpload};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// An object.
@@ -42,9 +42,12 @@ pub enum Write {
     Put(String, Arc<Vec<u8>>),
     Create(String, Arc<Vec<u8>>),
     Delete(Vec<String>),
+    /// Where the object is still of this version.
+    DeleteVersion(String, Option<String>),
     Begin(String),
     Part(u64, usize, Arc<Vec<u8>>),
-    Complete(String, u64, usize),
+    /// An upload of so many parts; true where it may replace an object.
+    Complete(String, u64, usize, bool),
     Abort(u64),
 }
 
@@ -87,6 +90,12 @@ impl Bucket {
                     }
                 }
             }
+            Write::DeleteVersion(key, version) => {
+                if self.head(key).is_some_and(|there| there.version != *version) {
+                    return Answer::Exists;
+                }
+                return self.apply(&Write::Delete(vec![key.clone()]), by, changes);
+            }
             Write::Begin(key) => {
                 self.next_upload += 1;
                 let upload = Upload { key: key.clone(), parts: BTreeMap::new(), by };
@@ -97,7 +106,12 @@ impl Bucket {
                 let Some(upload) = self.uploads.get_mut(id) else { return Answer::NoSuchUpload };
                 upload.parts.insert(*number, Arc::clone(bytes));
             }
-            Write::Complete(key, id, parts) => {
+            Write::Complete(key, id, _, false)
+                if self.objects.contains_key(key) && self.uploads.contains_key(id) =>
+            {
+                return Answer::Exists;
+            }
+            Write::Complete(key, id, parts, _) => {
                 let whole = self.uploads.get(id).is_some_and(|u| u.key == *key && u.parts.len() >= *parts);
                 if !whole {
                     return Answer::NoSuchUpload;
@@ -132,8 +146,15 @@ impl Bucket {
     pub fn list(&self, prefix: &str, recursive: bool) -> Vec<Entry> {
         self.below(prefix)
             .filter(|(key, _)| recursive || !key[prefix.len()..].contains('/'))
+            // As the library's: folder markers are no objects.
+            .filter(|(key, object)| !(key.ends_with('/') && object.bytes.is_empty()))
             .map(|(key, object)| entry(key, object))
             .collect()
+    }
+
+    pub fn uploads_below(&self, prefix: &str) -> Vec<PendingUpload> {
+        let below = self.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix));
+        below.map(|(id, upload)| PendingUpload { key: upload.key.clone(), id: id.to_string() }).collect()
     }
 
     pub fn head(&self, key: &str) -> Option<Entry> {

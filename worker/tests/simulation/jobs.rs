@@ -1,5 +1,6 @@
 //! Jobs as Kubernetes and the operator run them: pods per phase, further attempts, the cleanup.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -63,10 +64,7 @@ pub fn run(
     let runtime = RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().build().unwrap());
     let stores =
         Stores::new(file.spec.storage.clone(), Path::new("/"), runtime.handle().clone(), cancel.clone());
-    let attempt = match simulation.lock().planted {
-        Some(Site::OneName) => "a".to_owned(),
-        _ => format!("a{actor}"),
-    };
+    let attempt = format!("a{actor}");
     let store = SimulatedStore { simulation: Arc::clone(simulation), actor, cancel: cancel.clone() };
     stores.insert(BASE, Arc::new(store));
     match Job::with_stores(JobFile::clone(file), stores, cancel).and_then(|job| work(job, attempt, role)) {
@@ -109,7 +107,23 @@ pub struct JobRun {
     pub state: JobState,
     /// Since then whatever lands of dead processes is nobody's fault: the step.
     pub over: Option<u64>,
+    /// When it last looked through what it has there.
+    pub looked: Looked,
     cleanups: u32,
+}
+
+/// Steps of a run's last lists, by their prefixes.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    pub objects: BTreeMap<String, u64>,
+    pub uploads: BTreeMap<String, u64>,
+}
+
+impl Looked {
+    /// When a key was looked for last.
+    pub fn last(lists: &BTreeMap<String, u64>, key: &str) -> u64 {
+        lists.iter().filter(|(prefix, _)| key.starts_with(*prefix)).map(|(_, step)| *step).max().unwrap_or(0)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +164,8 @@ pub enum Happening {
     Extra(usize),
     /// One more object of the input.
     MoreInput,
+    /// Another program writes what would be a part, where there is none.
+    OtherProgram,
 }
 
 impl JobRun {
@@ -165,6 +181,7 @@ impl JobRun {
             parallelism,
             state: JobState::Waiting,
             over: None,
+            looked: Looked::default(),
             cleanups: 0,
         }
     }
@@ -188,6 +205,10 @@ impl JobRun {
 }
 
 impl State {
+    pub fn job_of(&mut self, actor: usize) -> &mut JobRun {
+        &mut self.jobs[self.actors[actor].role.job]
+    }
+
     pub fn happening(&mut self, what: &Happening) {
         self.note(|_| format!("{what:?}"));
         match what {
@@ -195,14 +216,20 @@ impl State {
                 self.jobs[job].state = JobState::Running;
                 self.begin_phase(job, Phase::Plan, 1);
             }
-            &Happening::Delete(job) => {
-                if self.jobs[job].state == JobState::Running {
-                    self.oracle.deleted = true;
+            &Happening::Delete(job) if self.jobs[job].state == JobState::Running => {
+                self.oracle.deleted = true;
+                if self.jobs[job].is_local {
+                    // Nobody cleans up after a command that is interrupted, but the next one.
+                    let live: Vec<usize> = self.jobs[job].tasks.iter().filter_map(|task| task.live).collect();
+                    live.into_iter().for_each(|actor| self.terminate(actor));
+                } else {
                     self.fail(job, "it is deleted");
                 }
             }
+            Happening::Delete(_) => {}
             &Happening::Extra(job) => self.extra(job),
             Happening::MoreInput => self.more_input(),
+            Happening::OtherProgram => self.other_program(),
         }
     }
 
@@ -318,7 +345,7 @@ impl State {
             }
             Outcome::Killed if self.jobs[job].is_local => {
                 self.jobs[job].state = JobState::Dead;
-                self.jobs[job].over = Some(0);
+                self.jobs[job].over = Some(self.step);
                 self.once_more(job);
             }
             Outcome::Failed(error) if matches!(error.kind(), Kind::Permanent | Kind::Usage) => {
@@ -340,15 +367,34 @@ impl State {
         }
     }
 
-    /// The user types the command again.
+    /// The user types the command again, perhaps.
     fn once_more(&mut self, job: usize) {
         if self.random.chance(1, 2) {
-            let mut file = JobFile::clone(&self.jobs[job].file);
-            file.id = JobId::new(format!("run-{}", self.jobs.len()));
-            self.jobs.push(JobRun::new(file, true, 1));
             let after = self.random.steps();
-            self.plan(after, Happening::Start(self.jobs.len() - 1));
+            let next = self.again(job);
+            self.plan(after, Happening::Start(next));
         }
+    }
+
+    /// One more run of a job.
+    fn again(&mut self, job: usize) -> usize {
+        let mut file = JobFile::clone(&self.jobs[job].file);
+        file.id = JobId::new(format!("run-{}", self.jobs.len()));
+        self.jobs.push(JobRun::new(file, true, 1));
+        self.jobs.len() - 1
+    }
+
+    /// What a killed command has left is the next one's to remove: in the end there is a next one, and nothing happens
+    /// to it. Whether it was begun.
+    pub fn begin_last_run(&mut self) -> bool {
+        let dead = self.jobs.iter().position(|job| job.state == JobState::Dead);
+        let Some(dead) = dead.filter(|_| !std::mem::replace(&mut self.has_last_run, true)) else {
+            return false;
+        };
+        self.faults.end();
+        let next = self.again(dead);
+        self.happening(&Happening::Start(next));
+        true
     }
 
     fn next_step(&mut self, job: usize) {
@@ -390,7 +436,7 @@ impl State {
     }
 
     fn clean(&mut self, job: usize) {
-        self.jobs[job].over = Some(self.step);
+        self.jobs[job].over.get_or_insert(self.step);
         self.begin(Role { job, work: Work::Cleanup, failed_before: 0 }, 0);
     }
 

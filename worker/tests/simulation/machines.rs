@@ -42,6 +42,16 @@ impl Machine for Made {
         u128::from(names.next()) << 64 | u128::from(names.next())
     }
 
+    fn process(&self) -> u32 {
+        self.actor as u32
+    }
+
+    fn is_alive(&self, process: u32) -> bool {
+        let state = self.simulation.lock();
+        let actor = state.actors.get(process as usize);
+        actor.is_some_and(|actor| !actor.killed && actor.status != Status::Ended)
+    }
+
     fn variable(&self, _name: &str) -> Option<OsString> {
         None
     }

@@ -20,7 +20,6 @@
 mod bucket;
 mod faults;
 mod jobs;
-mod known;
 mod machines;
 mod oracle;
 mod planted;
@@ -73,22 +72,18 @@ fn every_order_of_events_ends_well() {
     println!("seeds {base} to {}", base + seeds - 1);
     let (pool, start) = (Pool::new(), Instant::now());
     let mut happened = [0_u64; Fault::ALL.len()];
-    let (mut failed, mut known, mut steps, mut succeeded) = (Vec::new(), 0, 0, 0);
+    let (mut failed, mut steps, mut succeeded) = (Vec::new(), 0, 0);
     for seed in base..base + seeds {
         let state = run(&pool, seed, false);
         happened.iter_mut().zip(state.faults.happened).for_each(|(sum, n)| *sum += u64::from(n));
         steps += state.step;
         succeeded += u64::from(!state.oracle.published.is_empty());
-        known += usize::from(!state.oracle.faults.is_empty());
-        if let Some(what) = state.oracle.faults.first().filter(|what| !known::is_known(what)) {
+        if let Some(what) = state.oracle.faults.first() {
             failed.push((seed, what.clone()));
         }
     }
     let time = start.elapsed();
-    known -= failed.len();
-    println!(
-        "{seeds} seeds in {time:.1?}, {steps} steps, {succeeded} with a result, {known} with known faults"
-    );
+    println!("{seeds} seeds in {time:.1?}, {steps} steps, {succeeded} with a result");
     for fault in Fault::ALL {
         println!("  {:8} {fault:?}", happened[fault as usize]);
     }
@@ -98,40 +93,23 @@ fn every_order_of_events_ends_well() {
 /// Seeds until a planted fault has been found, at most.
 const ENOUGH: u64 = 5_000;
 
-/// A fault is found when seeds end badly that end well without it, and many more than the other way round: while
-/// faults of the engine's own are known, a change of the order of events alone makes some of either kind.
+/// Without a planted fault all of these seeds end well: see above.
 #[test]
-#[ignore = "of three it can't be told while faults of the engine's own are known: docs/simulation.md"]
 fn every_planted_fault_is_found() {
     let pool = Pool::new();
     let wanted = std::env::var("SIMULATION_PLANTED").unwrap_or_default();
     let mut missed = Vec::new();
-    let mut without: Vec<bool> = Vec::new();
     for planted in planted::PLANTED.iter().filter(|planted| planted.name.contains(&wanted)) {
-        let (mut worse, mut better, mut first) = (0, 0, None);
-        let found = (0..ENOUGH).find(|&seed| {
-            if without.len() as u64 == seed {
-                without.push(run(&pool, seed, false).oracle.faults.is_empty());
-            }
+        let found = (0..ENOUGH).find_map(|seed| {
             let mut state = world::of(seed, false);
             state.planted = Some(planted.site);
             let mut state = pool.run(state);
             state.end();
-            match (without[seed as usize], state.oracle.faults.first()) {
-                (true, Some(what)) => {
-                    worse += 1;
-                    first.get_or_insert_with(|| (seed, what.clone()));
-                }
-                (false, None) => better += 1,
-                _ => {}
-            }
-            worse > 4 + 4 * better
+            Some((seed, state.oracle.faults.into_iter().next()?))
         });
-        match (found, first) {
-            (Some(seeds), Some((seed, what))) => {
-                println!("{}: found after {} seeds, first with {seed}: {what}", planted.name, seeds + 1);
-            }
-            _ => missed.push(format!("{}: {worse} worse, {better} better", planted.name)),
+        match found {
+            Some((seed, what)) => println!("{}: found by seed {seed}: {what}", planted.name),
+            None => missed.push(planted.name),
         }
     }
     assert!(missed.is_empty(), "not found in {ENOUGH} seeds: {missed:#?}");
@@ -142,7 +120,7 @@ fn a_seed_is_the_same_run_each_time() {
     let pool = Pool::new();
     for seed in 0..100 {
         let (first, second) = (run(&pool, seed, true), run(&Pool::new(), seed, true));
-        assert!(first.trace.as_ref().is_some_and(|trace| trace.len() > 5));
+        assert!(first.trace.as_ref().is_some_and(|trace| !trace.is_empty()));
         assert_eq!(first.trace, second.trace, "seed {seed}");
     }
 }

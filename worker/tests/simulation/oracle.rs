@@ -11,7 +11,7 @@ use mapreduce_worker::error::{Error, Kind};
 use mapreduce_worker::task::finish::Success;
 
 use crate::bucket::{Change, Writer};
-use crate::jobs::{JobState, Outcome};
+use crate::jobs::{JobRun, JobState, Looked, Outcome};
 use crate::scheduler::State;
 use crate::world::Shape;
 
@@ -61,6 +61,11 @@ impl State {
         let same = matches!((before, after), (Some(before), Some(after)) if before.bytes == after.bytes);
         if same {
             return;
+        }
+        let is_decision = ["/commit/", "/finish/", "/index"].iter().any(|name| key.contains(name))
+            || key.ends_with("/plan.json") && !key.starts_with("shuffle-2/");
+        if is_decision && before.is_some() && after.is_some() {
+            self.wrong(format!("{key} was decided, and has changed"));
         }
         if self.oracle.foreign.contains(key) {
             self.wrong(format!("{key} is nobody's business, and has changed"));
@@ -163,14 +168,19 @@ impl State {
         }
     }
 
+    /// Whether another program has written to the output prefix.
+    fn has_other_program(&self) -> bool {
+        self.oracle.foreign.iter().any(|key| key.starts_with(OUT))
+    }
+
     /// A job has failed at once, with this error.
     pub fn failed_for(&mut self, job: usize, error: &Error) {
         let text = format!("{error} {:?}", error.causes());
-        let alone = self.jobs.len() == 1;
+        let alone = self.jobs.len() == 1 && !self.has_other_program();
         if error.kind() != Kind::Retry && error.kind() != Kind::Cancelled && alone {
             self.wrong(format!("job {job} fails for good, and could have succeeded: {text}"));
         }
-        if !self.faults.any() && alone {
+        if !self.faults.any() && alone && !self.oracle.deleted {
             self.wrong(format!("job {job} fails, and nothing went wrong: {text}"));
         }
     }
@@ -184,7 +194,7 @@ impl State {
                 self.wrong(format!("job {job} has succeeded, and published nothing"));
             }
         }
-        if !self.faults.any() && succeeded.is_empty() && !self.oracle.deleted {
+        if !self.faults.any() && succeeded.is_empty() && !self.oracle.deleted && !self.has_other_program() {
             self.wrong("no job has succeeded, and nothing went wrong");
         }
         if !self.oracle.replaces && succeeded.len() > 1 {
@@ -205,7 +215,9 @@ impl State {
 
     /// What is at the output prefix.
     fn check_output(&mut self, succeeded: &[usize]) {
-        let visible = |key: &&String| !key.starts_with("out/_mapreduce-");
+        let visible = |key: &&String| {
+            !key.starts_with("out/_mapreduce-") && !key.ends_with('/') && !self.oracle.foreign.contains(*key)
+        };
         let there: Vec<String> =
             self.bucket.below(OUT).map(|(key, _)| key).filter(visible).cloned().collect();
         let success = self.bucket.bytes(SUCCESS).map(|bytes| serde_json::from_slice::<Success>(bytes).ok());
@@ -231,43 +243,63 @@ impl State {
                 if !succeeded.is_empty() && self.jobs.len() == 1 {
                     self.wrong("a job has succeeded, and there is no _SUCCESS");
                 }
-                let new: Vec<&String> =
-                    there.iter().filter(|key| self.bucket.bytes(key) != Some(b"old")).collect();
-                // Nobody takes back what a process had published that was killed then.
-                if !new.is_empty() && self.in_state(JobState::Dead).is_empty() {
+                let new: Vec<&String> = there.iter().filter(|key| !self.is_of_old_result(key)).collect();
+                if !new.is_empty() {
                     self.wrong(format!("there is no _SUCCESS, and there are {new:?}"));
                 }
             }
         }
     }
 
+    /// Whether an object is left of a result that was whole once, and whose `_SUCCESS` went.
+    fn is_of_old_result(&self, key: &str) -> bool {
+        let by =
+            self.bucket.objects[key].by.actor.map(|actor| &self.jobs[self.actors[actor].role.job].file.id);
+        let Some(by) = by else { return true };
+        self.oracle.replaces && self.oracle.published.iter().any(|success| success.id == *by)
+    }
+
     /// What only a job at work has.
     fn check_leftovers(&mut self) {
-        let work = |key: &&String| key.starts_with("out/_mapreduce-") || key.starts_with("shuffle/");
-        let objects: Vec<(String, Writer)> = self
-            .bucket
-            .objects
-            .iter()
-            .filter(|(key, _)| work(key))
-            .map(|(key, o)| (key.clone(), o.by))
-            .collect();
-        let uploads: Vec<(String, Writer)> = self
-            .bucket
-            .uploads
-            .values()
-            .map(|upload| (format!("an upload of {}", upload.key), upload.by))
-            .collect();
-        for (what, by) in objects.into_iter().chain(uploads) {
-            if !self.is_excused(by) {
+        let work = |key: &str| {
+            (key.starts_with("out/_mapreduce-") || key.starts_with("shuffle/")) && !key.ends_with('/')
+        };
+        let objects = self.bucket.objects.iter().filter(|(key, _)| work(key));
+        let objects = objects.map(|(key, o)| {
+            (key.clone(), self.is_excused(o.by, |looked| Looked::last(&looked.objects, key)))
+        });
+        let uploads = self.bucket.uploads.values().map(|upload| {
+            let what = format!("an upload of {}", upload.key);
+            (what, self.is_excused(upload.by, |looked| Looked::last(&looked.uploads, &upload.key)))
+        });
+        let left: Vec<(String, bool)> = objects.chain(uploads).collect();
+        for (what, is_excused) in left {
+            if !is_excused {
                 self.wrong(format!("{what} is left"));
             }
         }
     }
 
-    /// Whether nobody can have known of it: what dead processes and slow requests write when the job is over.
-    fn is_excused(&self, by: Writer) -> bool {
+    /// Whether a plan was written by somebody who had given up, when its job was over: what comes late finds it, and
+    /// takes the job for one that goes on.
+    fn has_late_plan(&self, job: &JobRun) -> bool {
+        self.bucket.objects.iter().any(|(key, object)| {
+            let by = object.by;
+            key.ends_with("/plan.json")
+                && by.late
+                && job.over.is_some_and(|over| by.step >= over)
+                && by.actor.is_some_and(|actor| self.jobs[self.actors[actor].role.job].file.id == job.file.id)
+        })
+    }
+
+    /// Whether nobody can have known of it: what dead processes and slow requests write when the job is over, or has
+    /// looked for the last time.
+    fn is_excused(&self, by: Writer, looked: impl Fn(&Looked) -> u64) -> bool {
         let Some(actor) = by.actor else { return false };
-        let Some(over) = self.jobs[self.actors[actor].role.job].over else { return false };
-        by.step >= over && (by.late || self.actors[actor].killed)
+        let job = &self.jobs[self.actors[actor].role.job];
+        let Some(over) = job.over else { return false };
+        let is_after = by.step >= over;
+        is_after && (by.late || self.actors[actor].killed || self.has_late_plan(job))
+            || by.late && by.step > looked(&job.looked)
     }
 }

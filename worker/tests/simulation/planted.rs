@@ -23,8 +23,6 @@ pub enum Site {
     Read(fn(&Bucket, &str) -> Option<Option<Vec<u8>>>),
     /// Changes what a listing says.
     List(fn(&str, &mut Vec<Entry>)),
-    /// All attempts have one name.
-    OneName,
     /// The cleanup doesn't wait for the pods' end.
     CleansEarly,
     /// A stream that ends early is taken for one that has ended.
@@ -62,17 +60,7 @@ fn left_out(is: bool) -> Option<Answer> {
     is.then_some(Answer::Done)
 }
 
-/// It is done, and is said not to be: somebody else was first.
-fn taken_for_lost(state: &mut State, actor: usize, write: &Write, key: &str) -> Option<Answer> {
-    match write {
-        Write::Create(name, _) if name.contains(key) => {
-            state.apply(write, actor, false);
-            Some(Answer::Exists)
-        }
-        _ => None,
-    }
-}
-
+/// It is said to be done, whoever was first.
 fn taken_for_won(state: &mut State, actor: usize, write: &Write, key: &str) -> Option<Answer> {
     match write {
         Write::Create(name, _) if name.contains(key) => {
@@ -92,7 +80,11 @@ fn writes(write: &Write, key: &str) -> bool {
 }
 
 fn deletes(write: &Write, is: impl Fn(&str) -> bool) -> bool {
-    matches!(write, Write::Delete(keys) if keys.iter().any(|key| is(key)))
+    match write {
+        Write::Delete(keys) => keys.iter().any(|key| is(key)),
+        Write::DeleteVersion(key, _) => is(key),
+        _ => false,
+    }
 }
 
 fn completes(write: &Write, key: &str) -> bool {
@@ -105,15 +97,25 @@ fn remove(state: &mut State, actor: usize, is: impl Fn(&str) -> bool) {
     state.apply(&Write::Delete(keys), actor, false);
 }
 
-pub const PLANTED: [Planted; 32] = [
+pub const PLANTED: [Planted; 35] = [
     write("a reduce task's record is written over the one that is there", |state, actor, request| {
         plainly(state, actor, request, "commit/reduce-")
     }),
-    write("a reduce attempt that lost takes itself for the winner", |state, actor, request| {
-        taken_for_won(state, actor, request, "commit/reduce-")
+    write("a map task's record is written over the one that is there", |state, actor, request| {
+        plainly(state, actor, request, "commit/map-")
     }),
-    write("a map attempt that won takes itself for a loser", |state, actor, request| {
-        taken_for_lost(state, actor, request, "commit/map-")
+    write("the plan is written over the one that is there", |state, actor, request| {
+        plainly(state, actor, request, "/plan.json")
+    }),
+    write("who finds the output locked takes the lock for its own", |state, actor, request| {
+        taken_for_won(state, actor, request, "_mapreduce-lock")
+    }),
+    write("a run doesn't say that it is at work", |_, _, request| left_out(creates(request, "/owner"))),
+    write("a part that is to be new replaces another program's", |state, actor, request| match request {
+        Write::Complete(key, id, parts, false) => {
+            Some(state.apply(&Write::Complete(key.clone(), *id, *parts, true), actor, false))
+        }
+        _ => None,
     }),
     write("a reduce attempt that won takes itself for a loser", |state, actor, request| {
         let Write::Create(key, _) = request else { return None };
@@ -140,9 +142,6 @@ pub const PLANTED: [Planted; 32] = [
     write("a reduce task's record is said to be written, and is not", |_, _, request| {
         left_out(creates(request, "commit/reduce-00000"))
     }),
-    write("409 for a record is taken for an object that is there", |state, _, request| {
-        (creates(request, "commit/") && state.random.chance(1, 4)).then_some(Answer::Exists)
-    }),
     write("the index is said to be written, and is not", |_, _, request| {
         left_out(creates(request, "/index"))
     }),
@@ -153,7 +152,7 @@ pub const PLANTED: [Planted; 32] = [
         left_out(writes(request, "plan.json"))
     }),
     write("the result is said to be published, and is not", |_, _, request| {
-        left_out(writes(request, "out/_SUCCESS"))
+        left_out(completes(request, "out/_SUCCESS"))
     }),
     write("a part is said to be complete, and is not", |_, _, request| {
         left_out(completes(request, "out/part-00000"))
@@ -246,7 +245,16 @@ pub const PLANTED: [Planted; 32] = [
             found.pop();
         }
     }),
-    Planted { name: "all attempts have one name", site: Site::OneName },
+    list("another run's sign is not seen", |prefix, found| {
+        if prefix == "out/" {
+            found.retain(|entry| !entry.key.ends_with("/owner"));
+        }
+    }),
+    list("what a dead run has left is not seen", |prefix, found| {
+        if prefix == "out/" {
+            found.retain(|entry| !entry.key.starts_with("out/_mapreduce-"));
+        }
+    }),
     Planted { name: "the cleanup does not wait for the end of the pods", site: Site::CleansEarly },
     Planted { name: "a read that ends early is taken for a whole one", site: Site::ShortIsWhole },
 ];

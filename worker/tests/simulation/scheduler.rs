@@ -46,6 +46,8 @@ pub struct State {
     pub planted: Option<Site>,
     /// What has happened, where somebody wants to know.
     pub trace: Option<Vec<String>>,
+    /// All has ended, and the last run has been begun.
+    pub has_last_run: bool,
     style: Style,
     current: Option<usize>,
     /// Threads of the pool without an actor.
@@ -121,6 +123,7 @@ impl State {
             oracle: Oracle::default(),
             planted: None,
             trace: trace.then(Vec::new),
+            has_last_run: false,
             style,
             current: None,
             idle: Vec::new(),
@@ -228,6 +231,7 @@ impl State {
             match (asleep.min(), wakes.into_iter().min()) {
                 (Some(until), _) => self.now = self.now.max(until),
                 (None, Some(step)) => self.step = self.step.max(step.saturating_sub(1)),
+                (None, None) if self.begin_last_run() => {}
                 (None, None) => return None,
             }
         }
@@ -274,9 +278,10 @@ pub fn shown(write: &Write) -> String {
         Write::Put(key, bytes) => format!("put {key} ({} bytes)", bytes.len()),
         Write::Create(key, bytes) => format!("create {key} ({} bytes)", bytes.len()),
         Write::Delete(keys) => format!("delete {keys:?}"),
+        Write::DeleteVersion(key, _) => format!("delete a version of {key}"),
         Write::Begin(key) => format!("begin an upload of {key}"),
         Write::Part(id, number, _) => format!("part {number} of upload {id}"),
-        Write::Complete(key, id, _) => format!("complete upload {id} of {key}"),
+        Write::Complete(key, id, ..) => format!("complete upload {id} of {key}"),
         Write::Abort(id) => format!("abort upload {id}"),
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
 use mapreduce_worker::error::{Error, Result};
-use mapreduce_worker::storage::{Created, Entry, SharedStore, Staged, StagedWriter, Store};
+use mapreduce_worker::storage::{Created, Entry, PendingUpload, SharedStore, Staged, StagedWriter, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Answer, Bucket, Write};
@@ -160,6 +160,18 @@ impl SimulatedStore {
         state.due.push((due, Event::Land(write.clone(), self.actor)));
     }
 
+    fn complete_over(&self, key: &str, staged: &Staged, replaces: bool) -> Result<Created> {
+        let (id, parts) = id_of(staged)?;
+        match self.write(Request::Write, &Write::Complete(key.to_owned(), id, parts, replaces))? {
+            // As the library's: an upload that is gone while its object is there may have been completed before.
+            Answer::NoSuchUpload if self.head(key)?.is_none() => {
+                Err(Error::permanent(format!("there is no upload of {BASE}{key}")))
+            }
+            Answer::NoSuchUpload | Answer::Exists => Ok(Created::Exists),
+            _ => Ok(Created::New),
+        }
+    }
+
     fn upload(&self, key: &str, bytes: &mut Vec<u8>) -> Result<Staged> {
         self.check_cancelled()?;
         let begun = self.write(Request::Write, &Write::Begin(key.to_owned()))?;
@@ -216,6 +228,11 @@ fn id_of(staged: &Staged) -> Result<(u64, usize)> {
 impl Store for SimulatedStore {
     fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
         let mut found = self.read_something("list", prefix, |bucket| bucket.list(prefix, recursive))?;
+        if prefix.contains("run-") {
+            let mut state = self.simulation.lock();
+            let step = state.step;
+            state.job_of(self.actor).looked.objects.insert(prefix.to_owned(), step);
+        }
         if let Some(Site::List(made)) = self.simulation.lock().planted {
             made(prefix, &mut found);
         }
@@ -302,6 +319,11 @@ impl Store for SimulatedStore {
         self.write(Request::Delete, &Write::Delete(keys.to_vec())).map(drop)
     }
 
+    fn delete_version(&self, entry: &Entry) -> Result<bool> {
+        let write = Write::DeleteVersion(entry.key.clone(), entry.version.clone());
+        Ok(self.write(Request::Delete, &write)? != Answer::Exists)
+    }
+
     fn stage(&self, key: &str, _work: &str) -> Result<Box<dyn StagedWriter>> {
         Ok(Box::new(Writer { store: self.clone(), key: key.to_owned(), bytes: Vec::new() }))
     }
@@ -312,15 +334,19 @@ impl Store for SimulatedStore {
     }
 
     fn complete(&self, key: &str, staged: &Staged) -> Result<Created> {
-        let (id, parts) = id_of(staged)?;
-        match self.write(Request::Write, &Write::Complete(key.to_owned(), id, parts))? {
-            // As the library's: an upload that is gone while its object is there may have been completed before.
-            Answer::NoSuchUpload if self.head(key)?.is_none() => {
-                Err(Error::permanent(format!("there is no upload of {BASE}{key}")))
-            }
-            Answer::NoSuchUpload => Ok(Created::Exists),
-            _ => Ok(Created::New),
-        }
+        self.complete_over(key, staged, true)
+    }
+
+    fn complete_new(&self, key: &str, staged: &Staged) -> Result<Created> {
+        self.complete_over(key, staged, false)
+    }
+
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<PendingUpload>>> {
+        let found = self.read_something("uploads below", prefix, |bucket| bucket.uploads_below(prefix))?;
+        let mut state = self.simulation.lock();
+        let step = state.step;
+        state.job_of(self.actor).looked.uploads.insert(prefix.to_owned(), step);
+        Ok(Some(found))
     }
 
     fn abort(&self, _key: &str, staged: &Staged) -> Result<()> {

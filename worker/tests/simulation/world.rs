@@ -99,8 +99,13 @@ pub fn of(seed: u64, trace: bool) -> State {
     let texts: Vec<&str> = (0..=random.below(3))
         .map(|_| random.pick(if shape == Shape::Skip { &NUMBERS } else { &TEXTS }))
         .collect();
+    let separator = random.pick(&["/", "/", "//"]);
     for (i, text) in texts.iter().enumerate() {
-        put(&mut state, &format!("in/{i}"), text.as_bytes());
+        put(&mut state, &format!("in{separator}{i}"), text.as_bytes());
+    }
+    // What consoles make of a folder.
+    if random.chance(1, 4) {
+        ["in/", "out/", "shuffle/", "out/sub/"].iter().for_each(|marker| put(&mut state, marker, b""));
     }
     let is_local = random.chance(1, 8);
     let two = random.chance(1, 4);
@@ -143,6 +148,10 @@ pub fn of(seed: u64, trace: bool) -> State {
         let after = random.steps();
         state.plan(after, Happening::MoreInput);
     }
+    if random.chance(1, 4) && !replace && !two {
+        let after = random.steps();
+        state.plan(after, Happening::OtherProgram);
+    }
     if random.chance(1, 3) {
         for _ in 0..=random.below(3) {
             let (after, job) = (random.steps(), random.below(state.jobs.len()));
@@ -173,17 +182,32 @@ fn old_result(state: &mut State) {
         counters: Counters::default(),
         steps: Vec::new(),
         outputs: outputs.collect(),
+        replaced: Vec::new(),
     };
     let json = serde_json::to_vec(&success).unwrap();
     put(state, "out/_SUCCESS", &json);
     for name in parts {
         put(state, &format!("out/{name}"), b"old");
     }
-    state.oracle.old =
-        state.bucket.below("out/").map(|(key, object)| (key.clone(), object.bytes.to_vec())).collect();
+    state.oracle.old = state
+        .bucket
+        .below("out/")
+        .filter(|(key, _)| !key.ends_with('/'))
+        .map(|(key, object)| (key.clone(), object.bytes.to_vec()))
+        .collect();
 }
 
+/// What another program writes.
+const OTHERS: &str = "out/part-00000";
+
 impl State {
+    pub fn other_program(&mut self) {
+        if !self.bucket.objects.keys().any(|key| key == OTHERS || key == "out/_SUCCESS") {
+            put(self, OTHERS, b"foreign");
+            self.oracle.foreign.insert(OTHERS.to_owned());
+        }
+    }
+
     pub fn more_input(&mut self) {
         let text = if self.oracle.shape == Some(Shape::Skip) { NUMBERS[1] } else { TEXTS[3] };
         put(self, MORE, text.as_bytes());

@@ -8,6 +8,7 @@ use mapreduce_api::wire::Counters;
 
 use super::{Attempt, Exchange, ReduceInput};
 use crate::commit::record::{Commit, CommitLog};
+use crate::commit::{lock, sign};
 use crate::error::{Error, Result};
 use crate::job::{Job, Resources};
 use crate::machine::threads::in_parallel;
@@ -20,10 +21,9 @@ use crate::record::space::Space;
 use crate::shuffle::index;
 use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
 use crate::shuffle::run::Run;
-use crate::step::Places;
 use crate::storage::once::create_once;
 use crate::storage::{Created, is_stream};
-use crate::task::finish::{self, Success};
+use crate::task::finish::{self, Fate, Success};
 use crate::task::map::Runs;
 
 /// An exchange below the job's work folder.
@@ -39,7 +39,13 @@ impl Exchange for InStore {
     }
 
     fn finished(&self, job: &Job) -> Result<Option<Success>> {
-        finish::succeeded(&job.publication())
+        match finish::fate(&job.publication())? {
+            Fate::Open => Ok(None),
+            Fate::Succeeded(success) => Ok(Some(success)),
+            Fate::Replaced(by) => Err(Error::permanent(format!(
+                "the job had succeeded, and run {by} has replaced its result since"
+            ))),
+        }
     }
 
     fn is_planned(&self, job: &Job) -> Result<bool> {
@@ -47,10 +53,15 @@ impl Exchange for InStore {
     }
 
     fn check_places(&self, job: &Job) -> Result<()> {
-        finish::check_output(&job.publication())?;
-        let Places { output, work, staging, .. } = job.places();
-        if job.step_number() == 0 && output.base != work.base {
-            plan::probe::is_conditional(&staging.join("probe"))?;
+        let run = job.publication();
+        if finish::check_output(&run)? {
+            // While a result is replaced there is no `_SUCCESS` to tell the fate of the run that it was of.
+            lock::wait(&run.output, || run.check_cancelled())?;
+            self.finished(job)?;
+        }
+        if job.step_number() == 0 && !job.alone {
+            let plan = job.places().work.join(plan::HEAD);
+            sign::put_up(run.run_places(), run.owner.clone(), Some(&plan))?;
         }
         Ok(())
     }

@@ -6,28 +6,21 @@
 //! ```
 //!
 //! Only of a process of this machine it can be known that it is gone. What other runs left is theirs: their
-//! operator removes it, or a person who knows.
+//! operator removes it, or a person who knows. A folder without a sign and without a plan is nobody's: a request that
+//! everybody had given up was done when its run had been cleaned up.
+
+use std::collections::BTreeSet;
 
 use mapreduce_api::ids::JobId;
 
-use crate::commit::lock;
-use crate::commit::owner::{OWNER, Sign};
+use crate::commit::lock::{self, Held, OutputLock};
+use crate::commit::sign::{self, RunPlaces, Sign};
 use crate::error::Result;
 use crate::job::Job;
-use crate::output::replaceable::{SUCCESS, WORK};
-use crate::plan::probe;
+use crate::output::replaceable::{SUCCESS, WORK, is_uploaded};
+use crate::plan;
 use crate::storage::Location;
-use crate::task::finish::PUBLISHING;
-
-/// Says that this run is at work, in its folder at the output prefix. A store that takes the sign once more, as one to
-/// be created, can't keep two runs apart.
-pub(super) fn sign(job: &Job) -> Result<()> {
-    let sign =
-        Sign { owner: job.publication().owner, folder: job.places().folder.url(&job.places().folder.key) };
-    let (place, sign) = (job.places().staging.join(OWNER), serde_json::to_vec(&sign).unwrap_or_default());
-    place.store.put(&place.key, sign.clone())?;
-    probe::refuses(&place, &sign)
-}
+use crate::task::mark::{self, Mark, MarkedPart};
 
 /// Removes what dead runs left at the output prefix. That it can't be removed is no matter for this run.
 pub(super) fn remove(job: &Job) {
@@ -36,55 +29,76 @@ pub(super) fn remove(job: &Job) {
         // Whoever looks at the output next says so.
         Err(_) => return,
     };
-    let runs = keys.iter().filter_map(|key| {
-        let run = key
-            .strip_prefix(&job.places().output.key)?
-            .strip_prefix(WORK)?
-            .strip_suffix(OWNER)?
-            .strip_suffix('/')?;
-        Some(JobId::new(run))
+    let folders = keys.iter().filter_map(|key| {
+        let (run, _) = key.strip_prefix(&job.places().output.key)?.strip_prefix(WORK)?.split_once('/')?;
+        Some(run)
     });
+    let folders: BTreeSet<&str> = folders.collect();
+    let removed: Vec<Result<()>> = folders
+        .into_iter()
+        .map(|run| {
+            let staging = job.places().output.join(&format!("{WORK}{run}/"));
+            let has_plan = keys.iter().any(|key| {
+                key.strip_prefix(&staging.key).is_some_and(|name| name.rsplit('/').next() == Some(plan::HEAD))
+            });
+            remove_run(job, &JobId::new(run), &staging, has_plan)
+        })
+        .collect();
     let has_lock = keys.contains(&lock::place(&job.places().output).key);
     // Where parts of a dead run may be left, its lock says so.
-    let removed: Vec<Result<()>> = runs.map(|run| remove_run(job, &run)).collect();
     let unlock = |()| if has_lock { lock::release_of_dead(&job.places().output) } else { Ok(()) };
-    let unlocked = removed.into_iter().collect::<Result<()>>().and_then(unlock);
-    if let Err(error) = unlocked {
+    if let Err(error) = removed.into_iter().collect::<Result<()>>().and_then(unlock) {
         tracing::warn!(%error, causes = ?error.causes(), "What a killed run left can't be removed.");
     }
 }
 
-fn remove_run(job: &Job, run: &JobId) -> Result<()> {
-    let staging = job.places().output.join(&format!("{WORK}{run}/"));
-    let read = |name: &str| {
-        let place = staging.join(name);
-        place.store.get(&place.key)
-    };
-    let Some(sign) = read(OWNER)?.and_then(|bytes| serde_json::from_slice::<Sign>(&bytes).ok()) else {
-        return Ok(());
+fn remove_run(job: &Job, run: &JobId, staging: &Location, has_plan: bool) -> Result<()> {
+    let Some(sign) = Sign::read(staging)? else {
+        return if has_plan { Ok(()) } else { staging.store.delete_prefix(&staging.key) };
     };
     if sign.owner.id != *run || !sign.owner.is_dead() {
         return Ok(());
     }
     tracing::warn!(run = %sign.owner, "What a killed run left is removed.");
-    let success = job.places().output.join(SUCCESS);
-    if success.store.head(&success.key)?.is_none() {
-        remove_parts(&job.places().output, read(PUBLISHING)?.as_deref())?;
+    if let Some(mark) = Mark::read(staging)? {
+        take_back(job, staging, &mark)?;
     }
     // A folder elsewhere is named after the run.
-    if sign.folder.ends_with(&format!("/{run}/")) {
-        let folder = job.places().stores.locate(&sign.folder)?;
-        folder.store.delete_prefix(&folder.key)?;
-    }
-    staging.store.delete_prefix(&staging.key)
+    let folder = if sign.folder.ends_with(&format!("/{run}/")) {
+        job.places().stores.locate(&sign.folder)?
+    } else {
+        staging.clone()
+    };
+    let places = RunPlaces { output: &job.places().output, staging, folder: &folder };
+    sign::abort_uploads(places)?;
+    lock::release_of(&job.places().output, &sign.owner)?;
+    sign::remove_folders(places)
 }
 
 /// Removes parts that appeared without a `_SUCCESS` beside them.
-fn remove_parts(output: &Location, names: Option<&[u8]>) -> Result<()> {
-    let names: Vec<String> = names.and_then(|names| serde_json::from_slice(names).ok()).unwrap_or_default();
-    let is_part = |name: &String| {
-        name.starts_with("part-") && !name.contains('/') || name.starts_with("_skipped/part-")
+fn take_back(job: &Job, staging: &Location, mark: &Mark) -> Result<()> {
+    let output = &job.places().output;
+    mark::abort_success(output, staging, &mark.success)?;
+    // A completion may still be under way: from now on it finds nothing.
+    mark.parts.iter().try_for_each(|part| mark::abort(output, staging, &part.name, &part.staged))?;
+    // Under the lock: another run that has taken it over may be publishing parts of the same names.
+    let _lock = OutputLock::take(&job.places().output, &job.publication().owner, Held::Fails, || {
+        job.run().check_cancelled()
+    })?;
+    let success = job.places().output.join(SUCCESS);
+    let removed = match success.store.head(&success.key) {
+        Ok(None) => remove_parts(&job.places().output, &mark.parts),
+        looked => looked.map(drop),
     };
-    let keys: Vec<String> = names.into_iter().filter(is_part).map(|name| output.join(&name).key).collect();
-    output.store.delete(&keys)
+    let released = lock::release_of(&job.places().output, &job.publication().owner);
+    removed.and(released)
+}
+
+fn remove_parts(output: &Location, parts: &[MarkedPart]) -> Result<()> {
+    for part in parts.iter().filter(|part| is_uploaded(&part.name) && part.name != SUCCESS) {
+        if part.is_there(output)? {
+            output.store.delete(&[output.join(&part.name).key])?;
+        }
+    }
+    Ok(())
 }
