@@ -19,14 +19,14 @@ use mapreduce_worker::record::Mapper;
 use mapreduce_worker::record::block::{BlockCodec, BlockWriter, HEADER, Header};
 use mapreduce_worker::record::format::{Chunk, Format};
 use mapreduce_worker::record::lines::{Lines, SLACK};
-use mapreduce_worker::record::space::Space;
+use mapreduce_worker::record::spill_store::SpillStore;
 use mapreduce_worker::scratch::ScratchPlace;
-use mapreduce_worker::shuffle::arrange::Arrangement;
 use mapreduce_worker::shuffle::collector::{Collector, Combine};
-use mapreduce_worker::shuffle::merge::{Merge, Pairs as _};
+use mapreduce_worker::shuffle::merge::{Merge, PairStream as _};
 use mapreduce_worker::shuffle::partition::Partitioner;
 use mapreduce_worker::shuffle::run::{Run, RunWriter};
 use mapreduce_worker::shuffle::sort::SortBuffer;
+use mapreduce_worker::shuffle::spec::ShuffleSpec;
 use mapreduce_worker::shuffle::table::SumTable;
 
 /// Pairs that a kernel is given: more than the processor's caches hold.
@@ -69,8 +69,8 @@ fn right<T, E: Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn space() -> Arc<Space> {
-    Space::new(1 << 32, std::env::temp_dir(), BlockCodec::None)
+fn space() -> Arc<SpillStore> {
+    SpillStore::new(1 << 32, std::env::temp_dir(), BlockCodec::None)
 }
 
 /// A chunk of text, and what its words are added up in.
@@ -89,7 +89,7 @@ fn tokenise(c: &mut Criterion) {
     let mut words: Box<dyn Mapper<Collector>> = right(MapFunction::new(&Function::builtin("words"))).make();
     let mut out = Collector::for_shuffle(
         Partitioner::hash(1),
-        &Arrangement::default(),
+        &ShuffleSpec::default(),
         Some(Combine {
             combiner: right(ReduceFunction::new(&Function::builtin("sum")))
                 .combiner(&ScratchPlace::new(std::env::temp_dir(), MEMORY)),

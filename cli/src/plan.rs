@@ -2,8 +2,8 @@
 
 use mapreduce_worker::error::{Error, Result};
 use mapreduce_worker::job::{self, Job};
-use mapreduce_worker::plan::cost::{Cost, Requests};
-use mapreduce_worker::plan::{self, Planned, Ranges, Sampling};
+use mapreduce_worker::plan::cost::{Cost, RequestEstimate};
+use mapreduce_worker::plan::{self, PlannedStep, Ranges, Sampling};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     Ok(())
 }
 
-fn splits(planned: &Planned) -> usize {
+fn splits(planned: &PlannedStep) -> usize {
     planned.tasks.iter().map(|task| task.splits.len()).sum()
 }
 
@@ -65,13 +65,13 @@ const NOT_SAMPLED: &str =
     "how keys are shared out among the ranges: the map function shows that, and runs only with --sample";
 
 /// What the plan doesn't know.
-fn unknown(planned: &Planned) -> Vec<&'static str> {
+fn unknown(planned: &PlannedStep) -> Vec<&'static str> {
     if planned.ranges == Ranges::NotSampled { vec![NOT_SAMPLED] } else { Vec::new() }
 }
 
-fn as_json(job: &Job, planned: &Planned, cost: &Cost) -> serde_json::Value {
+fn as_json(job: &Job, planned: &PlannedStep, cost: &Cost) -> serde_json::Value {
     let summary = &planned.plan.summary;
-    let requests = |r: &Requests| json!({"list": r.list, "get": r.get, "put": r.put});
+    let requests = |r: &RequestEstimate| json!({"list": r.list, "get": r.get, "put": r.put});
     let mut json = json!({
         "inputObjects": summary.input_objects,
         "inputBytes": summary.input_bytes,
@@ -96,7 +96,7 @@ fn as_json(job: &Job, planned: &Planned, cost: &Cost) -> serde_json::Value {
     json
 }
 
-fn as_text(job: &Job, planned: &Planned, cost: &Cost) -> String {
+fn as_text(job: &Job, planned: &PlannedStep, cost: &Cost) -> String {
     let summary = &planned.plan.summary;
     let split_size = job.spec().input.split_size;
     let mut name = job.run().name.clone();
@@ -129,7 +129,7 @@ fn as_text(job: &Job, planned: &Planned, cost: &Cost) -> String {
         out += &format!("  not split   {} ({}): {}\n", unsplit.url, bytes(unsplit.bytes), unsplit.why);
     }
     for (what, requests) in [("input", &cost.input), ("shuffle", &cost.shuffle), ("output", &cost.output)] {
-        let Requests { list, get, put } = *requests;
+        let RequestEstimate { list, get, put } = *requests;
         if list + get + put > 0 {
             out += &format!(
                 "  requests    {what}: {} LIST, {} GET, {} PUT\n",

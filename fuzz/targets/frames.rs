@@ -5,7 +5,7 @@ use std::io::{Cursor, Read as _};
 
 use libfuzzer_sys::fuzz_target;
 use mapreduce_worker::fuzzing::frame_length;
-use mapreduce_worker::input::frames::Frames;
+use mapreduce_worker::input::frames::FrameFormat;
 use mapreduce_worker::record::split::Codec;
 
 /// Content that is longer is not decoded to its end, and so proves nothing.
@@ -21,10 +21,10 @@ fn decode(codec: Codec, bytes: &[u8]) -> Option<Vec<u8>> {
 fuzz_target!(|data: &[u8]| {
     let [kind, bytes @ ..] = data else { return };
     let (frames, codec) =
-        if kind % 2 == 0 { (Frames::Zstd, Codec::Zstd) } else { (Frames::Bgzf, Codec::Gzip) };
+        if kind % 2 == 0 { (FrameFormat::Zstd, Codec::Zstd) } else { (FrameFormat::Bgzf, Codec::Gzip) };
     let _ = frames.find(bytes);
     let length = frame_length(frames, bytes);
-    if frames == Frames::Zstd
+    if frames == FrameFormat::Zstd
         && let Ok(theirs) = zstd::zstd_safe::find_frame_compressed_size(bytes)
         && decode(codec, &bytes[..theirs]).is_some()
     {
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     // says, which is an error and no other content.
     let (first, rest) = (decode(codec, &bytes[..length]), decode(codec, &bytes[length..]));
     let (Some(first), Some(rest)) = (first, rest) else {
-        assert_eq!(frames, Frames::Bgzf, "a part can't be decoded by itself");
+        assert_eq!(frames, FrameFormat::Bgzf, "a part can't be decoded by itself");
         return;
     };
     assert!(whole.starts_with(&first));

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The requests that bring a plain job from its creation to its end, and some more.
-const MOST_REQUESTS: usize = 80;
+const MAX_REQUESTS: usize = 80;
 
 /// A controller that runs until dropped, with nothing remembered from an earlier one.
 struct Operator(JoinHandle<()>);

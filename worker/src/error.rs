@@ -260,8 +260,8 @@ pub(crate) fn shortened(mut words: String, most: usize) -> String {
 }
 
 /// Most bytes of the line that says why a function failed, and of its traceback.
-pub(crate) const MOST_LINE: usize = 4 << 10;
-pub(crate) const MOST_TRACEBACK: usize = 64 << 10;
+pub(crate) const MAX_LINE: usize = 4 << 10;
+pub(crate) const MAX_TRACEBACK: usize = 64 << 10;
 
 /// Adds a line above an I/O error.
 pub(crate) trait IoContext<T> {

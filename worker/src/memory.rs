@@ -7,7 +7,7 @@
 //!      ├─ 1/2   tasks, as many at once as have TASK each
 //!      │          map:     pairs that are collected, until they are sorted
 //!      │          reduce:  blocks of runs that are merged
-//!      ├─ 1/4   runs and pairs between steps, until they go to scratch files     (Space)
+//!      ├─ 1/4   runs and pairs between steps, until they go to scratch files     (SpillStore)
 //!      │        1/16 of it each: a piece of a run, or the values of a key, that a task has not kept yet
 //!      └─ 1/4   transfers: pieces that are fetched, read ahead, uploaded         ([`transfers`])
 //!                 large records, at most one for each 64 MiB of it               ([`large_record`])

@@ -23,7 +23,7 @@ use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::JobFile;
 use mapreduce_worker::job::local::{self, Progress};
 use mapreduce_worker::job::{Job, pod};
-use mapreduce_worker::storage::{FileStore, ObjectStores, SharedStore, Stores};
+use mapreduce_worker::storage::{BucketStore, FileStore, SharedStore, Stores};
 use serde_json::{Value, json};
 use store::{Fault, Faulty, Plan, SAID};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ impl Bucket {
     fn memory(place: &Place) -> Self {
         let memory = Arc::new(object_store::memory::InMemory::new());
         let handle = place.runtime.handle().clone();
-        let store = ObjectStores::new("s3://b/".into(), memory, handle, CancellationToken::new());
+        let store = BucketStore::new("s3://b/".into(), memory, handle, CancellationToken::new());
         Self { store: Arc::new(store), base: "s3://b/", prefix: String::new() }
     }
 

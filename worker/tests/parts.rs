@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use mapreduce_worker::storage::{ObjectStores, Staged, Store};
+use mapreduce_worker::storage::{BucketStore, Staged, Store};
 use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -93,14 +93,14 @@ impl ObjectStore for Sizes {
 }
 
 /// What S3 takes.
-const MOST_PARTS: usize = 10_000;
+const MAX_PARTS: usize = 10_000;
 const PART_BYTES: Range<usize> = 5 << 20..(5 << 30) + 1;
 
 /// Uploads so many pieces of 8 MiB; the sizes of its parts, by number.
 fn uploaded(pieces: usize) -> Vec<usize> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let (sizes, cancel) = (Arc::new(Sizes::default()), CancellationToken::new());
-    let store = ObjectStores::new("s3://b/".into(), Arc::clone(&sizes), runtime.handle().clone(), cancel);
+    let store = BucketStore::new("s3://b/".into(), Arc::clone(&sizes), runtime.handle().clone(), cancel);
     let piece = vec![7; 8 << 20];
     let mut writer = store.stage("out/part-00000", "").unwrap();
     (0..pieces).for_each(|_| writer.write(&piece).unwrap());
@@ -132,5 +132,5 @@ fn the_parts_of_an_upload_grow() {
 #[ignore = "it copies 78 GiB, which takes a minute"]
 fn an_object_larger_than_ten_thousand_parts_of_the_first_size_is_written() {
     let parts = uploaded(10_001);
-    assert!(parts.len() < MOST_PARTS, "{} parts", parts.len());
+    assert!(parts.len() < MAX_PARTS, "{} parts", parts.len());
 }

@@ -15,7 +15,7 @@ use mapreduce_api::wire::JobFile;
 use mapreduce_worker::error::{Kind, Result};
 use mapreduce_worker::job::local::{self, Progress};
 use mapreduce_worker::job::{Job, pod};
-use mapreduce_worker::storage::{Created, ObjectStores, SharedStore, Stores};
+use mapreduce_worker::storage::{BucketStore, Created, SharedStore, Stores};
 use mapreduce_worker::task::finish::Success;
 use object_store::aws::AmazonS3Builder;
 use object_store::{BackoffConfig, RetryConfig};
@@ -42,7 +42,7 @@ fn bucket_at(place: &Place, endpoint: &str) -> SharedStore {
         .with_secret_access_key("secret")
         .with_retry(retries);
     let (runtime, cancel) = (place.runtime.handle().clone(), CancellationToken::new());
-    Arc::new(ObjectStores::s3("s3://b/".into(), builder, runtime, cancel).unwrap())
+    Arc::new(BucketStore::s3("s3://b/".into(), builder, runtime, cancel).unwrap())
 }
 
 fn run(place: &Place, s3: &S3, fields: Value) -> Result<Success> {
@@ -86,7 +86,7 @@ fn counts(s3: &S3, urls: &[&str]) -> Result<(u64, u64)> {
 const ODD: [&str; 14] = [
     "in/a//b",
     "in//lead",
-    "in/ space s",
+    "in/ spill_store s",
     "in/per%cent%20",
     "in/plus+",
     "in/hash#",

@@ -81,7 +81,7 @@ impl<'a> Document<'a> {
     fn head(&self) -> Result<Head, ManifestError> {
         let mut room = MAX_EXPANDED;
         let value = serde_yaml::Deserializer::from_str(self.text);
-        Checked(&mut room).deserialize(value).map_err(|e| syntax(&e))?;
+        CountedAliases(&mut room).deserialize(value).map_err(|e| syntax(&e))?;
         serde_yaml::from_str(self.text).map_err(|e| syntax(&e))
     }
 
@@ -123,9 +123,9 @@ fn is_nothing(line: &str) -> bool {
 }
 
 /// Looks at every value of a document, its aliases followed, as long as there is room, and at every key.
-struct Checked<'a>(&'a mut usize);
+struct CountedAliases<'a>(&'a mut usize);
 
-impl Checked<'_> {
+impl CountedAliases<'_> {
     fn take<E: serde::de::Error>(&mut self, bytes: usize) -> Result<(), E> {
         *self.0 = self.0.checked_sub(PER_VALUE + bytes).ok_or_else(|| {
             E::custom(format!("its aliases make it larger than {} MiB", MAX_EXPANDED >> 20))
@@ -134,7 +134,7 @@ impl Checked<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Checked<'_> {
+impl<'de> DeserializeSeed<'de> for CountedAliases<'_> {
     type Value = String;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, value: D) -> Result<String, D::Error> {
@@ -143,7 +143,7 @@ impl<'de> DeserializeSeed<'de> for Checked<'_> {
 }
 
 /// Gives the text of a scalar, for keys.
-impl<'de> Visitor<'de> for Checked<'_> {
+impl<'de> Visitor<'de> for CountedAliases<'_> {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -188,18 +188,18 @@ impl<'de> Visitor<'de> for Checked<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<String, A::Error> {
         self.take(0)?;
-        while items.next_element_seed(Checked(&mut *self.0))?.is_some() {}
+        while items.next_element_seed(CountedAliases(&mut *self.0))?.is_some() {}
         Ok(String::new())
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<String, A::Error> {
         self.take(0)?;
         let mut seen = HashSet::new();
-        while let Some(key) = fields.next_key_seed(Checked(&mut *self.0))? {
+        while let Some(key) = fields.next_key_seed(CountedAliases(&mut *self.0))? {
             if let Some(twice) = seen.replace(key) {
                 return Err(A::Error::custom(format!("duplicate field `{twice}`")));
             }
-            fields.next_value_seed(Checked(&mut *self.0))?;
+            fields.next_value_seed(CountedAliases(&mut *self.0))?;
         }
         Ok(String::new())
     }

@@ -43,18 +43,18 @@ pub(super) fn killed_at_any_write(
 #[test]
 fn an_operator_killed_at_any_write_is_succeeded_by_one_that_repeats_nothing() {
     for kind in [Kind::KilledAfter, Kind::KilledBefore] {
-        let fired = killed_at_any_write(kind, MOST_REQUESTS, &json!({}), Cluster::new, |api, what| {
+        let fired = killed_at_any_write(kind, MAX_REQUESTS, &json!({}), Cluster::new, |api, what| {
             assert_eq!(created(api), [1, 1, 1, 0], "{what}: {}", api.store().log.join("\n"));
         });
         // The finalizer, four phases, three Jobs and their ConfigMap, the finalizer: each was cut once.
-        assert!((10..MOST_REQUESTS - 1).contains(&fired), "{kind:?} fired at {fired} writes");
+        assert!((10..MAX_REQUESTS - 1).contains(&fired), "{kind:?} fired at {fired} writes");
     }
 }
 
 #[test]
 fn an_error_at_any_request_delays_a_job_and_does_not_change_it() {
     let mut fired = 0;
-    for n in 1..MOST_REQUESTS {
+    for n in 1..MAX_REQUESTS {
         let mut over = false;
         run(async {
             let api = FakeApi::default();

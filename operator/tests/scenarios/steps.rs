@@ -83,9 +83,9 @@ fn each_step_has_jobs_of_its_own_one_after_the_other() {
 #[test]
 fn an_operator_killed_at_any_write_of_any_step_is_succeeded_by_one_that_repeats_nothing() {
     for kind in [Kind::KilledAfter, Kind::KilledBefore] {
-        let fired = killed_at_any_write(kind, 3 * MOST_REQUESTS, &chain(), steps, created_once);
+        let fired = killed_at_any_write(kind, 3 * MAX_REQUESTS, &chain(), steps, created_once);
         // The finalizer twice, eight phases and the end, eight Jobs and their ConfigMap.
-        assert!((20..3 * MOST_REQUESTS - 1).contains(&fired), "{kind:?} fired at {fired} writes");
+        assert!((20..3 * MAX_REQUESTS - 1).contains(&fired), "{kind:?} fired at {fired} writes");
     }
 }
 

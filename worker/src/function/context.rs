@@ -80,9 +80,9 @@ impl TaskContext {
 }
 
 /// The user's counters that a job may have, as with Hadoop: what is counted by key is data.
-const MOST_USER_COUNTERS: usize = 120;
+const MAX_USER_COUNTERS: usize = 120;
 /// Bytes of a group's and a counter's name together.
-const MOST_NAME_BYTES: usize = 256;
+const MAX_NAME_BYTES: usize = 256;
 
 fn number_of_user_counters(counters: &Counters) -> usize {
     counters.user.values().map(std::collections::BTreeMap::len).sum()
@@ -90,19 +90,19 @@ fn number_of_user_counters(counters: &Counters) -> usize {
 
 /// An error when there are too many of the user's counters, or a name of one is too long.
 pub(crate) fn check_user_counters(counters: &Counters) -> Result<()> {
-    if number_of_user_counters(counters) > MOST_USER_COUNTERS {
+    if number_of_user_counters(counters) > MAX_USER_COUNTERS {
         return Err(Error::permanent(format!(
-            "there are more than {MOST_USER_COUNTERS} counters of the functions' own"
+            "there are more than {MAX_USER_COUNTERS} counters of the functions' own"
         ))
         .because("what is counted by key is data: emit it, and sum it in reduce"));
     }
     let names = counters.user.iter().flat_map(|(group, names)| names.keys().map(move |name| (group, name)));
-    match names.into_iter().find(|(group, name)| group.len() + name.len() > MOST_NAME_BYTES) {
+    match names.into_iter().find(|(group, name)| group.len() + name.len() > MAX_NAME_BYTES) {
         None => Ok(()),
         Some((group, name)) => {
             let shown: String = format!("{group},{name}").chars().take(64).collect();
             Err(Error::permanent(format!(
-                "the name of the counter `{shown}…` is longer than {MOST_NAME_BYTES} bytes"
+                "the name of the counter `{shown}…` is longer than {MAX_NAME_BYTES} bytes"
             )))
         }
     }
@@ -118,7 +118,7 @@ impl UserCounters {
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One more than there may be is an error, and more need not be kept.
         let known = counters.user.get(group).is_some_and(|names| names.contains_key(name));
-        if known || number_of_user_counters(&counters) <= MOST_USER_COUNTERS {
+        if known || number_of_user_counters(&counters) <= MAX_USER_COUNTERS {
             counters.count(group, name, n);
         }
     }

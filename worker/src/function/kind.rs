@@ -3,11 +3,11 @@
 use mapreduce_api::v1alpha1::Function;
 
 use super::builtin;
-use super::careful::Careful;
 use super::command::CommandFunction;
 use super::context::TaskContext;
 use super::role::Role;
 use super::script::ScriptFunction;
+use super::skipping::SkippingReducer;
 use super::wasm::WasmFunction;
 use crate::error::{Error, Result};
 use crate::record::{MapOutput, Mapper, Reducer};
@@ -109,7 +109,7 @@ impl ReduceFunction {
             Self::Script(function) => function.reducer(context),
             Self::Wasm(function) => function.reducer(context),
         };
-        Careful::wrap(made, context.skipping.as_ref())
+        SkippingReducer::wrap(made, context.skipping.as_ref())
     }
 
     /// One for a combiner: its results are values again.
@@ -120,7 +120,7 @@ impl ReduceFunction {
             Self::Script(function) => function.reducer(context),
             Self::Wasm(function) => function.reducer(context),
         };
-        Careful::wrap(made, context.skipping.as_ref())
+        SkippingReducer::wrap(made, context.skipping.as_ref())
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use super::limits::Limits;
+use super::watchdog::Watchdog;
 use crate::error::{Error, Result};
 use crate::machine::{clock, threads};
 
@@ -52,7 +52,7 @@ impl LastResort {
     }
 
     /// Watches code until what is returned is dropped.
-    pub(in crate::function) fn watch(&self, limits: &Limits, name: &str) -> Result<Option<Watch>> {
+    pub(in crate::function) fn watch(&self, limits: &Watchdog, name: &str) -> Result<Option<Watch>> {
         let Some(end) = self.0.clone() else { return Ok(None) };
         let (ended, wait) = channel::<()>();
         let (limits, name) = (limits.clone(), name.to_owned());
@@ -87,14 +87,14 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::{GRACE, LastResort, TICK};
-    use crate::function::limits::Limits;
+    use crate::function::watchdog::Watchdog;
 
     /// What was said of code that took this part of its time for itself, and never made progress.
-    fn said(code: impl FnOnce(&Limits)) -> Vec<String> {
+    fn said(code: impl FnOnce(&Watchdog)) -> Vec<String> {
         let said = Arc::new(Mutex::new(Vec::new()));
         let says = Arc::clone(&said);
         let last_resort = LastResort::new(move |error| says.lock().unwrap().push(error.to_string()));
-        let limits = Limits::new(CancellationToken::new(), Duration::ZERO);
+        let limits = Watchdog::new(CancellationToken::new(), Duration::ZERO);
         let watch = last_resort.watch(&limits, "the script").unwrap();
         limits.inside(|| code(&limits));
         drop(watch);

@@ -1,26 +1,26 @@
 //! The functions of a job: built in, commands, scripts, WebAssembly. What a function is, `record` says.
 
 pub mod builtin;
-mod careful;
 pub mod command;
 pub mod context;
 pub mod kind;
 mod last_resort;
-mod limits;
 mod process;
 pub mod role;
 pub mod script;
+mod skipping;
 mod stored;
 #[cfg_attr(not(feature = "wasm"), path = "wasm_left_out.rs")]
 pub mod wasm;
+mod watchdog;
 
 use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec, check_combine};
 
-pub use self::careful::map_careful;
 pub use self::context::TaskContext;
 pub use self::kind::{MapFunction, ReduceFunction};
 pub use self::last_resort::LastResort;
 pub use self::role::Role;
+pub use self::skipping::map_careful;
 use crate::error::{Error, Result};
 
 /// The functions of a job, checked: each can be made any number of times.

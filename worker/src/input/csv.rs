@@ -11,7 +11,7 @@ use csv_core::ReadRecordResult;
 
 use super::large::grow;
 use super::rows::{Columns, Rows};
-use super::source::Source;
+use super::source::ObjectReader;
 use crate::error::{Error, Result};
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::format::{UTF_16, is_utf_16};
@@ -103,7 +103,7 @@ impl Input {
 impl CsvReader {
     /// The rows of an object. `buffer` is memory to use again.
     pub(super) fn new(
-        source: Source,
+        source: ObjectReader,
         header: bool,
         delimiter: u8,
         key_column: Option<Arc<str>>,

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::large::without_large;
-use super::source::Source;
+use super::source::ObjectReader;
 use crate::error::{Error, Result};
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::lines::{Lines, SLACK};
@@ -29,8 +29,8 @@ pub(super) struct FixedReader {
 
 impl FixedReader {
     /// The records of a split, which need not begin with one. `buffer` is memory to use again.
-    pub(super) fn new(source: Source, record: usize, url: Url, mut buffer: Vec<u8>) -> Self {
-        let Source { content, offset, start: _, end } = source;
+    pub(super) fn new(source: ObjectReader, record: usize, url: Url, mut buffer: Vec<u8>) -> Self {
+        let ObjectReader { content, offset, start: _, end } = source;
         let first = offset.next_multiple_of(record as u64);
         let large = (record > LARGE_RECORD).then(large_record);
         let chunk = (CHUNK_BYTES / record).max(1) * record;

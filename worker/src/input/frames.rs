@@ -24,7 +24,7 @@ pub const LARGEST_ZSTD_FRAME: u64 = 4 << 20;
 
 /// A kind of frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frames {
+pub enum FrameFormat {
     /// Blocks of bgzf.
     Bgzf,
     /// Frames of zstd.
@@ -42,7 +42,7 @@ enum Frame {
     No,
 }
 
-impl Frames {
+impl FrameFormat {
     /// The frames that a codec may have.
     pub fn of(codec: Codec) -> Option<Self> {
         match codec {
@@ -197,7 +197,7 @@ fn zstd(bytes: &[u8]) -> Frame {
 
 /// Bytes of the frame that some bytes begin with, if it is one and whole.
 #[cfg(fuzzing)]
-pub fn length_of(frames: Frames, bytes: &[u8]) -> Option<usize> {
+pub fn length_of(frames: FrameFormat, bytes: &[u8]) -> Option<usize> {
     match frames.at(bytes) {
         Frame::Whole(length) => Some(length),
         Frame::Longer | Frame::No => None,

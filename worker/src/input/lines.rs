@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::large::grow;
-use super::source::{End, Source};
+use super::source::{ObjectReader, SplitEnd};
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::lines::{Delimiter, Lines, SLACK};
@@ -19,7 +19,7 @@ pub struct LineReader {
     delimiter: Delimiter,
     url: Url,
     most: RecordLimit,
-    end: End,
+    end: SplitEnd,
     /// Content from `offset` on: `used..filled` of it is not handed out yet.
     buffer: Vec<u8>,
     /// Held while the buffer is for a large record.
@@ -42,13 +42,13 @@ impl std::fmt::Debug for LineReader {
 impl LineReader {
     /// The records of a split. `buffer` is memory to use again.
     pub fn new(
-        source: Source,
+        source: ObjectReader,
         delimiter: Delimiter,
         most: RecordLimit,
         url: Url,
         buffer: Vec<u8>,
     ) -> Result<Self> {
-        let Source { content, offset, start, end } = source;
+        let ObjectReader { content, offset, start, end } = source;
         let mut reader = Self {
             content,
             delimiter,

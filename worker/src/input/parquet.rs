@@ -309,7 +309,7 @@ const PAGES: u64 = 2 << 20;
 const TEXT_DICTIONARY: u64 = 8;
 const DICTIONARY: u64 = 2;
 /// More than any dictionary has: a damaged file may say anything.
-const MOST_DICTIONARY: i64 = 1 << 32;
+const MAX_DICTIONARY: i64 = 1 << 32;
 
 /// About what the decoder of a column of values takes.
 fn decoder_bytes(group: &RowGroupMetaData, leaf: usize) -> u64 {
@@ -321,7 +321,7 @@ fn decoder_bytes(group: &RowGroupMetaData, leaf: usize) -> u64 {
     };
     let dictionary =
         column.dictionary_page_offset().map_or(0, |at| column.data_page_offset().saturating_sub(at));
-    let dictionary = dictionary.clamp(0, MOST_DICTIONARY) as u64;
+    let dictionary = dictionary.clamp(0, MAX_DICTIONARY) as u64;
     pages + dictionary * of_dictionary
 }
 

@@ -32,7 +32,7 @@ use crate::record::split::{Codec, Split};
 use crate::storage::{Entry, Location, Stores};
 
 /// The content of a split, and where in the object's content it begins.
-pub struct Source {
+pub struct ObjectReader {
     /// The content.
     pub content: Box<dyn Read + Send>,
     /// Where the content begins.
@@ -40,14 +40,14 @@ pub struct Source {
     /// Where the split begins: `overlap` bytes behind that, unless it is the object's first.
     pub start: u64,
     /// Records that begin from here on are not the split's.
-    pub end: End,
+    pub end: SplitEnd,
 }
 
 /// Where a split ends in the content. In compressed content that shows when it is read.
 #[derive(Clone, Debug)]
-pub struct End(Arc<AtomicU64>);
+pub struct SplitEnd(Arc<AtomicU64>);
 
-impl End {
+impl SplitEnd {
     /// The end of a split; none, for a whole object.
     pub fn new(end: Option<u64>) -> Self {
         Self(Arc::new(AtomicU64::new(end.unwrap_or(u64::MAX))))
@@ -59,14 +59,17 @@ impl End {
     }
 }
 
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for ObjectReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("offset", &self.offset).field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("ObjectReader")
+            .field("offset", &self.offset)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }
 
 /// Opens a split. Its reader sees `overlap` bytes before it.
-pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stores) -> Result<Source> {
+pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stores) -> Result<ObjectReader> {
     let place = stores.locate(&split.url)?;
     let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
     if !split.codec.is_none() {
@@ -77,17 +80,27 @@ pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stor
         let bytes = place.store.open(&entry, offset..split.end)?;
         let bytes = stores.counted(bytes);
         let content = Box::new(Overrun { place, entry, bytes, at: split.end, step: FIRST_OVERRUN });
-        return Ok(Source { content, offset, start: split.start, end: End::new(Some(split.end)) });
+        return Ok(ObjectReader { content, offset, start: split.start, end: SplitEnd::new(Some(split.end)) });
     }
     if split.size == 0 {
-        return Ok(Source { content: Box::new(io::empty()), offset: 0, start: 0, end: End::new(None) });
+        return Ok(ObjectReader {
+            content: Box::new(io::empty()),
+            offset: 0,
+            start: 0,
+            end: SplitEnd::new(None),
+        });
     }
     let mut bytes = stores.counted(place.store.open(&entry, 0..split.size)?);
     let mut head = Vec::with_capacity(MAGIC_BYTES as usize);
     bytes.by_ref().take(MAGIC_BYTES).read_to_end(&mut head)?;
     let codec = Codec::of(compression, &head, &split.url)?;
     let bytes: Box<dyn Read + Send> = Box::new(io::Cursor::new(head).chain(bytes));
-    Ok(Source { content: codec.decode(bytes, &split.url), offset: 0, start: 0, end: End::new(None) })
+    Ok(ObjectReader {
+        content: codec.decode(bytes, &split.url),
+        offset: 0,
+        start: 0,
+        end: SplitEnd::new(None),
+    })
 }
 
 fn open_frames(
@@ -96,10 +109,10 @@ fn open_frames(
     place: Location,
     entry: Entry,
     stores: &Stores,
-) -> Result<Source> {
+) -> Result<ObjectReader> {
     let bytes = stores.counted(place.store.open(&entry, split.start..split.end)?);
-    let end = End::new(None);
-    let content = Frames {
+    let end = SplitEnd::new(None);
+    let content = FrameReader {
         content: split.codec.decode_part(bytes, &split.url, Some(split.start..split.end)),
         split: split.clone(),
         behind: Some((place, entry)),
@@ -108,7 +121,7 @@ fn open_frames(
         end: end.clone(),
     };
     let start = if split.start == 0 { 0 } else { overlap };
-    Ok(Source { content: Box::new(content), offset: 0, start, end })
+    Ok(ObjectReader { content: Box::new(content), offset: 0, start, end })
 }
 
 /// Bytes of content before a split of frames: what its offsets count from. It is found by decoding all of it.
@@ -162,17 +175,17 @@ impl Read for Overrun {
 }
 
 /// The content of frames, then, for as long as somebody reads on, of those after them.
-struct Frames {
+struct FrameReader {
     content: Box<dyn Read + Send>,
     split: Split,
     /// Where the frames after the split are, until they are opened.
     behind: Option<(Location, Entry)>,
     read: u64,
     overlap: u64,
-    end: End,
+    end: SplitEnd,
 }
 
-impl Read for Frames {
+impl Read for FrameReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             // That a split ends where a frame does shows here: its bytes are decoded by themselves.

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::large::{grow, without_large};
-use super::source::Source;
+use super::source::ObjectReader;
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::lines::{Lines, SLACK};
@@ -27,7 +27,7 @@ pub(super) struct WholeReader {
 
 impl WholeReader {
     /// `buffer` is memory to use again.
-    pub(super) fn new(source: Source, most: RecordLimit, url: Url, buffer: Vec<u8>) -> Self {
+    pub(super) fn new(source: ObjectReader, most: RecordLimit, url: Url, buffer: Vec<u8>) -> Self {
         Self { content: Some(source.content), url, most, buffer, filled: 0, large: None }
     }
 

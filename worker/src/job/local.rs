@@ -15,7 +15,7 @@ use super::{Job, Resources, tasks};
 use crate::commit::sign;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::record::pairs::{KeptPairs, PairsPlace};
+use crate::record::pairs::{LocalPairs, PairsPlace};
 use crate::task::attempts;
 use crate::task::finish::{self, Success};
 
@@ -64,9 +64,9 @@ pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Succ
         if job.spec().shuffle.url.is_some() {
             return run_on(job, &InStore, resources, progress);
         }
-        let space = job.step().space(resources);
-        let job = job.keeping_pairs_in(PairsPlace::Space(KeptPairs::new(&space)));
-        run_on(&job, &InMemory::new(&job, &space), resources, progress)
+        let spill_store = job.step().spill_store(resources);
+        let job = job.keeping_pairs_in(PairsPlace::Local(LocalPairs::new(&spill_store)));
+        run_on(&job, &InMemory::new(&job, &spill_store), resources, progress)
     });
     ran.inspect_err(|_| new.remove())
 }
@@ -143,13 +143,13 @@ impl<E: Exchange> StepRun<'_, E> {
         let threads = threads(resources, parallelism, tasks as usize);
         let (memory, scratch) = (resources.memory / threads as u64, resources.scratch.clone());
         let share = Resources { memory, threads: 1, scratch };
-        let space = exchange.space(job, resources);
+        let spill_store = exchange.spill_store(job, resources);
         let ran = in_threads(threads, tasks as usize, |i| {
             attempts(spec.retries, |failed| {
                 let job = &job.clone().after_failures(failed.into());
                 let id = AttemptId::new(failed.to_string());
                 let task = TaskId { kind, index: i as u32 };
-                let attempt = Attempt { task, id: &id, resources: &share, space: &space };
+                let attempt = Attempt { task, id: &id, resources: &share, spill_store: &spill_store };
                 match kind {
                     TaskKind::Map => tasks::map(job, exchange, plan, attempt),
                     TaskKind::Reduce => tasks::reduce(job, exchange, plan, attempt),

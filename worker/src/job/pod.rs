@@ -8,20 +8,20 @@ use mapreduce_api::wire::PlanSummary;
 
 use super::exchange::{Attempt, Exchange as _, InStore};
 use super::tasks;
-pub use super::tasks::Planned;
+pub use super::tasks::PlanOutcome;
 use super::{Job, Resources};
 use crate::error::Result;
 use crate::task::finish::{self, Fate, Success};
 
 /// Plans a step.
-pub fn plan(job: &Job, resources: &Resources) -> Result<Planned> {
+pub fn plan(job: &Job, resources: &Resources) -> Result<PlanOutcome> {
     tasks::plan(job, &InStore, resources).or_else(|error| {
         let run = job.publication().uninterrupted();
         match finish::fate(&run) {
             // A planner that was slow, and then failed, takes away what it has written since the job's end.
             Ok(Fate::Succeeded(success)) => {
                 finish::tidy_up(&run)?;
-                Ok(Planned { summary: PlanSummary::default(), success: Some(success) })
+                Ok(PlanOutcome { summary: PlanSummary::default(), success: Some(success) })
             }
             Ok(Fate::Replaced(_)) => finish::tidy_up(&run).and(Err(error)),
             _ => Err(error.in_step(job.step().name())),
@@ -67,8 +67,8 @@ fn run_unfinished(
         return tidy_up(job, success);
     }
     let plan = InStore.plan(job)?;
-    let space = &InStore.space(job, resources);
-    let this = Attempt { task, id: attempt, resources, space };
+    let spill_store = &InStore.spill_store(job, resources);
+    let this = Attempt { task, id: attempt, resources, spill_store };
     match task.kind {
         TaskKind::Map => {
             tasks::map(job, &InStore, &plan, this)?;

@@ -34,7 +34,7 @@ use crate::task::{lost, map as map_task, patiently, reduce as reduce_task};
 
 /// What planning a step has to say.
 #[derive(Debug)]
-pub struct Planned {
+pub struct PlanOutcome {
     /// Numbers of tasks.
     pub summary: PlanSummary,
     /// Set when there was nothing to do: the job is finished.
@@ -42,16 +42,16 @@ pub struct Planned {
 }
 
 /// Plans a step: lists what it reads, divides it, keeps the plan.
-pub(super) fn plan<E: Exchange>(job: &Job, exchange: &E, resources: &Resources) -> Result<Planned> {
+pub(super) fn plan<E: Exchange>(job: &Job, exchange: &E, resources: &Resources) -> Result<PlanOutcome> {
     if let Some(success) = exchange.finished(job)? {
-        return Ok(Planned { summary: PlanSummary::default(), success: Some(success) });
+        return Ok(PlanOutcome { summary: PlanSummary::default(), success: Some(success) });
     }
     // A plan that is there is this run's own: its planner died before it could say so, and tasks may
     // have begun.
     if exchange.is_planned(job)? {
         let summary = exchange.plan(job)?.summary.clone();
         exchange.remove_used(job)?;
-        return Ok(Planned { summary, success: None });
+        return Ok(PlanOutcome { summary, success: None });
     }
     exchange.check_places(job)?;
     let attempt = AttemptId::new(format!("plan-{}", random::name()));
@@ -75,7 +75,7 @@ pub(super) fn plan<E: Exchange>(job: &Job, exchange: &E, resources: &Resources) 
     } else {
         exchange.remove_used(job)?;
     }
-    Ok(Planned { summary, success })
+    Ok(PlanOutcome { summary, success })
 }
 
 /// Without input there are no map tasks; whoever plans writes the empty output.
@@ -86,13 +86,13 @@ fn nothing_to_read<E: Exchange>(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Option<Success>> {
-    let space = exchange.space(job, resources);
-    let fan_in = FanIn::of(memory::merge(resources.memory, 1));
+    let spill_store = exchange.spill_store(job, resources);
+    let fan_in = FanIn::for_memory(memory::merge(resources.memory, 1));
     let mut commits = Vec::new();
     for partition in 0..plan.summary.reduce_tasks {
         let task = TaskId::reduce(partition);
         let (written, counters) =
-            reduce_task::run(job.step(), task, attempt, partition, Vec::new(), fan_in, &space)?;
+            reduce_task::run(job.step(), task, attempt, partition, Vec::new(), fan_in, &spill_store)?;
         let mut unfinished = Unfinished::new(job, attempt);
         unfinished.add(written, &counters);
         let mut record = unfinished.completed(task)?;
@@ -130,18 +130,18 @@ fn run_map<E: Exchange>(
     plan: &Plan,
     attempt: Attempt<'_>,
 ) -> Result<(Commit, E::Data)> {
-    let Attempt { task, id, resources, space } = attempt;
+    let Attempt { task, id, resources, spill_store } = attempt;
     job.run().skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let splits = exchange.map_task(job, plan, task.index)?;
     let mut unfinished = Unfinished::new(job, id);
     if job.spec().is_map_only() {
-        let (written, counters) = map_task::run_map_only(job.step(), task, id, &splits, space)?;
+        let (written, counters) = map_task::run_map_only(job.step(), task, id, &splits, spill_store)?;
         unfinished.add(written, &counters);
         return Ok((unfinished.completed(task)?, E::Data::default()));
     }
     let partitioner = plan.partitioner(job.step())?;
     let (runs, mut counters) =
-        map_task::run_threads(job.step(), task, id, &splits, &partitioner, resources, space)?;
+        map_task::run_threads(job.step(), task, id, &splits, &partitioner, resources, spill_store)?;
     let (shuffle, data) = exchange.keep_runs(job, plan, attempt, runs, &mut counters)?;
     unfinished.set_shuffle(shuffle, &counters);
     Ok((unfinished.completed(task)?, data))
@@ -157,14 +157,14 @@ pub(super) fn reduce<E: Exchange>(job: &Job, exchange: &E, plan: &Plan, attempt:
 }
 
 fn run_reduce<E: Exchange>(job: &Job, exchange: &E, plan: &Plan, attempt: Attempt<'_>) -> Result<Commit> {
-    let Attempt { task, id, resources, space } = attempt;
+    let Attempt { task, id, resources, spill_store } = attempt;
     job.run().skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let is_last =
         i64::try_from(job.run().failed_before).is_ok_and(|failed| failed >= job.spec().retries.into());
     let ReduceInput { partitions, runs } = exchange.reduce_input(job, plan, attempt, is_last)?;
     let partitions: Vec<_> = partitions.zip(runs.into_iter().map(Mutex::new)).collect();
     let at_once = resources.threads.min(partitions.len()).max(1);
-    let fan_in = FanIn::of(memory::merge(resources.memory, at_once));
+    let fan_in = FanIn::for_memory(memory::merge(resources.memory, at_once));
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let reduced = threads::each(at_once, |_| {
         let (mut written, mut failure) = (Vec::new(), None);
@@ -172,7 +172,7 @@ fn run_reduce<E: Exchange>(job: &Job, exchange: &E, plan: &Plan, attempt: Attemp
             && !failed.load(Ordering::Relaxed)
         {
             let runs = std::mem::take(&mut *runs.lock().unwrap_or_else(PoisonError::into_inner));
-            match reduce_task::run(job.step(), task, id, *partition, runs, fan_in, space) {
+            match reduce_task::run(job.step(), task, id, *partition, runs, fan_in, spill_store) {
                 Ok((part, counters)) => written.push((*partition, part, counters)),
                 Err(error) => {
                     failed.store(true, Ordering::Relaxed);

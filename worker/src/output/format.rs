@@ -7,7 +7,7 @@ use crate::record::json::{self, push_string};
 
 /// How pairs are written.
 #[derive(Debug)]
-pub(super) enum Format {
+pub(super) enum OutputEncoding {
     /// A line of key, separator, value.
     KeyValue { separator: Vec<u8> },
     /// A line of the value alone.
@@ -20,7 +20,7 @@ pub(super) enum Format {
     JsonLines,
 }
 
-impl Format {
+impl OutputEncoding {
     pub(super) fn new(output: &Output) -> Self {
         match output.format.kind {
             OutputFormatType::KeyValue => {
@@ -210,15 +210,15 @@ fn bad_pair(why: &str, key: &[u8], value: &[u8]) -> Error {
 mod tests {
     use mapreduce_api::v1alpha1::Output;
 
-    use super::Format;
+    use super::OutputEncoding;
 
-    fn format(format: &serde_json::Value) -> Format {
+    fn format(format: &serde_json::Value) -> OutputEncoding {
         let output: Output =
             serde_json::from_value(serde_json::json!({"url": "file:x/", "format": format})).unwrap();
-        Format::new(&output)
+        OutputEncoding::new(&output)
     }
 
-    fn write(by: &Format, key: &str, value: &str) -> Result<String, String> {
+    fn write(by: &OutputEncoding, key: &str, value: &str) -> Result<String, String> {
         let mut out = Vec::new();
         by.write(key.as_bytes(), value.as_bytes(), &mut out).map_err(|e| e.to_string())?;
         Ok(String::from_utf8(out).unwrap())

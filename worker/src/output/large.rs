@@ -3,7 +3,9 @@
 
 use std::io::{BufReader, Read};
 
-use super::format::{Around, Format, is_embedded_by, not_text, push_embedded, push_field, push_field_part};
+use super::format::{
+    Around, OutputEncoding, is_embedded_by, not_text, push_embedded, push_field, push_field_part,
+};
 use crate::error::Result;
 use crate::record::json::{self, push_string};
 use crate::scratch::{READ, ScratchBytes};
@@ -71,7 +73,7 @@ impl<'a> LargeValue<'a> {
     }
 }
 
-impl Format {
+impl OutputEncoding {
     /// Writes a pair as [`Format::write`] does. One that can't be written leaves nothing: all of it is looked at first.
     pub(super) fn write_large(&self, key: &[u8], value: LargeValue<'_>, write: &mut Write<'_>) -> Result<()> {
         match self {
@@ -177,7 +179,7 @@ mod tests {
     use mapreduce_api::v1alpha1::Output;
     use proptest::prelude::*;
 
-    use super::{Format, LargeValue};
+    use super::{LargeValue, OutputEncoding};
     use crate::scratch::{ScratchBytes, ScratchPlace};
 
     fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -203,7 +205,7 @@ mod tests {
         ) {
             let output: Output =
                 serde_json::from_value(serde_json::json!({"url": "file:x/", "format": {"type": kind}})).unwrap();
-            let format = Format::new(&output);
+            let format = OutputEncoding::new(&output);
             let value = value.repeat(times);
             let mut small = Vec::new();
             let expected = format.write(key.as_bytes(), &value, &mut small).map_err(|e| e.to_string());

@@ -12,7 +12,7 @@ use mapreduce_api::v1alpha1::{Output, OutputCompression, OutputFormatType};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::encoder::Encoder;
-use self::format::Format;
+use self::format::OutputEncoding;
 use self::large::LargeValue;
 use self::parquet::ParquetWriter;
 use crate::error::Result;
@@ -72,7 +72,7 @@ pub struct PartWriter {
 #[allow(clippy::large_enum_variant, reason = "one for each part, and no way round for each pair")]
 enum Body {
     /// Pairs one after the other.
-    Pairs { format: Format, buffer: Vec<u8>, out: Encoder<Stored> },
+    Pairs { format: OutputEncoding, buffer: Vec<u8>, out: Encoder<Stored> },
     /// Rows by column.
     Parquet(Box<ParquetWriter<Encoder<Stored>>>),
 }
@@ -101,7 +101,7 @@ impl PartWriter {
         let body = if output.format.kind == OutputFormatType::Parquet {
             Body::Parquet(Box::new(ParquetWriter::new(out, scratch)?))
         } else {
-            let format = Format::new(output);
+            let format = OutputEncoding::new(output);
             let mut buffer = Vec::with_capacity(BUFFER_BYTES);
             buffer.extend_from_slice(format.header());
             Body::Pairs { format, buffer, out }

@@ -4,14 +4,14 @@
 //! attempt to fail. Prices are S3
 //! Standard's in us-east-1: 5 USD a million LIST and PUT, 0.40 USD a million GET; DELETE is free.
 
-use super::{MapTask, Planned};
+use super::{MapTask, PlannedStep};
 use crate::shuffle::object::{FETCH_BYTES, SMALL};
 use crate::step::Step;
 use crate::storage::{PART_BYTES, Scheme, parse_url};
 
 /// Requests to object stores; none for local files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Requests {
+pub struct RequestEstimate {
     /// LIST, of up to 1,000 names.
     pub list: u64,
     /// GET and HEAD.
@@ -24,11 +24,11 @@ pub struct Requests {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Listing and reading the input.
-    pub input: Requests,
+    pub input: RequestEstimate,
     /// Plan, shuffle objects, index, commit records.
-    pub shuffle: Requests,
+    pub shuffle: RequestEstimate,
     /// Writing the parts.
-    pub output: Requests,
+    pub output: RequestEstimate,
 }
 
 /// Bytes that one GET of the input reads.
@@ -36,7 +36,7 @@ const GET_BYTES: u64 = 8 << 20;
 
 impl Cost {
     /// The requests of a planned step, or of the step that it is seen at.
-    pub fn of(step: &Step, planned: &Planned) -> Self {
+    pub fn of(step: &Step, planned: &PlannedStep) -> Self {
         let spec = &step.spec();
         let in_bucket = |url: &str| matches!(parse_url(url), Ok((Scheme::S3, _)));
         let summary = &planned.plan.summary;

@@ -65,7 +65,7 @@ impl Plan {
     pub fn partitioner(&self, step: &Step) -> Result<Partitioner> {
         let cuts = self.cuts.iter().map(|cut| from_hex(cut)).collect::<Option<Vec<_>>>();
         let cuts = cuts.ok_or_else(|| Error::permanent("the plan's ranges are damaged"))?;
-        step.definition.arrangement.partitioner(self.summary.partitions, &cuts)
+        step.definition.shuffle_spec.partitioner(self.summary.partitions, &cuts)
     }
 }
 
@@ -84,7 +84,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 /// A plan and all that went into it.
 #[derive(Debug)]
-pub struct Planned {
+pub struct PlannedStep {
     /// The plan.
     pub plan: Plan,
     /// Its map tasks.
@@ -119,16 +119,16 @@ pub enum Sampling {
 const POD_BYTES: u64 = 1 << 30;
 /// What one map task should have for one partition, if map output is as large as its input: a request
 /// for less costs more than the bytes.
-const LEAST_BLOCK: u64 = 512 << 10;
+const MIN_BLOCK: u64 = 512 << 10;
 
-impl Planned {
+impl PlannedStep {
     /// Gives neighbouring tasks to one pod, as long as there are `wanted` pods or each has enough to
     /// do: starting a pod takes longer than mapping a split. With many partitions there are fewer pods,
     /// so that what reducers fetch does not become too small. Without reducers a task stays a part.
     pub(crate) fn group(&mut self, wanted: usize) {
         let summary = &mut self.plan.summary;
         let pods_of = |bytes: u64| usize::try_from(summary.input_bytes / bytes).unwrap_or(usize::MAX);
-        let most = pods_of(LEAST_BLOCK * u64::from(summary.partitions.max(1))).max(LEAST_PODS);
+        let most = pods_of(MIN_BLOCK * u64::from(summary.partitions.max(1))).max(MIN_PODS);
         let enough = wanted.max(pods_of(POD_BYTES)).min(most);
         if summary.reduce_tasks == 0 || self.tasks.len() <= enough {
             return;
@@ -160,13 +160,13 @@ pub struct Division {
 
 /// Bytes of input per output partition, where the manifest does not say how many there are.
 const PARTITION_BYTES: u64 = 128 << 20;
-const MOST_PARTITIONS: u64 = 4000;
+const MAX_PARTITIONS: u64 = 4000;
 /// Partitions that a reduce pod then has on average: it is known how large they are when they are
 /// distributed, so that large and small ones make up for each other.
 const PARTITIONS_PER_POD: u32 = 4;
 
 /// Plans the first step: lists the input and divides it.
-pub fn make(step: &Step, division: Division) -> Result<Planned> {
+pub fn make(step: &Step, division: Division) -> Result<PlannedStep> {
     let objects = list::list(&step.spec().input, &step.places.stores)?;
     overlap::check_links(step.spec(), step.places.stores.folder(), &objects)?;
     // Nobody knows the size of a stream.
@@ -175,11 +175,11 @@ pub fn make(step: &Step, division: Division) -> Result<Planned> {
     let (tasks, unsplit) = splits::divide(&objects, step, division)?;
     let sample = || sample::pieces(step, &tasks);
     let (plan, ranges) = assemble(step, &tasks, objects.len(), input_bytes, division, sample)?;
-    Ok(Planned { plan, tasks, unsplit, ranges })
+    Ok(PlannedStep { plan, tasks, unsplit, ranges })
 }
 
 /// Plans a later step: divides what the one before it has written.
-pub fn make_next(step: &Step, before: StepInput, division: Division) -> Result<Planned> {
+pub fn make_next(step: &Step, before: StepInput, division: Division) -> Result<PlannedStep> {
     let objects = before.objects;
     let tasks = pairs::divide(&objects, step, division);
     let bytes = objects.iter().map(|object| object.bytes).sum();
@@ -187,7 +187,7 @@ pub fn make_next(step: &Step, before: StepInput, division: Division) -> Result<P
     let (mut plan, ranges) = assemble(step, &tasks, objects.len(), bytes, division, sample)?;
     plan.summary.before = before.done.last();
     plan.before = before.done;
-    Ok(Planned { plan, tasks, unsplit: Vec::new(), ranges })
+    Ok(PlannedStep { plan, tasks, unsplit: Vec::new(), ranges })
 }
 
 fn assemble(
@@ -199,7 +199,7 @@ fn assemble(
     sample: impl FnOnce() -> Result<Vec<Split>>,
 ) -> Result<(Plan, Ranges)> {
     let spec = &step.spec();
-    let chosen = match input_bytes.div_ceil(PARTITION_BYTES).min(MOST_PARTITIONS) as u32 {
+    let chosen = match input_bytes.div_ceil(PARTITION_BYTES).min(MAX_PARTITIONS) as u32 {
         0 | 1 => 1,
         // So that each of two or four threads has as many as the others.
         several => several.next_multiple_of(PARTITIONS_PER_POD),
@@ -217,7 +217,7 @@ fn assemble(
         input_bytes,
         before: None,
     };
-    let wants_sample = step.definition.arrangement.wants_sample() && summary.reduce_tasks > 1;
+    let wants_sample = step.definition.shuffle_spec.wants_sample() && summary.reduce_tasks > 1;
     let (cuts, ranges) = match division.sampling {
         Sampling::Take if wants_sample => {
             let cuts = sample::cuts(step, &sample()?, partitions)?;
@@ -240,14 +240,14 @@ fn assemble(
 }
 
 /// Pods that there should be at least, where the input is large enough.
-const LEAST_PODS: usize = 20;
+const MIN_PODS: usize = 20;
 /// Pods of a phase that Kubernetes manages well.
-const MOST_PODS: usize = 10_000;
+const MAX_PODS: usize = 10_000;
 
 /// Divides among pods what the job's step reads: the input, or what the step before has left.
-pub fn for_pods(step: &Step, before: Option<StepInput>, sampling: Sampling) -> Result<Planned> {
-    let wanted = step.spec().map.parallelism.map_or(LEAST_PODS, |pods| pods as usize);
-    let division = Division { least_tasks: 1, most_tasks: MOST_PODS, sampling };
+pub fn for_pods(step: &Step, before: Option<StepInput>, sampling: Sampling) -> Result<PlannedStep> {
+    let wanted = step.spec().map.parallelism.map_or(MIN_PODS, |pods| pods as usize);
+    let division = Division { least_tasks: 1, most_tasks: MAX_PODS, sampling };
     let mut planned = match before {
         Some(before) => make_next(step, before, division)?,
         None => make(step, division)?,
@@ -261,7 +261,7 @@ pub fn for_pods(step: &Step, before: Option<StepInput>, sampling: Sampling) -> R
 }
 
 /// Writes a plan into a step's work folder, unless another planner was first: the plan that stands.
-pub fn store(work: &Location, planned: &mut Planned, attempt: &AttemptId) -> Result<Plan> {
+pub fn store(work: &Location, planned: &mut PlannedStep, attempt: &AttemptId) -> Result<Plan> {
     let fail = |e: serde_json::Error| Error::permanent("can't write the plan").because(e);
     let (mut lines, mut offsets) = (Vec::new(), vec![0]);
     for task in &planned.tasks {

@@ -71,7 +71,7 @@ fn can_cut(step: &Step, split: &Split) -> Result<bool> {
 fn keys(step: &Step, piece: &Split) -> Result<Vec<Vec<u8>>> {
     let mut reader =
         Reader::open(piece, &step.format, step.spec().input.compression, &step.places.stores, Vec::new())?;
-    let mut out = Collector::for_sample(&step.definition.arrangement);
+    let mut out = Collector::for_sample(&step.definition.shuffle_spec);
     let chunk = match reader.next_chunk() {
         // The map task's to tell.
         Err(error) if error.is_bad_record() && step.spec().skips() => None,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Division;
 use crate::error::Result;
-use crate::input::frames::Frames;
+use crate::input::frames::FrameFormat;
 use crate::input::list::Object;
 use crate::input::source::codec_of;
 use crate::machine::threads::in_parallel;
@@ -39,7 +39,7 @@ pub struct Unsplit {
 }
 
 /// Smaller splits are not worth a task of their own.
-const LEAST_SPLIT: u64 = 1 << 20;
+const MIN_SPLIT: u64 = 1 << 20;
 /// What an object costs beside its bytes, in bytes: so many small objects are not one long task.
 const PER_OBJECT: u64 = 16 << 10;
 
@@ -48,7 +48,7 @@ pub(super) enum Cuts {
     /// At any byte.
     Anywhere,
     /// Where a compressed frame begins.
-    AtFrames(Codec, Frames),
+    AtFrames(Codec, FrameFormat),
     /// Not at all, and why.
     Nowhere(String),
 }
@@ -94,7 +94,7 @@ pub(super) fn divide(
 /// Bytes of a split, for objects of these sizes.
 pub(super) fn target(sizes: impl Iterator<Item = u64>, split_size: u64, division: Division) -> u64 {
     let total: u64 = sizes.map(|size| size + PER_OBJECT).sum();
-    let fine = (total / division.least_tasks.max(1) as u64).max(LEAST_SPLIT);
+    let fine = (total / division.least_tasks.max(1) as u64).max(MIN_SPLIT);
     let coarse = total.div_ceil(division.most_tasks.max(1) as u64);
     // A job without reducers has a part per task: their number is the manifest's alone.
     let target = if division.least_tasks > 1 { split_size.min(fine) } else { split_size };
@@ -147,11 +147,11 @@ pub(super) fn cuts(step: &Step, place: &Location, entry: &Entry) -> Result<Cuts>
         return Ok(Cuts::Anywhere);
     }
     let why = |and: &str| format!("it is {} data{and}", format!("{codec:?}").to_lowercase());
-    match Frames::of(codec).filter(|_| step.format.can_begin_anywhere()) {
+    match FrameFormat::of(codec).filter(|_| step.format.can_begin_anywhere()) {
         None => nowhere(&why("")),
         Some(frames) if !frames.are_in(place, entry)? => nowhere(&why(match frames {
-            Frames::Bgzf => " and not in blocks, as bgzip makes them",
-            Frames::Zstd => " and not in several frames of at most 4 MiB",
+            FrameFormat::Bgzf => " and not in blocks, as bgzip makes them",
+            FrameFormat::Zstd => " and not in several frames of at most 4 MiB",
         })),
         Some(_) if step.format.is_keyed_by_offset() && step.definition.functions.map.takes_keys() => {
             nowhere(&why(" and the map function takes its offsets, which show only from its beginning"))

@@ -18,10 +18,10 @@ pub mod json;
 pub mod lines;
 pub mod number;
 pub mod pairs;
-pub mod pieces;
 pub(crate) mod row;
+pub mod segments;
 pub mod skipped;
-pub mod space;
+pub mod spill_store;
 pub mod split;
 
 pub use self::functions::{Emit, MapOutput, Mapper, Pair, Reducer, Values};

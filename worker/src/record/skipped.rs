@@ -28,9 +28,9 @@ use crate::storage::{Location, StagedPart, StagedWriter};
 /// The folder with the records that a run left out.
 pub const SKIPPED: &str = "_skipped";
 /// Bytes of a record that its line has.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 /// What is looked at of a record: a byte more shows that it was longer.
-pub(crate) const LOOKED_AT: usize = MOST_BYTES + 1;
+pub(crate) const LOOKED_AT: usize = MAX_BYTES + 1;
 /// Records that an error names.
 const NAMED: usize = 10;
 
@@ -60,7 +60,7 @@ pub struct Attempts {
 
 /// Where things go.
 #[derive(Debug)]
-pub(crate) struct Places<'a> {
+pub(crate) struct SkippedPlaces<'a> {
     pub(crate) output: &'a Location,
     pub(crate) staging: &'a Location,
     pub(crate) format: &'a Format,
@@ -75,7 +75,13 @@ impl Attempts {
     }
 
     /// What an attempt leaves out, from its first bad record on; its threads share it.
-    pub(crate) fn of(&self, task: TaskId, attempt: &AttemptId, most: u64, places: &Places<'_>) -> Skipping {
+    pub(crate) fn of(
+        &self,
+        task: TaskId,
+        attempt: &AttemptId,
+        most: u64,
+        places: &SkippedPlaces<'_>,
+    ) -> Skipping {
         let number = self.tasks_before.load(Ordering::Relaxed)
             + match task.kind {
                 TaskKind::Map => task.index,
@@ -177,7 +183,7 @@ impl Skipping {
         let reason = named.as_deref().and_then(|place| report.message.strip_prefix(place));
         let reason =
             reason.or_else(|| report.message.strip_prefix("bad record: ")).unwrap_or(&report.message);
-        let start = &text[..text.len().min(MOST_BYTES)];
+        let start = &text[..text.len().min(MAX_BYTES)];
         let utf8 = match std::str::from_utf8(start) {
             Ok(text) => Some(text),
             // A character that was cut.

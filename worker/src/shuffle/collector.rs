@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use mapreduce_api::wire::Counters;
 
-use super::arrange::Arrangement;
 use super::combine::{Combined, write_combined};
-use super::gain::{Gain, Way};
-use super::merge::Pairs as _;
+use super::combine_stats::{CombineStats, CombineStrategy};
+use super::merge::PairStream as _;
 use super::partition::Partitioner;
 use super::run::{RunWriter, Spill};
 use super::sort::SortBuffer;
+use super::spec::ShuffleSpec;
 use super::table::SumTable;
 use crate::error::Result;
 use crate::machine::variables;
 use crate::memory::MemoryReservation;
 use crate::record::block::{BLOCK_BYTES, BlockCodec};
 use crate::record::hashed::HashedKey;
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::record::{Emit, MapOutput, Pair, Reducer};
 
 /// What a map task's pairs are collected in.
@@ -34,7 +34,7 @@ pub struct Combine {
     /// The combine function.
     pub combiner: Box<dyn Reducer>,
     /// Whether a table of sums may do its work, and whether that has paid so far.
-    pub gain: Option<Arc<Gain>>,
+    pub gain: Option<Arc<CombineStats>>,
 }
 
 impl std::fmt::Debug for Combine {
@@ -53,14 +53,14 @@ const MIN_SORTED_PART: usize = 8;
 pub struct Collector {
     sink: Collected,
     partitioner: Partitioner,
-    arrangement: Arrangement,
+    shuffle_spec: ShuffleSpec,
     stored: Vec<u8>,
     writer: RunWriter,
     combiner: Option<Box<dyn Reducer>>,
     /// Whether adding up pays, where the combiner is `sum`.
-    gain: Option<Arc<Gain>>,
+    gain: Option<Arc<CombineStats>>,
     memory: usize,
-    space: Arc<Space>,
+    spill_store: Arc<SpillStore>,
     name: Arc<str>,
     spills: Vec<Spill>,
     /// What was emitted and combined, and the user's own.
@@ -77,10 +77,10 @@ impl Collector {
     /// Collects for a reduce phase, with about `memory` bytes until runs are made in `space`.
     pub fn for_shuffle(
         partitioner: Partitioner,
-        arrangement: &Arrangement,
+        shuffle_spec: &ShuffleSpec,
         combine: Option<Combine>,
         memory: usize,
-        space: &Arc<Space>,
+        spill_store: &Arc<SpillStore>,
         name: Arc<str>,
     ) -> Self {
         let (combiner, gain) = match combine {
@@ -88,19 +88,19 @@ impl Collector {
             None => (None, None),
         };
         let sink = match &gain {
-            Some(gain) if gain.way() == Way::Table => Collected::Sum(SumTable::new(memory)),
+            Some(gain) if gain.way() == CombineStrategy::Table => Collected::Sum(SumTable::new(memory)),
             _ => Collected::Sort(SortBuffer::new(partitioner.partitions(), memory)),
         };
         Self {
             sink,
             partitioner,
-            arrangement: arrangement.clone(),
+            shuffle_spec: shuffle_spec.clone(),
             stored: Vec::new(),
-            writer: RunWriter::new(space),
+            writer: RunWriter::new(spill_store),
             combiner,
             gain,
             memory,
-            space: Arc::clone(space),
+            spill_store: Arc::clone(spill_store),
             name,
             spills: Vec::new(),
             counters: Counters::default(),
@@ -108,14 +108,14 @@ impl Collector {
     }
 
     /// Collects for a look at the keys: nothing is partitioned or combined.
-    pub fn for_sample(arrangement: &Arrangement) -> Self {
-        let space = Space::new(0, variables::temporary_folder(), BlockCodec::None);
+    pub fn for_sample(shuffle_spec: &ShuffleSpec) -> Self {
+        let spill_store = SpillStore::new(0, variables::temporary_folder(), BlockCodec::None);
         Self::for_shuffle(
             Partitioner::hash(1),
-            arrangement,
+            shuffle_spec,
             None,
             SAMPLE_BYTES,
-            &space,
+            &spill_store,
             Arc::from("a sample"),
         )
     }
@@ -143,7 +143,7 @@ impl Collector {
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.counters.map_output_records += 1;
         let mut scratch = std::mem::take(&mut self.stored);
-        let stored = self.arrangement.order.stored(key, &mut scratch);
+        let stored = self.shuffle_spec.order.stored(key, &mut scratch);
         let result = self.keep(key, stored, value);
         self.stored = scratch;
         result
@@ -200,7 +200,7 @@ impl Collector {
     #[inline]
     fn plain_sums(&mut self) -> Option<&mut SumTable> {
         match &mut self.sink {
-            Collected::Sum(table) if self.arrangement.order.is_plain() => Some(table),
+            Collected::Sum(table) if self.shuffle_spec.order.is_plain() => Some(table),
             _ => None,
         }
     }
@@ -233,7 +233,7 @@ impl Collector {
             return Ok(());
         };
         self.counters.combine_input_records += table.input;
-        let order = self.arrangement.order.clone();
+        let order = self.shuffle_spec.order.clone();
         table.each(|stored, value| {
             self.counters.combine_output_records += 1;
             self.keep(order.key(stored), stored, value)
@@ -246,7 +246,7 @@ impl Collector {
             Collected::Sum(table) => {
                 self.counters.combine_input_records += std::mem::take(&mut table.input);
                 let spill =
-                    table.drain(&self.partitioner, &self.arrangement, &mut self.writer, &self.name)?;
+                    table.drain(&self.partitioner, &self.shuffle_spec, &mut self.writer, &self.name)?;
                 self.counters.combine_output_records += spill.records();
                 self.add(spill);
                 Ok(())
@@ -256,7 +256,7 @@ impl Collector {
                     self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
                 // A buffer that is nearly empty has reserved more addresses than it is worth.
                 let stays = !combines && buffer.footprint() >= self.memory / MIN_SORTED_PART;
-                let lease = if stays { self.space.lease(buffer.footprint()) } else { None };
+                let lease = if stays { self.spill_store.lease(buffer.footprint()) } else { None };
                 match lease {
                     Some(lease) => {
                         self.keep_sorted(lease);
@@ -272,7 +272,8 @@ impl Collector {
     fn keep_sorted(&mut self, reservation: MemoryReservation) {
         let Collected::Sort(buffer) = &mut self.sink else { return };
         let next = SortBuffer::new(self.partitioner.partitions(), self.memory);
-        let sorted = std::mem::replace(buffer, next).into_sorted(self.arrangement.values_sorted, reservation);
+        let sorted =
+            std::mem::replace(buffer, next).into_sorted(self.shuffle_spec.values_sorted, reservation);
         self.add(Spill::sorted(sorted, &self.name));
     }
 
@@ -280,12 +281,13 @@ impl Collector {
     fn write_sorted(&mut self, combines: bool) -> Result<()> {
         let Collected::Sort(buffer) = &mut self.sink else { return Ok(()) };
         let mut all = Combined::default();
-        buffer.drain(self.arrangement.values_sorted, |_, sorted| {
+        buffer.drain(self.shuffle_spec.values_sorted, |_, sorted| {
             let combiner = self.combiner.as_deref_mut().filter(|_| combines);
             let writer = &mut self.writer;
-            let combined = write_combined(sorted, &self.arrangement, combiner, &self.space, &mut |k, v| {
-                writer.push(k, v)
-            })?;
+            let combined =
+                write_combined(sorted, &self.shuffle_spec, combiner, &self.spill_store, &mut |k, v| {
+                    writer.push(k, v)
+                })?;
             all.input += combined.input;
             all.output += combined.output;
             writer.end_partition()
@@ -295,7 +297,7 @@ impl Collector {
         self.counters.combine_input_records += all.input;
         self.counters.combine_output_records += all.output;
         let way = self.gain.as_ref().map(|gain| gain.combined(all.input, all.output));
-        if way == Some(Way::Table) {
+        if way == Some(CombineStrategy::Table) {
             self.sink = Collected::Sum(SumTable::new(self.memory));
         }
         Ok(())
@@ -341,7 +343,7 @@ impl MapOutput for Collector {
 
     #[inline]
     fn adds_up(&self) -> bool {
-        matches!(self.sink, Collected::Sum(_)) && self.arrangement.order.is_plain()
+        matches!(self.sink, Collected::Sum(_)) && self.shuffle_spec.order.is_plain()
     }
 
     #[inline]

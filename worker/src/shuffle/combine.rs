@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::arrange::Arrangement;
-use super::merge::{Groups, Merge, Pairs, merge_down};
+use super::merge::{Groups, Merge, PairStream, merge_down};
 use super::run::{Run, RunWriter};
+use super::spec::ShuffleSpec;
 use crate::error::{Error, Result};
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::record::{Emit, Reducer};
 
 /// Takes the pairs that are written.
@@ -26,16 +26,16 @@ pub struct Combined {
 }
 
 /// Bytes of keys that a combiner may still emit pairs of.
-const MOST_AWAITED: usize = 8 << 20;
+const MAX_AWAITED: usize = 8 << 20;
 /// Runs of a key's values that are merged at once.
-const MOST_RUNS: usize = 16;
+const MAX_RUNS: usize = 16;
 
 /// Writes sorted pairs, through a combiner where there is one. What doesn't fit in memory then goes to `space`.
-pub fn write_combined<P: Pairs>(
+pub fn write_combined<P: PairStream>(
     mut pairs: P,
-    arrangement: &Arrangement,
+    shuffle_spec: &ShuffleSpec,
     combiner: Option<&mut (dyn Reducer + '_)>,
-    space: &Arc<Space>,
+    spill_store: &Arc<SpillStore>,
     write: &mut Write<'_>,
 ) -> Result<Combined> {
     let Some(combiner) = combiner else {
@@ -47,15 +47,15 @@ pub fn write_combined<P: Pairs>(
     let mut groups = Groups::new(pairs);
     let mut stored = Vec::new();
     let (keys, values) = (AwaitedKeys::default(), Values::default());
-    let mut out = Combining { keys, values, arrangement, space, write, records: 0 };
+    let mut out = Combining { keys, values, shuffle_spec, spill_store, write, records: 0 };
     while groups.next_group(&mut stored)? {
-        if out.keys.bytes() > MOST_AWAITED {
+        if out.keys.bytes() > MAX_AWAITED {
             combiner.finish(&mut out)?;
             out.write_values()?;
             out.keys = AwaitedKeys::default();
         }
         out.keys.push(&stored);
-        combiner.reduce(arrangement.order.key(&stored), &mut groups, &mut out)?;
+        combiner.reduce(shuffle_spec.order.key(&stored), &mut groups, &mut out)?;
     }
     combiner.finish(&mut out)?;
     out.write_values()?;
@@ -67,8 +67,8 @@ pub fn write_combined<P: Pairs>(
 struct Combining<'a> {
     keys: AwaitedKeys,
     values: Values,
-    arrangement: &'a Arrangement,
-    space: &'a Arc<Space>,
+    shuffle_spec: &'a ShuffleSpec,
+    spill_store: &'a Arc<SpillStore>,
     write: &'a mut Write<'a>,
     records: u64,
 }
@@ -85,14 +85,15 @@ struct Values {
 
 impl Values {
     /// Makes room for more values of the same key.
-    fn spill(&mut self, space: &Arc<Space>) -> Result<()> {
+    fn spill(&mut self, spill_store: &Arc<SpillStore>) -> Result<()> {
         self.list.sort_unstable();
-        let mut writer = RunWriter::new(space);
+        let mut writer = RunWriter::new(spill_store);
         self.list.drain(..).try_for_each(|value| writer.push(&value, b""))?;
         self.bytes = 0;
         self.runs.push(writer.end(&Arc::from("a scratch file"))?);
-        if self.runs.len() > MOST_RUNS {
-            self.runs = merge_down(std::mem::take(&mut self.runs), 1, space, &Arrangement::default(), None)?;
+        if self.runs.len() > MAX_RUNS {
+            self.runs =
+                merge_down(std::mem::take(&mut self.runs), 1, spill_store, &ShuffleSpec::default(), None)?;
         }
         Ok(())
     }
@@ -100,22 +101,22 @@ impl Values {
 
 impl Emit for Combining<'_> {
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if !self.keys.go_to(key, self.arrangement) {
+        if !self.keys.go_to(key, self.shuffle_spec) {
             return Err(Error::permanent(format!(
                 "a combine function has to emit the keys that it was given, in their order, and not `{}`",
                 key.escape_ascii()
             )));
         }
         self.records += 1;
-        if !self.arrangement.values_sorted {
+        if !self.shuffle_spec.values_sorted {
             return (self.write)(self.keys.first(), value);
         }
         if self.values.stored != self.keys.first() {
             self.write_values()?;
             self.values.stored.extend_from_slice(self.keys.first());
         }
-        if self.values.bytes > self.space.values_bytes() {
-            self.values.spill(self.space)?;
+        if self.values.bytes > self.spill_store.values_bytes() {
+            self.values.spill(self.spill_store)?;
         }
         self.values.list.push(value.to_vec());
         self.values.bytes += value.len() + size_of::<Vec<u8>>();
@@ -127,7 +128,7 @@ impl Combining<'_> {
     fn write_values(&mut self) -> Result<()> {
         let mut values = std::mem::take(&mut self.values);
         if !values.runs.is_empty() {
-            values.spill(self.space)?;
+            values.spill(self.spill_store)?;
             let mut merge = Merge::new(values.runs, false);
             while merge.advance()? {
                 (self.write)(&values.stored, merge.key())?;
@@ -170,9 +171,9 @@ impl AwaitedKeys {
     }
 
     /// Goes past all keys before this one; false when it isn't there.
-    fn go_to(&mut self, key: &[u8], arrangement: &Arrangement) -> bool {
+    fn go_to(&mut self, key: &[u8], shuffle_spec: &ShuffleSpec) -> bool {
         while let Some(&end) = self.ends.front() {
-            if arrangement.order.key(self.first()) == key {
+            if shuffle_spec.order.key(self.first()) == key {
                 return true;
             }
             self.start = end;

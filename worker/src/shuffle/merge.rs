@@ -13,17 +13,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::arrange::Arrangement;
 use super::combine::write_combined;
 use super::radix::prefix;
 use super::read::RunReader;
 use super::run::{Run, RunWriter};
+use super::spec::ShuffleSpec;
 use crate::error::Result;
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::record::{Reducer, Values};
 
 /// Pairs in sort order, one after the other.
-pub trait Pairs {
+pub trait PairStream {
     /// Goes to the next pair; false at the end.
     fn advance(&mut self) -> Result<bool>;
     /// The current pair's key.
@@ -113,7 +113,7 @@ impl Merge {
     }
 }
 
-impl Pairs for Merge {
+impl PairStream for Merge {
     #[inline]
     fn advance(&mut self) -> Result<bool> {
         if !self.started {
@@ -179,7 +179,7 @@ enum At {
     End,
 }
 
-impl<P: Pairs> Groups<P> {
+impl<P: PairStream> Groups<P> {
     /// The groups of sorted pairs.
     pub fn new(pairs: P) -> Self {
         Self { pairs, key: Vec::new(), prefix: 0, at: At::Start, groups: 0, records: 0 }
@@ -222,7 +222,7 @@ impl<P: Pairs> Groups<P> {
     }
 }
 
-impl<P: Pairs> Values for Groups<P> {
+impl<P: PairStream> Values for Groups<P> {
     fn next(&mut self) -> Result<Option<&[u8]>> {
         if self.at == At::Taken {
             self.step()?;
@@ -241,8 +241,8 @@ impl<P: Pairs> Values for Groups<P> {
 pub fn merge_down(
     mut runs: Vec<Run>,
     most: usize,
-    space: &Arc<Space>,
-    arrangement: &Arrangement,
+    spill_store: &Arc<SpillStore>,
+    shuffle_spec: &ShuffleSpec,
     mut combiner: Option<&mut Box<dyn Reducer>>,
 ) -> Result<Vec<Run>> {
     loop {
@@ -258,10 +258,12 @@ pub fn merge_down(
         while excess > 0 && left.len() > 1 {
             let group: Vec<_> = left.by_ref().take(most.max(2).min(excess + 1)).collect();
             excess -= group.len() - 1;
-            let mut writer = RunWriter::new(space);
-            let merge = Merge::new(group, arrangement.values_sorted);
+            let mut writer = RunWriter::new(spill_store);
+            let merge = Merge::new(group, shuffle_spec.values_sorted);
             let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
-            write_combined(merge, arrangement, combiner, space, &mut |key, value| writer.push(key, value))?;
+            write_combined(merge, shuffle_spec, combiner, spill_store, &mut |key, value| {
+                writer.push(key, value)
+            })?;
             merged.push(writer.end(&name)?);
         }
         merged.extend(left);
@@ -279,14 +281,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::run::{Run, RunWriter};
-    use super::{Merge, Pairs, merge_down};
+    use super::{Merge, PairStream, merge_down};
     use crate::record::block::BlockCodec;
-    use crate::record::space::Space;
+    use crate::record::spill_store::SpillStore;
 
     type Pair = (Vec<u8>, Vec<u8>);
 
-    fn run(pairs: &[Pair], space: &Arc<Space>) -> Run {
-        let mut writer = RunWriter::new(space);
+    fn run(pairs: &[Pair], spill_store: &Arc<SpillStore>) -> Run {
+        let mut writer = RunWriter::new(spill_store);
         pairs.iter().for_each(|(key, value)| writer.push(key, value).unwrap());
         writer.end(&Arc::from("run")).unwrap()
     }
@@ -310,19 +312,19 @@ mod tests {
             memory in prop_oneof![Just(0u64), Just(1 << 20)],
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let space = Space::new(memory, dir.path().to_owned(), BlockCodec::Lz4);
+            let spill_store = SpillStore::new(memory, dir.path().to_owned(), BlockCodec::Lz4);
             let mut expected: Vec<Pair> = Vec::new();
             let mut runs = Vec::new();
             for list in &lists {
                 let mut pairs: Vec<Pair> =
                     list.iter().map(|(key, value)| (key.clone(), value.to_string().into_bytes())).collect();
                 pairs.sort_by(|a, b| a.0.cmp(&b.0));
-                runs.push(run(&pairs, &space));
+                runs.push(run(&pairs, &spill_store));
                 expected.extend(pairs);
             }
             expected.sort_by(|a, b| a.0.cmp(&b.0));
             prop_assert_eq!(read(runs.clone()), expected.clone());
-            let fewer = merge_down(runs, most, &space, &super::Arrangement::default(), None).unwrap();
+            let fewer = merge_down(runs, most, &spill_store, &super::ShuffleSpec::default(), None).unwrap();
             prop_assert!(fewer.len() <= most);
             prop_assert_eq!(read(fewer), expected);
         }
@@ -331,10 +333,10 @@ mod tests {
     #[test]
     fn no_more_runs_are_merged_than_have_to_be() {
         let dir = tempfile::tempdir().unwrap();
-        let space = Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None);
+        let spill_store = SpillStore::new(1 << 20, dir.path().to_owned(), BlockCodec::None);
         let pair = |key: u8| (vec![key], Vec::new());
-        let runs = (0..10).map(|key| run(&[pair(key)], &space)).collect();
-        let fewer = merge_down(runs, 8, &space, &super::Arrangement::default(), None).unwrap();
+        let runs = (0..10).map(|key| run(&[pair(key)], &spill_store)).collect();
+        let fewer = merge_down(runs, 8, &spill_store, &super::ShuffleSpec::default(), None).unwrap();
         assert_eq!(fewer.iter().map(|run| run.records).collect::<Vec<_>>(), [3, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(read(fewer), (0..10).map(pair).collect::<Vec<_>>());
     }
@@ -343,13 +345,13 @@ mod tests {
     fn runs_of_many_blocks_and_long_records_are_read_whole() {
         let dir = tempfile::tempdir().unwrap();
         for (memory, codec) in [(0, BlockCodec::None), (0, BlockCodec::Zstd), (1 << 30, BlockCodec::Zstd)] {
-            let space = Space::new(memory, dir.path().to_owned(), codec);
+            let spill_store = SpillStore::new(memory, dir.path().to_owned(), codec);
             let pairs: Vec<Pair> = (0..3000u32)
                 .map(|i| {
                     (format!("{i:06}").into_bytes(), vec![i as u8; if i == 1500 { 3 << 20 } else { 700 }])
                 })
                 .collect();
-            assert!(read(vec![run(&pairs, &space)]) == pairs, "{codec:?} {memory}");
+            assert!(read(vec![run(&pairs, &spill_store)]) == pairs, "{codec:?} {memory}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From the pairs that map functions emit to the sorted groups that reduce functions get.
 //!
 //! ```text
-//!  emit ──> Collector ─┬─ SumTable    equal keys are added up as they come, while that pays (Gain)
+//!  emit ──> Collector ─┬─ SumTable    equal keys are added up as they come, while that pays (CombineStats)
 //!                      └─ SortBuffer  pairs are kept, sorted when memory is full
 //!                             │ flush: per partition, one sorted run
 //!                             v
@@ -18,10 +18,9 @@
 //! Memory is bounded by the budget, not by the data: what does not fit goes to scratch files in
 //! the same block format that shuffle objects have ([`block`](crate::record::block)).
 
-pub mod arrange;
 pub mod collector;
 pub mod combine;
-pub mod gain;
+pub mod combine_stats;
 pub mod index;
 pub mod merge;
 pub mod object;
@@ -32,4 +31,5 @@ mod radix;
 pub mod read;
 pub mod run;
 pub mod sort;
+pub mod spec;
 pub mod table;

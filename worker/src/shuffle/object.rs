@@ -14,16 +14,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::arrange::Arrangement;
 use super::combine::{Combined, write_combined};
 use super::merge::{Merge, merge_down};
-use super::run::{Place, Run, Spill};
+use super::run::{Run, RunData, Spill};
+use super::spec::ShuffleSpec;
 use crate::error::Result;
 use crate::memory::{self, LARGE_RECORD};
 use crate::record::Reducer;
 use crate::record::block::{BlockCodec, BlockWriter, large_block_start};
-use crate::record::pieces::stretch;
-use crate::record::space::Space;
+use crate::record::segments::segments_in;
+use crate::record::spill_store::SpillStore;
 use crate::storage::{Location, PART_BYTES, StagedWriter};
 
 /// Where a partition's run is in a shuffle object.
@@ -77,7 +77,7 @@ pub struct FanIn(pub usize);
 
 impl FanIn {
     /// As many runs as fit `memory` with a block each.
-    pub fn of(memory: u64) -> Self {
+    pub fn for_memory(memory: u64) -> Self {
         let per_run = 3 * crate::record::block::BLOCK_BYTES as u64;
         Self(usize::try_from(memory / per_run).unwrap_or(usize::MAX).clamp(8, 1000))
     }
@@ -85,15 +85,15 @@ impl FanIn {
 
 /// What runs are merged with.
 #[derive(Clone, Copy, Debug)]
-pub struct Means<'a> {
+pub struct MergeOptions<'a> {
     /// How blocks are compressed.
     pub codec: BlockCodec,
     /// How many runs are merged at once.
     pub fan_in: FanIn,
     /// Where runs between merges are kept.
-    pub space: &'a Arc<Space>,
+    pub spill_store: &'a Arc<SpillStore>,
     /// The order of pairs.
-    pub arrangement: &'a Arrangement,
+    pub shuffle_spec: &'a ShuffleSpec,
     /// Bytes that may go with the commit record.
     pub with_record: usize,
 }
@@ -153,10 +153,10 @@ pub fn write(
     name: String,
     spills: &[Spill],
     partitions: u32,
-    means: &Means<'_>,
+    means: &MergeOptions<'_>,
     mut combiner: Option<Box<dyn Reducer>>,
 ) -> Result<Shuffled> {
-    let Means { codec, fan_in, space, arrangement, with_record } = *means;
+    let MergeOptions { codec, fan_in, spill_store, shuffle_spec, with_record } = *means;
     let mut writer = Out { place, name, most: with_record, small: Vec::new(), large: None };
     let (mut blocks, mut out) = (BlockWriter::new(codec), Vec::new());
     let (mut extents, mut offset, mut sum) =
@@ -166,10 +166,10 @@ pub fn write(
         let mut extent = Extent { offset, ..Extent::default() };
         // A single run was combined when it was made.
         let mut combiner = if runs.len() > 1 { combiner.as_mut() } else { None };
-        let runs = merge_down(runs, fan_in.0, space, arrangement, combiner.as_deref_mut())?;
+        let runs = merge_down(runs, fan_in.0, spill_store, shuffle_spec, combiner.as_deref_mut())?;
         let combiner = combiner.map(|combiner| &mut **combiner);
-        let merge = Merge::new(runs, arrangement.values_sorted);
-        let combined = write_combined(merge, arrangement, combiner, space, &mut |key, value| {
+        let merge = Merge::new(runs, shuffle_spec.values_sorted);
+        let combined = write_combined(merge, shuffle_spec, combiner, spill_store, &mut |key, value| {
             extent.records += 1;
             let is_large = key.len() + value.len() >= LARGE_RECORD;
             if is_large || blocks.push(key, value) {
@@ -201,13 +201,13 @@ pub fn write(
     Ok(Shuffled { object: ShuffleObject { name, extents }, data, combined: sum })
 }
 
-/// Fetches the runs of neighbouring partitions from a shuffle object into a [`Space`]. There is a run for
+/// Fetches the runs of neighbouring partitions from a shuffle object into a [`SpillStore`]. There is a run for
 /// each partition that has pairs, with its place in `extents`.
 pub fn fetch(
     place: &Location,
     name: &str,
     extents: &[Extent],
-    space: &Arc<Space>,
+    spill_store: &Arc<SpillStore>,
 ) -> Result<Vec<(usize, Run)>> {
     let place = place.join(name);
     let name: Arc<str> = Arc::from(place.url(&place.key));
@@ -215,17 +215,17 @@ pub fn fetch(
     let Some(first) = filled.next() else { return Ok(Vec::new()) };
     let end = filled.next_back().unwrap_or(first).end();
     let step = memory::piece(FETCHES, FETCH_BYTES);
-    let mut pieces = Vec::new();
+    let mut segments = Vec::new();
     let mut at = first.offset;
     while at < end {
         let range: Range<u64> = at..end.min(at + step);
         at = range.end;
         let mut bytes = place.store.read(&place.key, range)?;
-        pieces.push(space.keep(&mut bytes)?);
+        segments.push(spill_store.keep(&mut bytes)?);
     }
     let run = |extent: &Extent| {
-        let pieces = stretch(&pieces, &(extent.offset - first.offset..extent.end() - first.offset));
-        Run { pairs: Place::Blocks(pieces), records: extent.records, name: Arc::clone(&name) }
+        let segments = segments_in(&segments, &(extent.offset - first.offset..extent.end() - first.offset));
+        Run { pairs: RunData::Blocks(segments), records: extent.records, name: Arc::clone(&name) }
     };
     let places = extents.iter().enumerate().filter(|(_, extent)| extent.bytes > 0);
     Ok(places.map(|(i, extent)| (i, run(extent))).collect())

@@ -5,36 +5,36 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::radix::prefix;
-use super::run::{Place, Run};
-use super::sort::{Ahead, Sorted};
+use super::run::{Run, RunData};
+use super::sort::{Ahead, SortedRun};
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::block::{HEADER, Header, Span, record_at, record_of};
-use crate::record::pieces::Pieces;
-use crate::record::space::Kept;
+use crate::record::segments::SegmentReader;
+use crate::record::spill_store::Segment;
 
 /// Reads a run, pair by pair.
 #[derive(Debug)]
 pub struct RunReader {
     name: Arc<str>,
-    source: Source,
+    source: RunSource,
     span: Span,
     /// The current key's first 8 bytes, as a number that sorts as they do.
     prefix: u64,
 }
 
 #[derive(Debug)]
-enum Source {
+enum RunSource {
     Blocks(Blocks),
-    Sorted(Sorted, Box<Ahead>),
+    Sorted(SortedRun, Box<Ahead>),
 }
 
 impl RunReader {
     /// A reader before the run's first record.
     pub fn new(run: Run) -> Self {
         let source = match run.pairs {
-            Place::Blocks(pieces) => Source::Blocks(Blocks::new(pieces)),
-            Place::Sorted(sorted) => Source::Sorted(sorted, Box::default()),
+            RunData::Blocks(segments) => RunSource::Blocks(Blocks::new(segments)),
+            RunData::Sorted(sorted) => RunSource::Sorted(sorted, Box::default()),
         };
         Self { name: run.name, source, span: Span::default(), prefix: 0 }
     }
@@ -49,8 +49,8 @@ impl RunReader {
     #[inline]
     pub fn advance_to_key(&mut self) -> Result<bool> {
         let span = match &mut self.source {
-            Source::Blocks(blocks) => blocks.next(self.span),
-            Source::Sorted(sorted, ahead) => sorted.next(ahead),
+            RunSource::Blocks(blocks) => blocks.next(self.span),
+            RunSource::Sorted(sorted, ahead) => sorted.next(ahead),
         };
         let Some(span) = span.map_err(|e| e.context(format!("can't read {}", self.name)))? else {
             return Ok(false);
@@ -64,7 +64,7 @@ impl RunReader {
     #[inline]
     pub fn load(&mut self) -> Result<()> {
         match &mut self.source {
-            Source::Blocks(blocks) if blocks.unread.is_some() => {
+            RunSource::Blocks(blocks) if blocks.unread.is_some() => {
                 blocks.load().map_err(|e| e.context(format!("can't read {}", self.name)))
             }
             _ => Ok(()),
@@ -91,18 +91,18 @@ impl RunReader {
     }
 
     fn is_unread(&self) -> bool {
-        matches!(&self.source, Source::Blocks(blocks) if blocks.unread.is_some())
+        matches!(&self.source, RunSource::Blocks(blocks) if blocks.unread.is_some())
     }
 
     /// Fills `buf` with bytes of the value.
     fn value_at(&self, at: usize, buf: &mut [u8]) -> Result<()> {
         match &self.source {
-            Source::Blocks(blocks) if blocks.unread.is_some() => {
+            RunSource::Blocks(blocks) if blocks.unread.is_some() => {
                 let from = self.span.value + at;
                 let there = blocks.raw.len().saturating_sub(from).min(buf.len());
                 buf[..there].copy_from_slice(&blocks.raw[from.min(blocks.raw.len())..][..there]);
                 let behind = (from + there).saturating_sub(blocks.raw.len()) as u64;
-                if there < buf.len() { blocks.pieces.peek(behind, &mut buf[there..]) } else { Ok(()) }
+                if there < buf.len() { blocks.segments.peek(behind, &mut buf[there..]) } else { Ok(()) }
             }
             _ => {
                 buf.copy_from_slice(&self.value()[at..at + buf.len()]);
@@ -114,8 +114,8 @@ impl RunReader {
     #[inline]
     fn bytes(&self) -> &[u8] {
         match &self.source {
-            Source::Blocks(blocks) => blocks.block(),
-            Source::Sorted(sorted, _) => sorted.arena(),
+            RunSource::Blocks(blocks) => blocks.block(),
+            RunSource::Sorted(sorted, _) => sorted.arena(),
         }
     }
 
@@ -141,7 +141,7 @@ impl RunReader {
 /// Reads blocks, one after the other.
 #[derive(Debug)]
 struct Blocks {
-    pieces: Pieces,
+    segments: SegmentReader,
     stored: Vec<u8>,
     raw: Vec<u8>,
     /// Where the decoded block is.
@@ -163,14 +163,14 @@ enum Block {
     Raw,
     /// In `stored`.
     Stored,
-    /// In the piece itself.
+    /// In the segment itself.
     Piece(Range<usize>),
 }
 
 impl Blocks {
-    fn new(pieces: Vec<Kept>) -> Self {
+    fn new(segments: Vec<Segment>) -> Self {
         Self {
-            pieces: Pieces::new(pieces),
+            segments: SegmentReader::new(segments),
             stored: Vec::new(),
             raw: Vec::new(),
             block: Block::Raw,
@@ -184,7 +184,7 @@ impl Blocks {
         match &self.block {
             Block::Raw => &self.raw,
             Block::Stored => &self.stored,
-            Block::Piece(range) => self.pieces.taken(range.clone()),
+            Block::Piece(range) => self.segments.taken(range.clone()),
         }
     }
 
@@ -206,11 +206,11 @@ impl Blocks {
     /// Reads as much of a large pair as has its key.
     fn start(&mut self, header: Header) -> Result<()> {
         self.raw.resize(START, 0);
-        self.pieces.fill(&mut self.raw)?;
+        self.segments.fill(&mut self.raw)?;
         let span = record_of(&self.raw, 0, header.stored as usize)?;
         if span.value > START {
             self.raw.resize(span.value, 0);
-            self.pieces.fill(&mut self.raw[START..])?;
+            self.segments.fill(&mut self.raw[START..])?;
         }
         self.unread = Some(header);
         Ok(())
@@ -226,7 +226,7 @@ impl Blocks {
         }
         self.raw.reserve_exact(all - there);
         self.raw.resize(all, 0);
-        self.pieces.fill(&mut self.raw[there..])?;
+        self.segments.fill(&mut self.raw[there..])?;
         header.decode(&self.raw, &mut Vec::new()).map(drop)
     }
 
@@ -237,15 +237,15 @@ impl Blocks {
             self.raw = Vec::new();
         }
         self.large = None;
-        if self.pieces.is_at_end() {
+        if self.segments.is_at_end() {
             return Ok(false);
         }
         let mut header = [0; HEADER];
-        self.pieces.fill(&mut header)?;
+        self.segments.fill(&mut header)?;
         let header = Header::parse(&header)?;
         let stored = header.stored as usize;
-        if let Some(range) = self.pieces.take(stored) {
-            let payload = self.pieces.taken(range.clone());
+        if let Some(range) = self.segments.take(stored) {
+            let payload = self.segments.taken(range.clone());
             if std::ptr::eq(header.decode(payload, &mut self.raw)?, payload) {
                 self.block = Block::Piece(range);
             }
@@ -253,7 +253,7 @@ impl Blocks {
             self.start(header)?;
         } else {
             self.stored.resize(stored, 0);
-            self.pieces.fill(&mut self.stored)?;
+            self.segments.fill(&mut self.stored)?;
             if header.decode(&self.stored, &mut self.raw)?.as_ptr() == self.stored.as_ptr() {
                 self.block = Block::Stored;
             }
@@ -268,10 +268,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::run::{Place, Run, RunWriter};
+    use super::super::run::{Run, RunData, RunWriter};
     use super::RunReader;
     use crate::record::block::BlockCodec;
-    use crate::record::space::{Kept, Space};
+    use crate::record::spill_store::{Segment, SpillStore};
 
     fn read(run: Run) -> crate::error::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let (mut reader, mut pairs) = (RunReader::new(run), Vec::new());
@@ -290,8 +290,8 @@ mod tests {
             codec in prop_oneof![Just(BlockCodec::None), Just(BlockCodec::Zstd)],
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let space = Space::new(memory, dir.path().to_owned(), codec);
-            let mut writer = RunWriter::new(&space);
+            let spill_store = SpillStore::new(memory, dir.path().to_owned(), codec);
+            let mut writer = RunWriter::new(&spill_store);
             let pair = |i: u64| {
                 let noise = i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
                 (i.to_be_bytes().to_vec(), noise.repeat(1 + i as usize % 5))
@@ -299,23 +299,23 @@ mod tests {
             let pairs: Vec<_> = (0..20_000).map(pair).collect();
             pairs.iter().for_each(|(key, value)| writer.push(key, value).unwrap());
             let run = writer.end(&Arc::from("run")).unwrap();
-            let Place::Blocks(whole) = &run.pairs else { panic!() };
+            let RunData::Blocks(whole) = &run.pairs else { panic!() };
             let mut bytes = Vec::new();
-            for piece in whole {
+            for segment in whole {
                 let from = bytes.len();
-                bytes.resize(from + piece.len() as usize, 0);
-                piece.read_at(&mut bytes[from..], 0).unwrap();
+                bytes.resize(from + segment.len() as usize, 0);
+                segment.read_at(&mut bytes[from..], 0).unwrap();
             }
             cuts.extend([0, bytes.len() as u64]);
             cuts.retain(|&cut| cut <= bytes.len() as u64);
             cuts.sort_unstable();
-            let kept = |cut: &[u64]| space.keep(&mut bytes[cut[0] as usize..cut[1] as usize].to_vec()).unwrap();
-            let mut pieces: Vec<Kept> = cuts.windows(2).map(kept).collect();
-            let again = Run { pairs: Place::Blocks(pieces.clone()), ..run.clone() };
+            let kept = |cut: &[u64]| spill_store.keep(&mut bytes[cut[0] as usize..cut[1] as usize].to_vec()).unwrap();
+            let mut segments: Vec<Segment> = cuts.windows(2).map(kept).collect();
+            let again = Run { pairs: RunData::Blocks(segments.clone()), ..run.clone() };
             prop_assert!(read(again).unwrap() == pairs);
-            let last = pieces.iter().rposition(|piece| !piece.is_empty()).unwrap();
-            pieces[last] = pieces[last].slice(0..pieces[last].len() - 1);
-            let short = Run { pairs: Place::Blocks(pieces), ..run };
+            let last = segments.iter().rposition(|segment| !segment.is_empty()).unwrap();
+            segments[last] = segments[last].slice(0..segments[last].len() - 1);
+            let short = Run { pairs: RunData::Blocks(segments), ..run };
             let error = format!("{:?}", read(short).unwrap_err());
             prop_assert!(error.contains("ends too early"), "{}", error);
         }

@@ -17,7 +17,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::merge::Pairs;
+use super::merge::PairStream;
 use super::pages;
 use super::radix::{self, Entry, Keys, prefix};
 use crate::error::Result;
@@ -47,7 +47,7 @@ const MAX_ARENA: usize = u32::MAX as usize;
 /// A large pair is not copied where it would be more than this part of a buffer.
 const LARGE_PART: usize = 8;
 /// No pair takes less than its entry and two lengths.
-const LEAST_PAIR: usize = size_of::<Entry>() + 2;
+const MIN_PAIR: usize = size_of::<Entry>() + 2;
 
 impl SortBuffer {
     /// A buffer that wants to be emptied when it holds about `limit` bytes.
@@ -55,7 +55,7 @@ impl SortBuffer {
         let limit = limit.min(MAX_ARENA / 2);
         Self {
             arena: pages::with_capacity(limit),
-            entries: pages::with_capacity(limit / LEAST_PAIR + 1),
+            entries: pages::with_capacity(limit / MIN_PAIR + 1),
             sizes: vec![Size::default(); partitions as usize],
             limit,
             touched: 0,
@@ -201,10 +201,10 @@ pub struct SortedSpill {
 
 impl SortedSpill {
     /// Those of a partition.
-    pub fn part(&self, partition: usize) -> Option<Sorted> {
+    pub fn part(&self, partition: usize) -> Option<SortedRun> {
         let &(end, bytes) = self.ends.get(partition)?;
         let start = partition.checked_sub(1).map_or(0, |before| self.ends[before].0);
-        Some(Sorted { pairs: Arc::clone(&self.pairs), place: start..end, bytes })
+        Some(SortedRun { pairs: Arc::clone(&self.pairs), place: start..end, bytes })
     }
 
     /// Number of pairs.
@@ -220,13 +220,13 @@ impl SortedSpill {
 
 /// Sorted pairs of one partition, where they were sorted.
 #[derive(Clone, Debug)]
-pub struct Sorted {
+pub struct SortedRun {
     pairs: Arc<SortedPairs>,
     place: Range<usize>,
     bytes: u64,
 }
 
-impl Sorted {
+impl SortedRun {
     /// Bytes of the pairs.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -260,7 +260,7 @@ pub struct InOrder<'a> {
     span: Span,
 }
 
-impl Pairs for InOrder<'_> {
+impl PairStream for InOrder<'_> {
     #[inline]
     fn advance(&mut self) -> Result<bool> {
         let Some(span) = self.ahead.next(self.arena, self.entries, &mut self.place)? else {
@@ -339,7 +339,7 @@ fn touch(arena: &[u8], places: impl Iterator<Item = usize>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pairs as _, SortBuffer};
+    use super::{PairStream as _, SortBuffer};
 
     #[test]
     fn pairs_come_out_by_partition_and_key_and_equal_keys_as_they_came() {

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::arrange::Arrangement;
-use super::gain::Gain;
+use super::combine_stats::CombineStats;
 use super::partition::Partitioner;
 use super::run::{RunWriter, Spill};
+use super::spec::ShuffleSpec;
 use crate::error::Result;
 use crate::record::Pair;
 use crate::record::hashed::{HashedKey, INLINE, hash};
@@ -210,10 +210,10 @@ impl SumTable {
             || self.arena.len() > 1 << 31
     }
 
-    /// Whether the table saves too little: see [`Gain`].
+    /// Whether the table saves too little: see [`CombineStats`].
     #[inline]
     pub fn is_poor(&self) -> bool {
-        Gain::is_poor(self.used, self.input)
+        CombineStats::is_poor(self.used, self.input)
     }
 
     /// Calls `each` with every key and its sum, in no order.
@@ -232,7 +232,7 @@ impl SumTable {
     pub fn drain(
         &mut self,
         partitioner: &Partitioner,
-        arrangement: &Arrangement,
+        shuffle_spec: &ShuffleSpec,
         writer: &mut RunWriter,
         name: &Arc<str>,
     ) -> Result<Spill> {
@@ -240,14 +240,14 @@ impl SumTable {
         let mut key = Vec::new();
         for (i, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.len != EMPTY.len) {
             Self::key(&self.arena, slot, &mut key);
-            entries[partitioner.of(arrangement.order.key(&key), &key) as usize]
+            entries[partitioner.of(shuffle_spec.order.key(&key), &key) as usize]
                 .push((slot.a.swap_bytes(), i as u32));
         }
         let mut others: Vec<BTreeMap<&[u8], &ExactSum>> = vec![BTreeMap::new(); entries.len()];
         for (key, sum) in &self.others {
-            others[partitioner.of(arrangement.order.key(key), key) as usize].insert(key, sum);
+            others[partitioner.of(shuffle_spec.order.key(key), key) as usize].insert(key, sum);
         }
-        let (mut value, sorted) = (Vec::new(), arrangement.values_sorted);
+        let (mut value, sorted) = (Vec::new(), shuffle_spec.values_sorted);
         for (mut entries, others) in entries.into_iter().zip(others) {
             let slot = |entry: &(u64, u32)| &self.slots[entry.1 as usize];
             entries.sort_unstable_by(|x, y| x.0.cmp(&y.0).then_with(|| self.compare_tails(slot(x), slot(y))));

@@ -10,7 +10,7 @@ use crate::function::TaskContext;
 use crate::function::context::UserCounters;
 use crate::machine::variables;
 use crate::record::skipped::Skipping;
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::scratch::ScratchPlace;
 
 impl Step {
@@ -20,9 +20,9 @@ impl Step {
         task: TaskId,
         partition: u32,
         attempt: &AttemptId,
-        space: &Space,
+        spill_store: &SpillStore,
     ) -> TaskContext {
-        let values = ScratchPlace::new(space.folder(), space.values_bytes());
+        let values = ScratchPlace::new(spill_store.folder(), spill_store.values_bytes());
         self.context(task, partition, attempt.clone(), values, self.skipping(task, attempt))
     }
 

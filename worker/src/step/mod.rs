@@ -26,10 +26,10 @@ use crate::record::block::BlockCodec;
 use crate::record::format::Format;
 use crate::record::pairs::PairsPlace;
 use crate::record::skipped::{self, Skipping};
-use crate::record::space::Space;
-use crate::shuffle::arrange::Arrangement;
-use crate::shuffle::gain::Gain;
-use crate::storage::{Location, Made, Requests, Stores};
+use crate::record::spill_store::SpillStore;
+use crate::shuffle::combine_stats::CombineStats;
+use crate::shuffle::spec::ShuffleSpec;
+use crate::storage::{Location, RequestCounter, RequestCounts, Stores};
 
 /// What a step does: checked, and the same for every process.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct StepDefinition {
     /// Its functions.
     pub functions: Functions,
     /// How it sorts and partitions.
-    pub arrangement: Arrangement,
+    pub shuffle_spec: ShuffleSpec,
 }
 
 impl StepDefinition {
@@ -59,10 +59,10 @@ impl StepDefinition {
         let is_last = number + 1 == spec.step_count();
         let spec = spec.of_step(number);
         let functions = Functions::new(&spec)?;
-        let mut arrangement = Arrangement::new(spec.reduce.as_ref())?;
-        arrangement.values_sorted |=
+        let mut shuffle_spec = ShuffleSpec::new(spec.reduce.as_ref())?;
+        shuffle_spec.values_sorted |=
             functions.reduce.as_ref().is_some_and(ReduceFunction::wants_sorted_values);
-        Ok(Self { number, name, is_last, spec, functions, arrangement })
+        Ok(Self { number, name, is_last, spec, functions, shuffle_spec })
     }
 
     /// Its folder below the run's.
@@ -99,7 +99,7 @@ impl Places {
     pub fn uninterrupted(&self) -> Self {
         let pairs = match &self.pairs {
             PairsPlace::Folder(folder) => PairsPlace::Folder(folder.uninterrupted()),
-            PairsPlace::Space(pairs) => PairsPlace::Space(Arc::clone(pairs)),
+            PairsPlace::Local(pairs) => PairsPlace::Local(Arc::clone(pairs)),
         };
         Self {
             stores: Arc::clone(&self.stores),
@@ -128,7 +128,7 @@ pub struct RunContext {
     /// Attempts at this pod's task that have failed before.
     pub failed_before: u64,
     /// Requests to the store of intermediate data.
-    pub requests: Arc<Requests>,
+    pub requests: Arc<RequestCounter>,
     /// How it ends.
     pub ending: Arc<Ending>,
 }
@@ -141,7 +141,7 @@ impl RunContext {
 
     /// Adds the requests for intermediate data since it was last called.
     pub(crate) fn count_requests(&self, counters: &mut Counters) {
-        let Made { reads, writes } = self.requests.take();
+        let RequestCounts { reads, writes } = self.requests.take();
         counters.shuffle_reads += reads;
         counters.shuffle_writes += writes;
     }
@@ -159,7 +159,7 @@ pub struct Step {
     /// The run.
     pub run: RunContext,
     /// Whether adding up before the shuffle has paid so far.
-    pub gain: Arc<Gain>,
+    pub gain: Arc<CombineStats>,
 }
 
 impl Step {
@@ -181,14 +181,14 @@ impl Step {
     /// Takes the bad records of an attempt, where they are left out.
     pub fn skipping(&self, task: TaskId, attempt: &AttemptId) -> Option<Skipping> {
         let Places { output, staging, .. } = &self.places;
-        let places = skipped::Places { output, staging, format: &self.format };
+        let places = skipped::SkippedPlaces { output, staging, format: &self.format };
         let max = self.spec().skip_bad_records.max;
         self.spec().skips().then(|| self.run.skipped.of(task, attempt, max, &places))
     }
 
     /// Where tasks of this process keep intermediate data: in its share of the memory, then in scratch files.
-    pub(crate) fn space(&self, resources: &memory::Resources) -> Arc<Space> {
+    pub(crate) fn spill_store(&self, resources: &memory::Resources) -> Arc<SpillStore> {
         let codec = BlockCodec::of(self.spec().shuffle.compression, false);
-        Space::new(memory::kept(resources.memory), resources.scratch.clone(), codec)
+        SpillStore::new(memory::kept(resources.memory), resources.scratch.clone(), codec)
     }
 }

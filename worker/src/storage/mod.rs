@@ -4,7 +4,7 @@
 //!  Stores ── "s3://b/k" ──> Location { store: Arc<dyn Store>, key: "k", base: "s3://b/" }
 //!                                          │
 //!                     ┌───────────────────┬────────────────┴───────────────┐
-//!            FileStore (std::fs)   ObjectStores (object_store)   HttpStore (web servers, read only)
+//!            FileStore (std::fs)   BucketStore (object_store)   HttpStore (web servers, read only)
 //! ```
 //!
 //! Tasks are CPU-bound and run on plain threads, so the interface blocks; the object stores do
@@ -41,8 +41,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::address::{Address, GLOB_SIGNS, Scheme, parse_url, parse_writable_url};
 pub use self::file::FileStore;
-pub use self::object::{ObjectStores, PART_BYTES};
-pub use self::requests::{Made, Requests};
+pub use self::object::{BucketStore, PART_BYTES};
+pub use self::requests::{RequestCounter, RequestCounts};
 pub use self::stream::is_stream;
 pub(crate) use self::url::Counter;
 pub use self::url::{Location, Stores};
@@ -212,7 +212,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Removes staged data that will never be completed.
     fn abort(&self, key: &str, staged: &Staged) -> Result<()>;
     /// The same store, which adds to these numbers; none where requests cost nothing.
-    fn counting(&self, requests: &Arc<Requests>) -> Option<SharedStore> {
+    fn counting(&self, requests: &Arc<RequestCounter>) -> Option<SharedStore> {
         let _ = requests;
         None
     }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::explain::{explain, is_missing, is_unknown_request};
 use super::keys::{self, CONDITION, Credentials, RawKeysConnector};
-use super::requests::Requests;
+use super::requests::RequestCounter;
 use super::uploads::{self, AsksForUploads};
 use super::wait::{Piece, PieceReader, Waiter};
 use super::{Created, Entry, PendingUpload, SharedStore, Staged, StagedWriter, Store};
@@ -66,13 +66,13 @@ const UPLOADS: u64 = 4;
 
 /// One bucket of an object store.
 #[derive(Clone)]
-pub struct ObjectStores {
+pub struct BucketStore {
     base: String,
     objects: Arc<dyn ObjectStore>,
     uploads: Arc<dyn MultipartStore>,
     s3: Option<S3>,
     waiter: Waiter,
-    requests: Arc<Requests>,
+    requests: Arc<RequestCounter>,
 }
 
 /// What S3 can do beside that.
@@ -84,13 +84,13 @@ struct S3 {
     singly: Arc<dyn ObjectStore>,
 }
 
-impl fmt::Debug for ObjectStores {
+impl fmt::Debug for BucketStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ObjectStores({})", self.base)
+        write!(f, "BucketStore({})", self.base)
     }
 }
 
-impl ObjectStores {
+impl BucketStore {
     /// A bucket whose objects' URLs begin with `base`. Calls end early, with an error, once
     /// `cancel` is cancelled.
     pub fn new<S: ObjectStore + MultipartStore>(
@@ -213,8 +213,8 @@ impl ObjectStores {
     }
 }
 
-impl Store for ObjectStores {
-    fn counting(&self, requests: &Arc<Requests>) -> Option<SharedStore> {
+impl Store for BucketStore {
+    fn counting(&self, requests: &Arc<RequestCounter>) -> Option<SharedStore> {
         Some(Arc::new(Self { requests: Arc::clone(requests), ..self.clone() }))
     }
 
@@ -448,7 +448,7 @@ impl Store for ObjectStores {
     }
 }
 
-impl ObjectStores {
+impl BucketStore {
     /// Completes an upload; where there is no object yet, if the server knows that condition.
     fn try_complete(&self, key: &str, staged: &Staged, only_new: bool) -> Result<object_store::Result<()>> {
         let Staged::Upload { id, parts } = staged else { return Err(self.wrong_kind(key)) };
@@ -482,7 +482,7 @@ fn is_taken(error: &object_store::Error) -> bool {
 
 /// A multipart upload that is begun with its first part.
 struct Upload {
-    store: ObjectStores,
+    store: BucketStore,
     key: String,
     path: Path,
     id: Option<String>,

@@ -4,21 +4,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Requests since somebody last took their numbers.
 #[derive(Debug, Default)]
-pub struct Requests {
+pub struct RequestCounter {
     reads: AtomicU64,
     writes: AtomicU64,
 }
 
 /// Numbers of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Made {
+pub struct RequestCounts {
     /// GET and HEAD.
     pub reads: u64,
     /// PUT, POST and LIST.
     pub writes: u64,
 }
 
-impl Requests {
+impl RequestCounter {
     pub(super) fn read(&self) {
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
@@ -28,7 +28,10 @@ impl Requests {
     }
 
     /// The numbers, which begin again from nothing.
-    pub fn take(&self) -> Made {
-        Made { reads: self.reads.swap(0, Ordering::Relaxed), writes: self.writes.swap(0, Ordering::Relaxed) }
+    pub fn take(&self) -> RequestCounts {
+        RequestCounts {
+            reads: self.reads.swap(0, Ordering::Relaxed),
+            writes: self.writes.swap(0, Ordering::Relaxed),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use tokio_util::sync::CancellationToken;
 
-use super::{Created, Entry, FileStore, Made, ObjectStores, Store};
+use super::{BucketStore, Created, Entry, FileStore, RequestCounts, Store};
 use crate::error::{Kind, Result};
 
 /// A store, what its keys begin with, and what has to live as long.
@@ -30,7 +30,7 @@ fn cases() -> [Case; 2] {
             let memory = Arc::new(InMemory::new());
             let base = "s3://memory/".to_owned();
             (
-                Arc::new(ObjectStores::new(base, memory, runtime.handle().clone(), cancel.clone())),
+                Arc::new(BucketStore::new(base, memory, runtime.handle().clone(), cancel.clone())),
                 String::new(),
             )
         };
@@ -198,15 +198,15 @@ fn requests_of_a_counting_store_are_counted_and_those_of_others_are_not() {
         let entry = store.head("a").unwrap().unwrap();
         store.read("a", 1..3).unwrap();
         store.open(&entry, 0..4).unwrap().read_to_end(&mut Vec::new()).unwrap();
-        assert_eq!(requests.take(), Made { reads: 5, writes: 3 });
+        assert_eq!(requests.take(), RequestCounts { reads: 5, writes: 3 });
         // One PUT for little data; for more of it one to begin, one for each 8 MiB, and one to end.
         let mut small = store.stage("small", "").unwrap();
         small.write(b"data").unwrap();
         small.publish().unwrap();
-        assert_eq!(requests.take(), Made { reads: 0, writes: 1 });
+        assert_eq!(requests.take(), RequestCounts { reads: 0, writes: 1 });
         let mut large = store.stage("large", "").unwrap();
         large.write(&vec![7; 9 << 20]).unwrap();
         large.publish().unwrap();
-        assert_eq!(requests.take(), Made { reads: 0, writes: 4 });
+        assert_eq!(requests.take(), RequestCounts { reads: 0, writes: 4 });
     }
 }

@@ -15,7 +15,7 @@ use super::address::{Address, Scheme};
 use super::authorities;
 use super::file::FileStore;
 use super::http::{HttpStore, Retries};
-use super::object::ObjectStores;
+use super::object::BucketStore;
 use super::tls::Limits;
 use super::wait::Waiter;
 use super::{SharedStore, s3, tls};
@@ -161,7 +161,7 @@ impl Stores {
         let storage = self.storage.s3.clone().unwrap_or_default();
         let builder = s3::builder(base, storage, options()?)?;
         let (runtime, cancel) = (self.runtime.clone(), self.cancel.clone());
-        Ok(Arc::new(ObjectStores::s3(base.to_owned(), builder, runtime, cancel)?))
+        Ok(Arc::new(BucketStore::s3(base.to_owned(), builder, runtime, cancel)?))
     }
 }
 
@@ -175,16 +175,16 @@ pub(crate) struct Counter(Arc<AtomicU64>);
 
 impl Counter {
     pub(crate) fn counted(&self, bytes: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
-        Box::new(Counted { bytes, read: Arc::clone(&self.0) })
+        Box::new(CountedReader { bytes, read: Arc::clone(&self.0) })
     }
 }
 
-struct Counted {
+struct CountedReader {
     bytes: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
 }
 
-impl Read for Counted {
+impl Read for CountedReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let got = self.bytes.read(buf)?;
         self.read.fetch_add(got as u64, Ordering::Relaxed);

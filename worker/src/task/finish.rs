@@ -70,7 +70,7 @@ pub enum Fate {
 }
 
 /// Bytes of a `_SUCCESS` that are looked at: of 100,000 parts with long names it has 30 MiB.
-const MOST_SUCCESS: u64 = 64 << 20;
+const MAX_SUCCESS: u64 = 64 << 20;
 /// Runs that a result remembers to have replaced.
 const REMEMBERED: usize = 100;
 
@@ -144,7 +144,7 @@ fn runs_at_work(run: &Publication, contents: &Contents) -> Result<HashSet<String
 /// Of that, what may be removed: an error where there is more.
 fn replaceable_keys(run: &Publication, contents: Contents) -> Result<Vec<String>> {
     let success = run.output.join(SUCCESS);
-    let success = success.store.start(&success.key, MOST_SUCCESS)?;
+    let success = success.store.start(&success.key, MAX_SUCCESS)?;
     replaceable(&run.output, contents, success.as_deref())
 }
 
@@ -418,7 +418,7 @@ impl Drop for StagedSuccess {
 
 /// Whether this run's `_SUCCESS` is there.
 fn is_there(place: &Location, success: &Success) -> Result<bool> {
-    let there = place.store.start(&place.key, MOST_SUCCESS)?;
+    let there = place.store.start(&place.key, MAX_SUCCESS)?;
     Ok(there
         .and_then(|there| serde_json::from_slice::<Success>(&there).ok())
         .is_some_and(|there| there.id == success.id))

@@ -13,7 +13,7 @@ use crate::machine::threads;
 use crate::memory::{self, Resources};
 use crate::plan::MapTask;
 use crate::record::skipped::Skipping;
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::record::split::Split;
 use crate::record::{MapOutput, Mapper};
 use crate::shuffle::collector::{Collector, Combine};
@@ -27,7 +27,7 @@ pub type Runs = Vec<Spill>;
 
 /// Memory that pairs take for each byte that is read, as stored: for most jobs.
 const EXPANSION: usize = 8;
-const LEAST_MEMORY: usize = 4 << 20;
+const MIN_MEMORY: usize = 4 << 20;
 
 /// Runs an attempt at a map task. `memory` bytes are filled before runs are made.
 pub fn run(
@@ -37,19 +37,19 @@ pub fn run(
     splits: &MapTask,
     partitioner: &Partitioner,
     memory: usize,
-    space: &Arc<Space>,
+    spill_store: &Arc<SpillStore>,
 ) -> Result<(Runs, Counters)> {
     let name = Arc::from(format!("intermediate data of {task}"));
-    let context = step.task_context(task, task.index, attempt, space);
+    let context = step.task_context(task, task.index, attempt, spill_store);
     // Memory is reserved before it is known how much there is to collect.
     let bytes: u64 = splits.splits.iter().map(Split::bytes).sum();
-    let enough = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(EXPANSION).max(LEAST_MEMORY);
+    let enough = usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(EXPANSION).max(MIN_MEMORY);
     let mut out = Collector::for_shuffle(
         partitioner.clone(),
-        &step.definition.arrangement,
+        &step.definition.shuffle_spec,
         combine(step, &context),
         memory.min(enough),
-        space,
+        spill_store,
         name,
     );
     let done = map_splits(step, &context, splits, &mut out)
@@ -76,14 +76,15 @@ pub fn run_threads(
     splits: &MapTask,
     partitioner: &Partitioner,
     resources: &Resources,
-    space: &Arc<Space>,
+    spill_store: &Arc<SpillStore>,
 ) -> Result<(Runs, Counters)> {
     let threads = resources.threads.min(splits.splits.len()).max(1);
     let memory = memory::collect(resources.memory, threads);
     let total = splits.splits.len();
     let stretch =
         |i: usize| MapTask { splits: splits.splits[total * i / threads..total * (i + 1) / threads].to_vec() };
-    let done = threads::each(threads, |i| run(step, task, attempt, &stretch(i), partitioner, memory, space));
+    let done =
+        threads::each(threads, |i| run(step, task, attempt, &stretch(i), partitioner, memory, spill_store));
     let panicked = |_| Err(Error::retry("a map thread has panicked"));
     let done = done.into_iter().map(|done| done.unwrap_or_else(panicked)).collect::<Result<Vec<_>>>()?;
     let mut all = Runs::new();
@@ -101,9 +102,9 @@ pub fn run_map_only(
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
-    space: &Arc<Space>,
+    spill_store: &Arc<SpillStore>,
 ) -> Result<(Written, Counters)> {
-    let context = step.task_context(task, task.index, attempt, space);
+    let context = step.task_context(task, task.index, attempt, spill_store);
     let run = || {
         // A built-in function emits while it has the record, which is told more of than the pair.
         let skipping = context.skipping.clone().filter(|_| !step.definition.functions.map.is_builtin());

@@ -8,7 +8,7 @@ use mapreduce_api::wire::Counters;
 use crate::error::{Error, Result};
 use crate::function::TaskContext;
 use crate::record::Emit;
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::shuffle::merge::{Groups, Merge, merge_down};
 use crate::shuffle::object::FanIn;
 use crate::shuffle::run::Run;
@@ -23,10 +23,10 @@ pub fn run(
     partition: u32,
     runs: Vec<Run>,
     fan_in: FanIn,
-    space: &Arc<Space>,
+    spill_store: &Arc<SpillStore>,
 ) -> Result<(Written, Counters)> {
-    let context = step.task_context(task, partition, attempt, space);
-    reduce(step, &context, runs, fan_in, space).map_err(|error| error.in_task(task))
+    let context = step.task_context(task, partition, attempt, spill_store);
+    reduce(step, &context, runs, fan_in, spill_store).map_err(|error| error.in_task(task))
 }
 
 fn reduce(
@@ -34,7 +34,7 @@ fn reduce(
     context: &TaskContext,
     runs: Vec<Run>,
     fan_in: FanIn,
-    space: &Arc<Space>,
+    spill_store: &Arc<SpillStore>,
 ) -> Result<(Written, Counters)> {
     let Some(function) = step.definition.functions.reduce.as_ref() else {
         return Err(Error::permanent("the job has no reduce function"));
@@ -44,8 +44,8 @@ fn reduce(
     let mut out = out.leaving_out(context.skipping.clone());
     // Combining on the way down would not change the result, only how much there is to merge.
     let mut combiner = step.definition.functions.combine.as_ref().map(|combine| combine.combiner(context));
-    let runs = merge_down(runs, fan_in.0, space, &step.definition.arrangement, combiner.as_mut())?;
-    let mut groups = Groups::new(Merge::new(runs, step.definition.arrangement.values_sorted));
+    let runs = merge_down(runs, fan_in.0, spill_store, &step.definition.shuffle_spec, combiner.as_mut())?;
+    let mut groups = Groups::new(Merge::new(runs, step.definition.shuffle_spec.values_sorted));
     let mut stored = Vec::new();
     let mut seen = 0;
     while groups.next_group(&mut stored)? {
@@ -53,7 +53,7 @@ fn reduce(
         if seen % CANCEL_EVERY == 0 {
             step.run.check_cancelled()?;
         }
-        function.reduce(step.definition.arrangement.order.key(&stored), &mut groups, &mut out)?;
+        function.reduce(step.definition.shuffle_spec.order.key(&stored), &mut groups, &mut out)?;
     }
     function.finish(&mut out as &mut dyn Emit)?;
     let mut counters = Counters::default();

@@ -40,14 +40,14 @@ fn name(turn: u32) -> String {
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 /// Attempts of one run that may die while they publish.
-const MOST_TURNS: u32 = 1000;
+const MAX_TURNS: u32 = 1000;
 
 /// Waits until this attempt, whose `_SUCCESS` is staged, may publish, or gives the result of the run that has
 /// succeeded meanwhile.
 pub(super) fn take(run: &Publication, attempt: &AttemptId, success: &Staged) -> Result<Option<Success>> {
     let ours = serde_json::to_vec(&Turn { attempt: attempt.clone(), success: success.clone() })
         .map_err(|e| Error::permanent("can't write whose turn it is").because(e))?;
-    for turn in 0..MOST_TURNS {
+    for turn in 0..MAX_TURNS {
         let place = run.last_work().join(&name(turn));
         if create_once(&place, &ours, LOOK_AT, |there| there == ours)? == Won::Ours {
             let success = succeeded(run)?;
@@ -72,7 +72,7 @@ pub(super) fn take(run: &Publication, attempt: &AttemptId, success: &Staged) -> 
 /// Where those whose turn it was have staged `_SUCCESS`.
 pub(super) fn staged(run: &Publication) -> Result<Vec<Staged>> {
     let mut found = Vec::new();
-    for turn in 0..MOST_TURNS {
+    for turn in 0..MAX_TURNS {
         let place = run.last_work().join(&name(turn));
         let Some(bytes) = place.store.get(&place.key)? else { break };
         found.extend(serde_json::from_slice::<Turn>(&bytes).ok().map(|turn| turn.success));

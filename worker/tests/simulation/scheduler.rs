@@ -98,7 +98,7 @@ enum Style {
 }
 
 /// More steps than any run needs.
-const MOST_STEPS: u64 = 50_000;
+const MAX_STEPS: u64 = 50_000;
 
 impl State {
     pub fn new(seed: u64, trace: bool) -> Self {
@@ -197,7 +197,7 @@ impl State {
         loop {
             self.step += 1;
             self.now += 1 + self.random.next() % 20;
-            if self.step > MOST_STEPS {
+            if self.step > MAX_STEPS {
                 self.oracle.fault("it does not end".to_owned());
                 return None;
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use super::numeric::{Sum, next_number, of_key};
-use super::values::{Distinct, End, ValueCounts};
+use super::values::{Distinct, EndValue, ValueCounts};
 use crate::error::{Error, Result, excerpt};
 use crate::record::number::bad_value;
 use crate::record::number::{ExactSum, Number, push_f64};
@@ -51,8 +51,8 @@ const COMBINER_BYTES: usize = 4 << 20;
 pub(super) struct Aggregate {
     combine: bool,
     sum: Sum,
-    largest: End,
-    smallest: End,
+    largest: EndValue,
+    smallest: EndValue,
     distinct: Distinct,
     counts: ValueCounts,
     text: Vec<u8>,
@@ -63,8 +63,8 @@ impl Aggregate {
         Self {
             combine,
             sum: Sum::new(true),
-            largest: End::last(),
-            smallest: End::first(),
+            largest: EndValue::last(),
+            smallest: EndValue::first(),
             distinct: Distinct::default(),
             counts: ValueCounts::default(),
             text: Vec::new(),

@@ -71,7 +71,7 @@ impl Reducer for Join {
         if self.right.is_empty() {
             return Ok(());
         }
-        let mut pairs = Pairs { key, right: &self.right, text: &mut self.text, run: Vec::new(), out };
+        let mut pairs = JoinedPairs { key, right: &self.right, text: &mut self.text, run: Vec::new(), out };
         let mut held: Vec<Left> = Vec::new();
         let mut lefts = self.left.reader(READ);
         while let Some(left) = lefts.next_text()? {
@@ -102,7 +102,7 @@ fn may_come_after(left: &[u8], next: &[u8]) -> bool {
 }
 
 /// Pairs each left with all rights.
-struct Pairs<'a> {
+struct JoinedPairs<'a> {
     key: &'a [u8],
     right: &'a ScratchList,
     text: &'a mut Vec<u8>,
@@ -111,7 +111,7 @@ struct Pairs<'a> {
     out: &'a mut dyn Emit,
 }
 
-impl Pairs<'_> {
+impl JoinedPairs<'_> {
     /// Takes the next left, in the order of the texts with a TAB behind each.
     fn add(&mut self, left: Left) -> Result<()> {
         let goes_on = |first: &Left| {

@@ -23,7 +23,7 @@ use super::numeric::{Extreme, Mean, Sum};
 use super::stats::Stats;
 use super::top::Top;
 use super::unique::Unique;
-use super::values::{Collect, Count, Distinct, End, Histogram, Identity};
+use super::values::{Collect, Count, Distinct, EndValue, Histogram, Identity};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
 use crate::record::Reducer;
@@ -95,7 +95,7 @@ const NAMES: [&str; 15] = [
     "aggregate",
 ];
 
-const MOST_TOP: u64 = 1_000_000;
+const MAX_TOP: u64 = 1_000_000;
 
 impl ReduceFunction {
     /// The function of a manifest.
@@ -116,9 +116,9 @@ impl ReduceFunction {
             "last" => Self::Last,
             "top" => {
                 let n = args.number("n", 10)?;
-                if n == 0 || n > MOST_TOP {
+                if n == 0 || n > MAX_TOP {
                     return Err(Error::usage(format!(
-                        "argument `n` of builtin `top` is from 1 to {MOST_TOP}, not {n}"
+                        "argument `n` of builtin `top` is from 1 to {MAX_TOP}, not {n}"
                     )));
                 }
                 args.choice("by", &[("numeric", ())])?;
@@ -165,8 +165,8 @@ impl ReduceFunction {
             Self::Distinct => Box::new(Distinct::default()),
             Self::Stats => Box::new(Stats::new(place)),
             Self::Histogram => Box::new(Histogram::default()),
-            Self::First => Box::new(End::first()),
-            Self::Last => Box::new(End::last()),
+            Self::First => Box::new(EndValue::first()),
+            Self::Last => Box::new(EndValue::last()),
             Self::Top { n } => Box::new(Top::new(*n, place)),
             Self::Collect { separator, unique } => {
                 Box::new(Collect::new(Arc::clone(separator), *unique, place))

@@ -42,12 +42,12 @@ impl Reducer for Count {
 }
 
 /// The smallest or the largest value in byte order.
-pub(super) struct End {
+pub(super) struct EndValue {
     largest: bool,
     best: Vec<u8>,
 }
 
-impl End {
+impl EndValue {
     pub(super) fn first() -> Self {
         Self { largest: false, best: Vec::new() }
     }
@@ -57,7 +57,7 @@ impl End {
     }
 }
 
-impl Reducer for End {
+impl Reducer for EndValue {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         let mut any = false;
         while let Some(value) = values.next()? {

@@ -6,9 +6,9 @@ use crate::record::functions::emit_each;
 use crate::record::{Emit, Pair};
 
 /// Emits the lines of an output. A line without a TAB is a key with an empty value.
-pub(super) struct Lines<'a>(pub(super) &'a mut dyn Emit);
+pub(super) struct OutputLines<'a>(pub(super) &'a mut dyn Emit);
 
-impl Take for Lines<'_> {
+impl Take for OutputLines<'_> {
     fn take(&mut self, bytes: &[u8], seen: usize, end: bool) -> Result<usize> {
         let mut from = 0;
         // What was left is the beginning of a line: to look through it again each time would make a long line slow.
@@ -36,7 +36,7 @@ fn pair(line: &[u8]) -> Pair<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Lines, Take as _};
+    use super::{OutputLines, Take as _};
     use crate::error::Result;
     use crate::record::Emit;
 
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn the_first_tab_ends_the_key_and_a_line_without_one_is_a_key() {
         let mut pairs = Pairs::default();
-        let taken = Lines(&mut pairs).take(b"a\tb\tc\nd\n\n\te\nf\tg", 0, false).unwrap();
+        let taken = OutputLines(&mut pairs).take(b"a\tb\tc\nd\n\n\te\nf\tg", 0, false).unwrap();
         assert_eq!(taken, b"a\tb\tc\nd\n\n\te\n".len());
         assert_eq!(pairs.0, ["a=b\\tc", "d=", "=", "=e"]);
     }
@@ -61,15 +61,15 @@ mod tests {
     #[test]
     fn the_last_line_needs_no_newline() {
         let mut pairs = Pairs::default();
-        assert_eq!(Lines(&mut pairs).take(b"a\tb\nc\td", 0, true).unwrap(), 7);
-        assert_eq!(Lines(&mut pairs).take(b"", 0, true).unwrap(), 0);
+        assert_eq!(OutputLines(&mut pairs).take(b"a\tb\nc\td", 0, true).unwrap(), 7);
+        assert_eq!(OutputLines(&mut pairs).take(b"", 0, true).unwrap(), 0);
         assert_eq!(pairs.0, ["a=b", "c=d"]);
     }
 
     #[test]
     fn a_line_that_comes_in_pieces_is_one() {
         let mut pairs = Pairs::default();
-        let mut lines = Lines(&mut pairs);
+        let mut lines = OutputLines(&mut pairs);
         assert_eq!(lines.take(b"a\tlo", 0, false).unwrap(), 0);
         assert_eq!(lines.take(b"a\tlong line\nb", 4, false).unwrap(), 12);
         assert_eq!(lines.take(b"b", 1, true).unwrap(), 1);

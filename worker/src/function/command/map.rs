@@ -1,6 +1,6 @@
 //! A command as a map function.
 
-use super::lines::Lines;
+use super::lines::OutputLines;
 use super::{CommandFunction, Process, WRITE_BYTES};
 use crate::error::{Error, Result};
 use crate::function::context::TaskContext;
@@ -25,7 +25,7 @@ impl CommandMapper {
 
     fn write(&mut self, out: &mut dyn Emit) -> Result<()> {
         if let Some(process) = &mut self.process {
-            process.write(&self.lines, &mut Lines(out))?;
+            process.write(&self.lines, &mut OutputLines(out))?;
         }
         self.lines.clear();
         Ok(())
@@ -78,7 +78,7 @@ impl<O: MapOutput> Mapper<O> for CommandMapper {
         // The chunk is what the command is to read.
         self.write(out)?;
         if let Some(process) = &mut self.process {
-            process.write(bytes, &mut Lines(out))?;
+            process.write(bytes, &mut OutputLines(out))?;
         }
         if bytes.last().is_some_and(|&last| last != b'\n') {
             self.lines.push(b'\n');
@@ -93,7 +93,7 @@ impl<O: MapOutput> Mapper<O> for CommandMapper {
     fn finish(&mut self, out: &mut O) -> Result<()> {
         self.write(out)?;
         match self.process.take() {
-            Some(mut process) => process.end(&mut Lines(out)),
+            Some(mut process) => process.end(&mut OutputLines(out)),
             None => Ok(()),
         }
     }

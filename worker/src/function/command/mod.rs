@@ -33,10 +33,10 @@ use crate::record::{MapOutput, Mapper, Reducer};
 
 /// A checked command.
 #[derive(Clone, Debug)]
-pub struct CommandFunction(Arc<Checked>);
+pub struct CommandFunction(Arc<CheckedCommand>);
 
 #[derive(Debug)]
-struct Checked {
+struct CheckedCommand {
     role: Role,
     argv: Vec<String>,
     /// What messages show of it.
@@ -79,7 +79,7 @@ impl CommandFunction {
             shown.push('…');
         }
         let files = command.files.clone();
-        Ok(Self(Arc::new(Checked { role, argv, shown, env, files })))
+        Ok(Self(Arc::new(CheckedCommand { role, argv, shown, env, files })))
     }
 
     pub(super) fn mapper<O: MapOutput>(&self, context: &TaskContext) -> Box<dyn Mapper<O>> {
@@ -91,7 +91,7 @@ impl CommandFunction {
     }
 
     fn start(&self, context: &TaskContext, input: Option<&Split>) -> Result<Process> {
-        let Checked { role, argv, shown, env, files } = &*self.0;
+        let CheckedCommand { role, argv, shown, env, files } = &*self.0;
         let env: Vec<_> =
             env.iter().filter_map(|variable| Some((variable.name.clone(), value(variable)?))).collect();
         Process::start(

@@ -1,6 +1,6 @@
 //! A command as a reduce or combine function.
 
-use super::lines::Lines;
+use super::lines::OutputLines;
 use super::{CommandFunction, Process, WRITE_BYTES};
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
@@ -23,7 +23,7 @@ impl CommandReducer {
 
     fn write(&mut self, out: &mut dyn Emit) -> Result<()> {
         if let Some(process) = &mut self.process {
-            process.write(&self.lines, &mut Lines(out))?;
+            process.write(&self.lines, &mut OutputLines(out))?;
         }
         self.lines.clear();
         Ok(())
@@ -70,7 +70,7 @@ impl Reducer for CommandReducer {
         }
         self.write(out)?;
         match self.process.take() {
-            Some(mut process) => process.end(&mut Lines(out)),
+            Some(mut process) => process.end(&mut OutputLines(out)),
             None => Ok(()),
         }
     }

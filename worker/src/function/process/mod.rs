@@ -83,7 +83,7 @@ pub(super) struct Process {
 /// Bytes of output that are read at once.
 const BLOCK_BYTES: usize = 256 << 10;
 /// A longer line or message of a process is its fault.
-const MOST_BYTES: usize = 1 << 30;
+const MAX_BYTES: usize = 1 << 30;
 /// Reads of the standard error of a process that was killed: what wrote there may not be dead yet.
 const LAST_READS: usize = 64;
 /// How often a wait looks whether the task is cancelled.
@@ -226,7 +226,7 @@ impl Process {
     fn read_output(&mut self, take: &mut dyn Take) -> Result<()> {
         let Some(stdout) = &mut self.stdout else { return Ok(()) };
         if self.filled == self.buffer.len() {
-            if self.filled >= MOST_BYTES {
+            if self.filled >= MAX_BYTES {
                 return Err(Error::permanent(format!(
                     "{} wrote a line or a batch of more than 1 GiB",
                     self.name

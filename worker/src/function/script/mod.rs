@@ -20,19 +20,19 @@ use crate::record::{MapOutput, Mapper, Reducer};
 
 /// A checked script.
 #[derive(Clone, Debug)]
-pub struct ScriptFunction(Arc<Checked>);
+pub struct ScriptFunction(Arc<CheckedScript>);
 
 #[derive(Debug)]
-struct Checked {
+struct CheckedScript {
     role: Role,
     language: ScriptLanguage,
     /// What tracebacks call it.
     name: String,
-    source: Source,
+    source: ScriptSource,
 }
 
 #[derive(Debug)]
-enum Source {
+enum ScriptSource {
     Text(String),
     /// Read once, when the first task needs it.
     Stored(Stored, OnceLock<String>),
@@ -42,18 +42,18 @@ impl ScriptFunction {
     /// The script of a manifest.
     pub fn new(script: &Script, role: Role) -> Result<Self> {
         let (name, source) = match (&script.source, &script.source_from) {
-            (Some(text), None) => (format!("<{role} script>"), Source::Text(text.clone())),
+            (Some(text), None) => (format!("<{role} script>"), ScriptSource::Text(text.clone())),
             (None, Some(from)) => {
                 let stored = Stored::new(from).map_err(|error| error.context_usage("script.sourceFrom"))?;
-                (stored.name(), Source::Stored(stored, OnceLock::new()))
+                (stored.name(), ScriptSource::Stored(stored, OnceLock::new()))
             }
             _ => return Err(Error::usage("a script has exactly one of: source, sourceFrom")),
         };
         // The Python that will run a script is the image's, and need not be the one that is here.
-        if let (ScriptLanguage::Javascript, Source::Text(text)) = (script.language, &source) {
+        if let (ScriptLanguage::Javascript, ScriptSource::Text(text)) = (script.language, &source) {
             javascript::check(role, &name, text).map_err(|error| error.context_usage("script"))?;
         }
-        Ok(Self(Arc::new(Checked { role, language: script.language, name, source })))
+        Ok(Self(Arc::new(CheckedScript { role, language: script.language, name, source })))
     }
 
     pub(super) fn mapper<O: MapOutput>(&self, context: &TaskContext) -> Box<dyn Mapper<O>> {
@@ -73,8 +73,8 @@ impl ScriptFunction {
     /// The script's text.
     fn source(&self, context: &TaskContext) -> Result<&str> {
         match &self.0.source {
-            Source::Text(text) => Ok(text),
-            Source::Stored(stored, text) => {
+            ScriptSource::Text(text) => Ok(text),
+            ScriptSource::Stored(stored, text) => {
                 if text.get().is_none() {
                     let bytes = stored.read("script", context)?;
                     let read = String::from_utf8(bytes).map_err(|_| {

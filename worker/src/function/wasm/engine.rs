@@ -9,8 +9,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use super::host::ask;
 use super::instance::{State, wanted};
 use crate::error::{Error, Result};
-use crate::function::limits::{MEMORY_BYTES, STACK_BYTES};
 use crate::function::role::Role;
+use crate::function::watchdog::{MEMORY_BYTES, STACK_BYTES};
 use crate::machine::{clock, threads};
 
 /// Between two looks whether a component is to end.

@@ -8,22 +8,22 @@ use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace, bail
 use super::WasmFunction;
 use super::host::{Call, lend};
 use super::strings::Strings;
-use crate::error::{Error, MOST_LINE, Result, shortened};
+use crate::error::{Error, MAX_LINE, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
-use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
 use crate::function::role::Role;
+use crate::function::watchdog::{MEMORY_BYTES, STACK_BYTES, Watchdog};
 use crate::record::{Emit, Values};
 
 /// Bytes of the last line of its log that a message has.
-const MOST_OF_A_LINE: usize = 4 << 10;
+const MAX_OF_A_LINE: usize = 4 << 10;
 /// Entries of a component's tables: the functions that it calls through pointers.
-const MOST_OF_A_TABLE: usize = 20_000;
+const MAX_OF_A_TABLE: usize = 20_000;
 /// Functions of a stack that a message has.
-const MOST_FRAMES: usize = 16;
+const MAX_FRAMES: usize = 16;
 
 /// What belongs to an instance.
 pub(super) struct State {
-    pub(super) limits: Limits,
+    pub(super) limits: Watchdog,
     pub(super) counters: UserCounters,
     last_line: Option<String>,
     wanted_more_memory: bool,
@@ -34,7 +34,7 @@ impl State {
     pub(super) fn log(&mut self, mut line: String) {
         // Nobody may be listening there.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
-        let most = line.floor_char_boundary(MOST_OF_A_LINE);
+        let most = line.floor_char_boundary(MAX_OF_A_LINE);
         line.truncate(most);
         self.last_line = Some(line);
     }
@@ -48,7 +48,7 @@ impl ResourceLimiter for State {
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MOST_OF_A_TABLE)
+        Ok(desired <= MAX_OF_A_TABLE)
     }
 }
 
@@ -65,7 +65,7 @@ impl Instance {
     pub(super) fn new(function: &WasmFunction, context: &TaskContext) -> Result<Self> {
         let compiled = function.compiled(context)?;
         let role = function.0.role;
-        let limits = Limits::new(context.cancel.clone(), context.timeout);
+        let limits = Watchdog::new(context.cancel.clone(), context.timeout);
         let mut stop = limits.watch();
         let state =
             State { limits, counters: context.counters.clone(), last_line: None, wanted_more_memory: false };
@@ -138,7 +138,7 @@ impl Instance {
         match done {
             Ok((Ok(()),)) => Ok(()),
             Ok((Err(message),)) => {
-                Err(Error::retry(format!("{name} failed: {}", shortened(message, MOST_LINE))).of_record())
+                Err(Error::retry(format!("{name} failed: {}", shortened(message, MAX_LINE))).of_record())
             }
             Err(error) => Err(failed(store.data(), name, &error)),
         }
@@ -164,7 +164,7 @@ fn failed(state: &State, name: &str, error: &wasmtime::Error) -> Error {
             "a component has the functions of worker/wit/function.wit and no files, network or clock",
         )
     } else if let Some(line) = &state.last_line {
-        let line = shortened(line.clone(), MOST_LINE);
+        let line = shortened(line.clone(), MAX_LINE);
         Error::retry(format!("{name} failed: {cause}; the last that it logged was: {line}"))
     } else {
         Error::retry(format!("{name} failed: {cause}"))
@@ -179,7 +179,7 @@ fn failed(state: &State, name: &str, error: &wasmtime::Error) -> Error {
 /// The functions that were being called, the last first.
 fn stack(error: &wasmtime::Error) -> Option<String> {
     let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
-    let names = frames.iter().take(MOST_FRAMES).map(|frame| match frame.func_name() {
+    let names = frames.iter().take(MAX_FRAMES).map(|frame| match frame.func_name() {
         Some(name) => format!("    at {name}"),
         None => format!("    at function {}", frame.func_index()),
     });

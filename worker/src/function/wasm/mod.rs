@@ -40,10 +40,10 @@ pub const IS_THERE: bool = true;
 
 /// A checked component.
 #[derive(Clone, Debug)]
-pub struct WasmFunction(Arc<Checked>);
+pub struct WasmFunction(Arc<CheckedComponent>);
 
 #[derive(Debug)]
-struct Checked {
+struct CheckedComponent {
     role: Role,
     stored: Stored,
     /// Read and compiled once, when the first task needs it.
@@ -54,7 +54,7 @@ impl WasmFunction {
     /// The component of a manifest.
     pub fn new(from: &SourceFrom, role: Role) -> Result<Self> {
         let stored = Stored::new(from).map_err(|error| error.context_usage("wasm"))?;
-        Ok(Self(Arc::new(Checked { role, stored, compiled: OnceLock::new() })))
+        Ok(Self(Arc::new(CheckedComponent { role, stored, compiled: OnceLock::new() })))
     }
 
     pub(super) fn mapper<O: MapOutput>(&self, context: &TaskContext) -> Box<dyn Mapper<O>> {
@@ -66,7 +66,7 @@ impl WasmFunction {
     }
 
     fn compiled(&self, context: &TaskContext) -> Result<&Compiled> {
-        let Checked { role, stored, compiled } = &*self.0;
+        let CheckedComponent { role, stored, compiled } = &*self.0;
         if let Some(compiled) = compiled.get() {
             return Ok(compiled);
         }

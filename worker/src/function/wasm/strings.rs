@@ -5,7 +5,7 @@ use crate::record::functions::emit_each;
 use crate::record::{Emit, Values};
 
 /// Bytes of strings that are collected for one call.
-const MOST_BYTES: usize = 64 << 10;
+const MAX_BYTES: usize = 64 << 10;
 /// Strings that are.
 const MOST: usize = 16 << 10;
 
@@ -37,7 +37,7 @@ impl Strings {
 
     /// Whether it is time for a call.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes.len() >= MOST_BYTES || self.ends.len() >= MOST
+        self.bytes.len() >= MAX_BYTES || self.ends.len() >= MOST
     }
 
     /// Takes values until there are enough for a call; whether there may be more.

@@ -15,7 +15,7 @@ use crate::memory::{self, CodecMemory};
 /// Windows of 2 GiB, the most that the library has.
 const WINDOW_LOG: u32 = 31;
 /// The most bytes of a frame's header behind the magic bytes.
-const MOST_HEADER: u64 = 14;
+const MAX_HEADER: u64 = 14;
 
 /// Frames of zstd; or of lz4, where that shows only behind frames that are skipped, which both have.
 pub(super) enum ZstdFrames {
@@ -51,7 +51,7 @@ impl ZstdFrames {
             }
             let mut start = magic;
             let magic_bytes = start.len();
-            input.by_ref().take(MOST_HEADER).read_to_end(&mut start)?;
+            input.by_ref().take(MAX_HEADER).read_to_end(&mut start)?;
             let window = window_bytes(&start[magic_bytes..]).unwrap_or_default();
             let most = memory::most_for_codecs();
             if window > most {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::CsvReader;
 use crate::error::Result;
-use crate::input::source::{End, Source};
+use crate::input::source::{ObjectReader, SplitEnd};
 use crate::record::format::{Chunk, Format};
 
 struct Slow(std::io::Cursor<Vec<u8>>, usize);
@@ -33,7 +33,7 @@ fn rows(text: &[u8], options: &serde_json::Value, step: usize) -> Result<Found> 
         panic!("not Csv")
     };
     let content = Box::new(Slow(std::io::Cursor::new(text.to_vec()), step));
-    let source = Source { content, offset: 0, start: 0, end: End::new(None) };
+    let source = ObjectReader { content, offset: 0, start: 0, end: SplitEnd::new(None) };
     let url = Arc::from("file:///x.csv");
     let mut reader = CsvReader::new(
         source,

@@ -6,7 +6,7 @@ use mapreduce_api::v1alpha1::{Input, Storage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::Frames;
+use super::FrameFormat;
 use crate::error::Result;
 use crate::input::reader::Reader;
 use crate::input::source::content_before;
@@ -87,7 +87,7 @@ fn read(bytes: &[u8], format: &Value, codec: Codec, edges: &[u64]) -> Result<Vec
 }
 
 /// The edges that a plan would find at or behind some places.
-fn edges(bytes: &[u8], frames: Frames, places: &[usize]) -> Vec<u64> {
+fn edges(bytes: &[u8], frames: FrameFormat, places: &[usize]) -> Vec<u64> {
     let found = places.iter().filter_map(|&place| {
         let place = place % bytes.len();
         Some((place + frames.find(&bytes[place..])?) as u64)
@@ -120,9 +120,9 @@ proptest! {
             .map(|byte| if byte < most { signs[usize::from(byte) % signs.len()] } else { byte })
             .collect();
         let (frames, codec, bytes) = if is_bgzf {
-            (Frames::Bgzf, Codec::Gzip, bgzf(&content, frame, 1))
+            (FrameFormat::Bgzf, Codec::Gzip, bgzf(&content, frame, 1))
         } else {
-            (Frames::Zstd, Codec::Zstd, zstd(&content, frame, true))
+            (FrameFormat::Zstd, Codec::Zstd, zstd(&content, frame, true))
         };
         let whole = read(&bytes, &lines(delimiter), codec, &[0, bytes.len() as u64]).unwrap();
         let edges = edges(&bytes, frames, &places);
@@ -135,7 +135,7 @@ proptest! {
 fn most_places_have_a_frame_behind_them_and_it_is_one() {
     let content = noise(1_000_000, 7);
     for (frames, bytes) in
-        [(Frames::Bgzf, bgzf(&content, 30_000, 6)), (Frames::Zstd, zstd(&content, 30_000, false))]
+        [(FrameFormat::Bgzf, bgzf(&content, 30_000, 6)), (FrameFormat::Zstd, zstd(&content, 30_000, false))]
     {
         let mut starts = vec![0];
         while let super::Frame::Whole(length) = frames.at(&bytes[starts[starts.len() - 1]..]) {
@@ -152,15 +152,15 @@ fn most_places_have_a_frame_behind_them_and_it_is_one() {
 #[test]
 fn frames_that_are_data_are_not_taken_for_frames() {
     let archive = |frames| match frames {
-        Frames::Bgzf => bgzf(&noise(600_000, 1), 3_000, 6),
-        Frames::Zstd => zstd(&noise(600_000, 1), 3_000, false),
+        FrameFormat::Bgzf => bgzf(&noise(600_000, 1), 3_000, 6),
+        FrameFormat::Zstd => zstd(&noise(600_000, 1), 3_000, false),
     };
     // What doesn't get smaller is stored as it is, whole archives in it.
-    for frames in [Frames::Bgzf, Frames::Zstd] {
+    for frames in [FrameFormat::Bgzf, FrameFormat::Zstd] {
         let inner = archive(frames);
         let (outer, frame) = match frames {
-            Frames::Bgzf => (bgzf(&inner, 60_000, 0), 60_031),
-            Frames::Zstd => (zstd(&inner, 200_000, false), 200_030),
+            FrameFormat::Bgzf => (bgzf(&inner, 60_000, 0), 60_031),
+            FrameFormat::Zstd => (zstd(&inner, 200_000, false), 200_030),
         };
         assert!(outer.windows(3_000).any(|bytes| bytes == &inner[..3_000]), "{frames:?} is not stored");
         let found = frames.find(&outer[100..]).map(|at| at + 100);
@@ -195,10 +195,10 @@ fn other_gzip_and_one_frame_of_zstd_have_no_frames() {
     let content = noise(400_000, 3);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&content).unwrap();
-    assert_eq!(Frames::Bgzf.find(&gzip.finish().unwrap()), None);
-    assert_eq!(Frames::Zstd.find(&zstd(&content, content.len(), true)), None);
+    assert_eq!(FrameFormat::Bgzf.find(&gzip.finish().unwrap()), None);
+    assert_eq!(FrameFormat::Zstd.find(&zstd(&content, content.len(), true)), None);
     let blocks = bgzf(&content, 50_000, 1);
-    assert!(Frames::Bgzf.begin(&blocks) && !Frames::Bgzf.begin(&blocks[..60_000]));
+    assert!(FrameFormat::Bgzf.begin(&blocks) && !FrameFormat::Bgzf.begin(&blocks[..60_000]));
     let mut decoded = Vec::new();
     flate2::bufread::MultiGzDecoder::new(&blocks[..]).read_to_end(&mut decoded).unwrap();
     assert!(decoded == content, "the test's own blocks are gzip");

@@ -7,7 +7,7 @@ use mapreduce_api::v1alpha1::Input;
 use proptest::prelude::*;
 
 use super::{Delimiter, LineReader};
-use crate::input::source::{End, Source};
+use crate::input::source::{ObjectReader, SplitEnd};
 use crate::record::format::{Chunk, Format, Key};
 use crate::record::split::RecordLimit;
 
@@ -50,8 +50,8 @@ fn records(
     let format = format(delimiter);
     let offset = start.saturating_sub(delimiter.len());
     let content = Box::new(Slow { bytes: text[offset..].to_vec(), at: 0, step });
-    let end = End::new(end.map(|end| end as u64));
-    let source = Source { content, offset: offset as u64, start: start as u64, end };
+    let end = SplitEnd::new(end.map(|end| end as u64));
+    let source = ObjectReader { content, offset: offset as u64, start: start as u64, end };
     let url = Arc::from("file:///x");
     let mut reader =
         LineReader::new(source, format.delimiter.clone(), format.max_record, Arc::clone(&url), Vec::new())
@@ -144,11 +144,11 @@ fn short_records_before_a_long_one_are_not_part_of_it() {
     text[2] = b'\n';
     text[699_000] = b'\n';
     for (start, end, step) in [(0, None, 4), (0, Some(700_000), 1000), (0, Some(300_000), 70_000)] {
-        let source = Source {
+        let source = ObjectReader {
             content: Box::new(Slow { bytes: text.clone(), at: 0, step }),
             offset: 0,
             start,
-            end: End::new(end),
+            end: SplitEnd::new(end),
         };
         let newline = Delimiter::new(b"\n");
         let mut reader =
@@ -167,11 +167,11 @@ fn short_records_before_a_long_one_are_not_part_of_it() {
 fn lines_that_come_slowly_are_not_taken_for_one() {
     let text: Vec<u8> = (0..9).flat_map(|i| [vec![b'a' + i; 100_000], vec![b'\n']].concat()).collect();
     for step in [4, 30_000, 32_768, 100_000] {
-        let source = Source {
+        let source = ObjectReader {
             content: Box::new(Slow { bytes: text.clone(), at: 0, step }),
             offset: 0,
             start: 0,
-            end: End::new(None),
+            end: SplitEnd::new(None),
         };
         let newline = Delimiter::new(b"\n");
         let mut reader =

@@ -15,7 +15,7 @@ use crate::record::json::push_string;
 use crate::record::number::push_f64;
 
 /// Most bytes of a decimal: the digits of more take time with the square of their number.
-const MOST_DECIMAL: usize = 1 << 10;
+const MAX_DECIMAL: usize = 1 << 10;
 
 /// Writes values of a row, and goes on to the next row's.
 pub(super) struct RowWriter<'a> {
@@ -172,7 +172,7 @@ fn push_bytes(out: &mut Vec<u8>, kind: Kind, value: Option<&[u8]>) -> std::resul
                 return Err(format!("its text is not valid UTF-8: {error}"));
             }
         },
-        (Kind::Decimal { .. }, _) if value.len() > MOST_DECIMAL => {
+        (Kind::Decimal { .. }, _) if value.len() > MAX_DECIMAL => {
             out.extend_from_slice(b"null");
             return Err(format!("its decimal has {} bytes", value.len()));
         }

@@ -18,7 +18,7 @@ use parquet::schema::types::Type;
 use crate::record::json::push_string;
 
 /// More digits behind the point than any writer gives a decimal: each of them is written for each value.
-const MOST_SCALE: i32 = 1000;
+const MAX_SCALE: i32 = 1000;
 
 /// A value, or values in values.
 pub(super) struct Node {
@@ -208,7 +208,7 @@ fn kind(field: &Type) -> Result<Kind, String> {
         Type::GroupType { .. } => return Err(format!("`{}` is a group", field.name())),
     };
     let decimal = |scale: i32| match usize::try_from(scale) {
-        Ok(scale) if scale <= MOST_SCALE as usize => Ok(Kind::Decimal { scale }),
+        Ok(scale) if scale <= MAX_SCALE as usize => Ok(Kind::Decimal { scale }),
         _ => Err(format!("the decimal `{}` has a scale of {scale}", field.name())),
     };
     let is_bytes = matches!(physical, Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY);

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::job::{Job, Resources};
 use crate::output::StagedPart;
 use crate::plan::completed::StepInput;
-use crate::plan::{self, Division, MapTask, Plan, Planned, Sampling};
+use crate::plan::{self, Division, MapTask, Plan, PlannedStep, Sampling};
 use crate::record::skipped;
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::shuffle::object::ShuffleObject;
 use crate::shuffle::run::{Run, Spill};
 use crate::storage::Created;
@@ -25,7 +25,7 @@ use crate::task::map::Runs;
 /// An exchange in this process.
 #[derive(Debug)]
 pub(in crate::job) struct InMemory {
-    space: Arc<Space>,
+    spill_store: Arc<SpillStore>,
     steps: Vec<Mutex<StepState>>,
 }
 
@@ -42,8 +42,11 @@ struct StepState {
 }
 
 impl InMemory {
-    pub(in crate::job) fn new(job: &Job, space: &Arc<Space>) -> Self {
-        Self { space: Arc::clone(space), steps: (0..job.step_count()).map(|_| Mutex::default()).collect() }
+    pub(in crate::job) fn new(job: &Job, spill_store: &Arc<SpillStore>) -> Self {
+        Self {
+            spill_store: Arc::clone(spill_store),
+            steps: (0..job.step_count()).map(|_| Mutex::default()).collect(),
+        }
     }
 
     fn step(&self, job: &Job) -> MutexGuard<'_, StepState> {
@@ -65,8 +68,8 @@ impl StepState {
 impl Exchange for InMemory {
     type Data = Runs;
 
-    fn space(&self, _job: &Job, _resources: &Resources) -> Arc<Space> {
-        Arc::clone(&self.space)
+    fn spill_store(&self, _job: &Job, _resources: &Resources) -> Arc<SpillStore> {
+        Arc::clone(&self.spill_store)
     }
 
     fn finished(&self, _job: &Job) -> Result<Option<Success>> {
@@ -77,11 +80,11 @@ impl Exchange for InMemory {
         Ok(self.step(job).plan.is_some())
     }
 
-    fn divide(&self, job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<Planned> {
+    fn divide(&self, job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<PlannedStep> {
         divide(job, resources, before)
     }
 
-    fn keep_plan(&self, job: &Job, planned: Planned, _attempt: &AttemptId) -> Result<Arc<Plan>> {
+    fn keep_plan(&self, job: &Job, planned: PlannedStep, _attempt: &AttemptId) -> Result<Arc<Plan>> {
         let plan = Arc::new(planned.plan);
         let mut step = self.step(job);
         (step.plan, step.tasks) = (Some(Arc::clone(&plan)), planned.tasks);
@@ -195,7 +198,7 @@ const TASK_BYTES: u64 = 64 << 10;
 const ENOUGH_TASKS: usize = 1000;
 
 /// Divides a step of a job for this process.
-fn divide(job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<Planned> {
+fn divide(job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<PlannedStep> {
     // Four tasks a thread: the last ones to end don't leave the others idle for long. Without
     // reducers tasks are parts, whose number is not the machine's to choose.
     let are_parts = job.spec().is_map_only() && job.step().definition.is_last;

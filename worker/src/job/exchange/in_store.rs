@@ -15,11 +15,11 @@ use crate::machine::threads::in_parallel;
 use crate::memory;
 use crate::output::StagedPart;
 use crate::plan::completed::StepInput;
-use crate::plan::{self, MapTask, Plan, Planned, Sampling};
+use crate::plan::{self, MapTask, Plan, PlannedStep, Sampling};
 use crate::record::block::BlockCodec;
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::shuffle::index;
-use crate::shuffle::object::{self, FanIn, Means, ShuffleObject, Shuffled};
+use crate::shuffle::object::{self, FanIn, MergeOptions, ShuffleObject, Shuffled};
 use crate::shuffle::run::Run;
 use crate::storage::once::create_once;
 use crate::storage::{Created, is_stream};
@@ -34,8 +34,8 @@ impl Exchange for InStore {
     /// Shuffle data that is small enough to go with the commit record.
     type Data = Vec<u8>;
 
-    fn space(&self, job: &Job, resources: &Resources) -> Arc<Space> {
-        job.step().space(resources)
+    fn spill_store(&self, job: &Job, resources: &Resources) -> Arc<SpillStore> {
+        job.step().spill_store(resources)
     }
 
     fn finished(&self, job: &Job) -> Result<Option<Success>> {
@@ -66,7 +66,7 @@ impl Exchange for InStore {
         Ok(())
     }
 
-    fn divide(&self, job: &Job, _resources: &Resources, before: Option<StepInput>) -> Result<Planned> {
+    fn divide(&self, job: &Job, _resources: &Resources, before: Option<StepInput>) -> Result<PlannedStep> {
         let planned = plan::for_pods(job.step(), before, Sampling::Take)?;
         if !job.alone {
             check_streams(&planned)?;
@@ -74,7 +74,7 @@ impl Exchange for InStore {
         Ok(planned)
     }
 
-    fn keep_plan(&self, job: &Job, mut planned: Planned, attempt: &AttemptId) -> Result<Arc<Plan>> {
+    fn keep_plan(&self, job: &Job, mut planned: PlannedStep, attempt: &AttemptId) -> Result<Arc<Plan>> {
         plan::store(&job.places().work, &mut planned, attempt).map(Arc::new)
     }
 
@@ -94,18 +94,18 @@ impl Exchange for InStore {
         runs: Runs,
         counters: &mut Counters,
     ) -> Result<(Option<ShuffleObject>, Vec<u8>)> {
-        let Attempt { task, id, resources, space } = attempt;
+        let Attempt { task, id, resources, spill_store } = attempt;
         let (step, work) = (job.step(), &job.places().work);
         let codec = BlockCodec::of(job.spec().shuffle.compression, !work.is_local());
-        let context = step.task_context(task, task.index, id, space);
+        let context = step.task_context(task, task.index, id, spill_store);
         let combine = step.definition.functions.combine.as_ref();
         let combiner = combine.map(|combine| combine.combiner(&context));
-        let fan_in = FanIn::of(memory::merge(resources.memory, 1));
+        let fan_in = FanIn::for_memory(memory::merge(resources.memory, 1));
         let name = format!("shuffle/{task}-{id}");
         // Commit records stay to the job's end, but the data of a step no longer than the next one needs it.
         let with_record = if step.definition.is_last { object::SMALL } else { 0 };
-        let arrangement = &step.definition.arrangement;
-        let means = Means { codec, fan_in, space, arrangement, with_record };
+        let shuffle_spec = &step.definition.shuffle_spec;
+        let means = MergeOptions { codec, fan_in, spill_store, shuffle_spec, with_record };
         let Shuffled { object, data, combined } =
             object::write(work, name, &runs, plan.summary.partitions, &means, combiner)?;
         context.counters.move_to(counters)?;
@@ -163,7 +163,7 @@ impl Exchange for InStore {
         let fetched = in_parallel(&objects, |&(object, name)| {
             job.run().check_cancelled()?;
             let extents: Vec<_> = shuffle.partitions.iter().map(|partition| partition[object]).collect();
-            object::fetch(work, name, &extents, attempt.space)
+            object::fetch(work, name, &extents, attempt.spill_store)
         })?;
         let mut runs: Vec<Vec<Run>> = shuffle.partitions.iter().map(|_| Vec::new()).collect();
         for (partition, run) in fetched.into_iter().flatten() {
@@ -197,7 +197,7 @@ impl Exchange for InStore {
 }
 
 /// A stream is read by the process that has found it, and the one that plans is none that maps.
-fn check_streams(planned: &Planned) -> Result<()> {
+fn check_streams(planned: &PlannedStep) -> Result<()> {
     let mut splits = planned.tasks.iter().flat_map(|task| &task.splits);
     match splits.find(|split| is_stream(split.version.as_deref())) {
         None => Ok(()),

@@ -20,8 +20,8 @@ use crate::commit::record::Commit;
 use crate::error::Result;
 use crate::output::StagedPart;
 use crate::plan::completed::StepInput;
-use crate::plan::{MapTask, Plan, Planned};
-use crate::record::space::Space;
+use crate::plan::{MapTask, Plan, PlannedStep};
+use crate::record::spill_store::SpillStore;
 use crate::shuffle::object::ShuffleObject;
 use crate::shuffle::run::Run;
 use crate::storage::Created;
@@ -40,7 +40,7 @@ pub(super) struct Attempt<'a> {
     pub task: TaskId,
     pub id: &'a AttemptId,
     pub resources: &'a Resources,
-    pub space: &'a Arc<Space>,
+    pub spill_store: &'a Arc<SpillStore>,
 }
 
 /// The runs that a reduce task merges.
@@ -58,7 +58,7 @@ pub(super) trait Exchange: Sync {
     type Data: Default;
 
     /// Where tasks of this process keep intermediate data.
-    fn space(&self, job: &Job, resources: &Resources) -> Arc<Space>;
+    fn spill_store(&self, job: &Job, resources: &Resources) -> Arc<SpillStore>;
 
     /// The job's result, where another process may have finished it and has.
     fn finished(&self, job: &Job) -> Result<Option<Success>>;
@@ -73,10 +73,10 @@ pub(super) trait Exchange: Sync {
     }
 
     /// Divides what the step reads.
-    fn divide(&self, job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<Planned>;
+    fn divide(&self, job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<PlannedStep>;
 
     /// Keeps a plan, unless another planner was first: the plan that stands.
-    fn keep_plan(&self, job: &Job, planned: Planned, attempt: &AttemptId) -> Result<Arc<Plan>>;
+    fn keep_plan(&self, job: &Job, planned: PlannedStep, attempt: &AttemptId) -> Result<Arc<Plan>>;
 
     /// The step's plan.
     fn plan(&self, job: &Job) -> Result<Arc<Plan>>;

@@ -14,14 +14,14 @@
 //! alone, without a listing and without a look into the objects. A map-only step writes an object per map
 //! task. `mapreduce run` without `shuffle.url` keeps the same blocks in memory and scratch files.
 
-mod kept;
+mod local;
 mod place;
 mod reader;
 mod writer;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::kept::KeptPairs;
+pub use self::local::LocalPairs;
 pub use self::place::PairsPlace;
 pub use self::reader::PairsReader;
 pub use self::writer::PairsWriter;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::ShuffleCompression;
 
-use super::kept::{KeptPairs, KeptWriter};
+use super::local::{LocalPairs, LocalPairsWriter};
 use super::writer::{PairsWriter, Sink};
 use crate::error::Result;
 use crate::record::block::BlockCodec;
@@ -18,7 +18,7 @@ pub enum PairsPlace {
     /// In objects below the job's work folder.
     Folder(Location),
     /// In this process.
-    Space(Arc<KeptPairs>),
+    Local(Arc<LocalPairs>),
 }
 
 impl PairsPlace {
@@ -29,8 +29,8 @@ impl PairsPlace {
                 let stage = folder.store.stage(&folder.join(&name).key, &folder.key)?;
                 PairsWriter::new(name, BlockCodec::of(compression, !folder.is_local()), Sink::Stored(stage))
             }
-            Self::Space(kept) => {
-                PairsWriter::new(name, kept.space.codec(), Sink::Kept(KeptWriter::new(kept)))
+            Self::Local(kept) => {
+                PairsWriter::new(name, kept.spill_store.codec(), Sink::Local(LocalPairsWriter::new(kept)))
             }
         })
     }
@@ -39,7 +39,7 @@ impl PairsPlace {
     pub fn url(&self, name: &str) -> String {
         match self {
             Self::Folder(folder) => folder.url(&folder.join(name).key),
-            Self::Space(_) => name.to_owned(),
+            Self::Local(_) => name.to_owned(),
         }
     }
 
@@ -51,7 +51,7 @@ impl PairsPlace {
                 let entry = Entry { key, size: split.size, version: None };
                 folder.store.open(&entry, split.start..split.end)
             }
-            Self::Space(kept) => Ok(Box::new(kept.open(split)?)),
+            Self::Local(kept) => Ok(Box::new(kept.open(split)?)),
         }
     }
 
@@ -59,7 +59,7 @@ impl PairsPlace {
     pub fn delete(&self, name: &str) -> Result<()> {
         match self {
             Self::Folder(folder) => folder.store.delete(&[folder.join(name).key]),
-            Self::Space(kept) => {
+            Self::Local(kept) => {
                 kept.all().remove(name);
                 Ok(())
             }
@@ -70,7 +70,7 @@ impl PairsPlace {
     pub fn delete_below(&self, prefix: &str) -> Result<()> {
         match self {
             Self::Folder(folder) => folder.store.delete_prefix(&folder.join(prefix).key),
-            Self::Space(kept) => {
+            Self::Local(kept) => {
                 kept.all().retain(|name, _| !name.starts_with(prefix));
                 Ok(())
             }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::block::{HEADER, Header};
 use crate::record::lines::{Lines, SLACK};
-use crate::record::pieces::cut_short;
+use crate::record::segments::cut_short;
 use crate::record::split::Split;
 
 /// The blocks of a split.

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use mapreduce_api::v1alpha1::ShuffleCompression;
 
-use super::{KeptPairs, PairsObject, PairsPlace, PairsReader};
+use super::{LocalPairs, PairsObject, PairsPlace, PairsReader};
 use crate::error::Result;
 use crate::record::Emit as _;
 use crate::record::block::BlockCodec;
 use crate::record::format::{Chunk, Format, Key};
-use crate::record::space::Space;
+use crate::record::spill_store::SpillStore;
 use crate::record::split::Codec;
 use crate::record::split::Split;
 use crate::scratch::{ScratchBytes, ScratchPlace};
@@ -50,8 +50,8 @@ fn pairs() -> Vec<Pair> {
 #[test]
 fn pairs_come_out_as_they_went_in_however_they_are_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let in_memory = KeptPairs::new(&Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None));
-    for place in [folder(&dir), PairsPlace::Space(in_memory)] {
+    let in_memory = LocalPairs::new(&SpillStore::new(1 << 20, dir.path().to_owned(), BlockCodec::None));
+    for place in [folder(&dir), PairsPlace::Local(in_memory)] {
         let pairs = pairs();
         let object = write(&place, "pairs/00000-a", &pairs);
         assert_eq!(object.records, pairs.len() as u64);
@@ -73,8 +73,8 @@ fn a_value_in_a_scratch_file_comes_out_as_one_in_memory() {
     let mut scratch = ScratchBytes::new(&ScratchPlace::new(dir.path().to_owned(), 1 << 20));
     scratch.append(&value).unwrap();
     assert!(scratch.in_memory().is_none());
-    let in_memory = KeptPairs::new(&Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None));
-    for place in [folder(&dir), PairsPlace::Space(in_memory)] {
+    let in_memory = LocalPairs::new(&SpillStore::new(1 << 20, dir.path().to_owned(), BlockCodec::None));
+    for place in [folder(&dir), PairsPlace::Local(in_memory)] {
         let mut writer = place.create("large".to_owned(), ShuffleCompression::Zstd).unwrap();
         writer.emit(b"a", b"small").unwrap();
         writer.emit_large(b"b", &scratch).unwrap();

@@ -1,7 +1,7 @@
 //! Writes pairs, block by block.
 
 use super::PairsObject;
-use super::kept::KeptWriter;
+use super::local::LocalPairsWriter;
 use crate::error::Result;
 use crate::memory::LARGE_RECORD;
 use crate::record::Emit;
@@ -11,12 +11,12 @@ use crate::storage::StagedWriter;
 
 /// Offsets that a commit record holds at most: where there are more blocks, every second offset is
 /// dropped.
-const MOST_CUTS: usize = 256;
+const MAX_CUTS: usize = 256;
 
 /// Where the blocks go.
 pub(super) enum Sink {
     Stored(Box<dyn StagedWriter>),
-    Kept(KeptWriter),
+    Local(LocalPairsWriter),
 }
 
 /// Writes an object of pairs. Dropped before its end, it leaves nothing.
@@ -62,7 +62,7 @@ impl PairsWriter {
         self.object.bytes += bytes.len() as u64;
         match &mut self.sink {
             Sink::Stored(writer) => writer.write(bytes),
-            Sink::Kept(writer) => writer.write(bytes),
+            Sink::Local(writer) => writer.write(bytes),
         }
     }
 
@@ -80,7 +80,7 @@ impl PairsWriter {
         self.end_block()?;
         match self.sink {
             Sink::Stored(writer) => writer.publish()?,
-            Sink::Kept(writer) => writer.publish(&self.object.name)?,
+            Sink::Local(writer) => writer.publish(&self.object.name)?,
         }
         Ok(PairsObject { cuts: self.cuts.kept, ..self.object })
     }
@@ -113,7 +113,7 @@ struct Cuts {
 impl Cuts {
     fn push(&mut self, offset: u64) {
         if self.blocks.is_multiple_of(self.every) {
-            if self.kept.len() == MOST_CUTS {
+            if self.kept.len() == MAX_CUTS {
                 let mut even = false;
                 self.kept.retain(|_| {
                     even = !even;
@@ -131,15 +131,15 @@ impl Cuts {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cuts, MOST_CUTS};
+    use super::{Cuts, MAX_CUTS};
 
     #[test]
     fn of_many_blocks_evenly_spread_ones_are_remembered() {
         let mut cuts = Cuts { kept: Vec::new(), every: 1, blocks: 0 };
-        for offset in 0..3 * MOST_CUTS as u64 {
+        for offset in 0..3 * MAX_CUTS as u64 {
             cuts.push(offset);
         }
-        let expected: Vec<u64> = (0..3 * MOST_CUTS as u64).step_by(4).collect();
+        let expected: Vec<u64> = (0..3 * MAX_CUTS as u64).step_by(4).collect();
         assert_eq!(cuts.kept, expected);
     }
 }

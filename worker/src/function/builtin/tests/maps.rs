@@ -13,16 +13,16 @@ use crate::function::TaskContext;
 use crate::record::block::BlockCodec;
 use crate::record::format::{Chunk, Format};
 use crate::record::lines::{Lines, SLACK};
-use crate::record::space::Space;
-use crate::shuffle::arrange::Arrangement;
+use crate::record::spill_store::SpillStore;
 use crate::shuffle::collector::{Collector, Combine};
-use crate::shuffle::merge::{Merge, Pairs as _};
+use crate::shuffle::merge::{Merge, PairStream as _};
 use crate::shuffle::partition::Partitioner;
+use crate::shuffle::spec::ShuffleSpec;
 
 /// What a map function emits for the lines of a text, in byte order; with `sum`, added up.
 fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let dir = tempfile::tempdir().unwrap();
-    let space = Space::new(1 << 20, dir.path().to_owned(), BlockCodec::None);
+    let spill_store = SpillStore::new(1 << 20, dir.path().to_owned(), BlockCodec::None);
     let mut fields = vec![("map", builtin.clone()), ("reduce", json!("sum"))];
     if sum {
         fields.push(("combine", json!("sum")));
@@ -39,12 +39,12 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let context = TaskContext::of_no_job();
     let mut out = Collector::for_shuffle(
         partitioner,
-        &Arrangement::default(),
+        &ShuffleSpec::default(),
         made.combine
             .as_ref()
             .map(|combine| Combine { combiner: combine.combiner(&context), gain: Some(Arc::default()) }),
         1 << 20,
-        &space,
+        &spill_store,
         Arc::from("map"),
     );
     let mut mapper = made.map.make(&context);

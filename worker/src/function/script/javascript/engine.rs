@@ -16,8 +16,8 @@ use super::text;
 use crate::error::{Error, Result};
 use crate::function::context::UserCounters;
 use crate::function::last_resort::{LastResort, Watch};
-use crate::function::limits::{Limits, MEMORY_BYTES, STACK_BYTES};
 use crate::function::role::Role;
+use crate::function::watchdog::{MEMORY_BYTES, STACK_BYTES, Watchdog};
 
 const PRELUDE: &str = include_str!("prelude.js");
 
@@ -27,7 +27,7 @@ const FUNCTIONS: &str = "__mapreduce__";
 /// A loaded script.
 pub(super) struct Engine {
     context: Context,
-    limits: Limits,
+    limits: Watchdog,
     _watch: Option<Watch>,
     /// Whether the last exception is one that every attempt would meet.
     permanent: Arc<AtomicBool>,
@@ -48,7 +48,7 @@ impl Engine {
         role: Role,
         file: &str,
         source: &str,
-        limits: &Limits,
+        limits: &Watchdog,
         last_resort: &LastResort,
         counters: &UserCounters,
         print: impl Fn(&str) + Send + 'static,
@@ -255,7 +255,7 @@ fn never_runs(value: &Value<'_>) -> Option<&'static str> {
 
 fn emit_function<'js>(
     ctx: &Ctx<'js>,
-    limits: &Limits,
+    limits: &Watchdog,
     permanent: &Arc<AtomicBool>,
     promises: &Promises,
 ) -> rquickjs::Result<Function<'js>> {
@@ -286,7 +286,7 @@ fn emit_function<'js>(
 
 fn counter_function<'js>(
     ctx: &Ctx<'js>,
-    limits: &Limits,
+    limits: &Watchdog,
     counters: &UserCounters,
 ) -> rquickjs::Result<Function<'js>> {
     let (limits, counters) = (limits.clone(), counters.clone());
@@ -311,7 +311,7 @@ fn counter_function<'js>(
 /// Sets up what a script finds beside the language; gives the function that makes `values`.
 fn prelude<'js>(
     ctx: &Ctx<'js>,
-    limits: &Limits,
+    limits: &Watchdog,
     print: impl Fn(&str) + Send + 'static,
 ) -> rquickjs::Result<Function<'js>> {
     let limits = limits.clone();
@@ -339,7 +339,7 @@ fn own_function<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Option<Func
 }
 
 /// Ends the script because of an error of ours, which says more than the exception.
-fn stop(ctx: &Ctx<'_>, limits: &Limits) -> rquickjs::Error {
+fn stop(ctx: &Ctx<'_>, limits: &Watchdog) -> rquickjs::Error {
     limits.stop();
     Exception::throw_internal(ctx, "stopped")
 }
@@ -352,7 +352,7 @@ fn is_syntax_error(ctx: &Ctx<'_>) -> bool {
 }
 
 /// What a script has thrown, with the stack that its author knows.
-fn thrown(ctx: &Ctx<'_>, limits: &Limits, name: &str, error: &rquickjs::Error) -> Error {
+fn thrown(ctx: &Ctx<'_>, limits: &Watchdog, name: &str, error: &rquickjs::Error) -> Error {
     if let Err(error) = limits.check(name) {
         return error;
     }

@@ -3,8 +3,8 @@
 use rquickjs::{Ctx, Value};
 
 use super::text;
-use crate::error::{Error, MOST_LINE, MOST_TRACEBACK, shortened};
-use crate::function::limits::MEMORY_BYTES;
+use crate::error::{Error, MAX_LINE, MAX_TRACEBACK, shortened};
+use crate::function::watchdog::MEMORY_BYTES;
 
 /// An exception's value as an error.
 pub(super) fn explained<'js>(ctx: &Ctx<'js>, name: &str, value: &Value<'js>) -> Error {
@@ -18,7 +18,7 @@ pub(super) fn explained<'js>(ctx: &Ctx<'js>, name: &str, value: &Value<'js>) -> 
     let Some(exception) = value.as_exception() else {
         let mut shown = String::new();
         let _ = text::push(ctx, value, "exception", &mut shown);
-        return Error::retry(format!("{name} failed: it threw {}", shortened(shown, MOST_LINE)));
+        return Error::retry(format!("{name} failed: it threw {}", shortened(shown, MAX_LINE)));
     };
     let kind = exception.get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());
     let message = exception.message().unwrap_or_default();
@@ -28,14 +28,14 @@ pub(super) fn explained<'js>(ctx: &Ctx<'js>, name: &str, value: &Value<'js>) -> 
             Error::retry(format!("{name} failed: it needs more than {mebibytes} MiB of memory"))
         }
         _ => {
-            let line = shortened(line.to_owned(), MOST_LINE);
+            let line = shortened(line.to_owned(), MAX_LINE);
             Error::retry(format!("{name} failed: {kind}: {line}"))
         }
     };
     match exception.stack() {
         Some(stack) if !stack.trim().is_empty() => {
-            let message = shortened(message, MOST_TRACEBACK / 2);
-            let stack = shortened(stack.trim_end().to_owned(), MOST_TRACEBACK / 2);
+            let message = shortened(message, MAX_TRACEBACK / 2);
+            let stack = shortened(stack.trim_end().to_owned(), MAX_TRACEBACK / 2);
             failed.because(format!("{kind}: {message}\n{stack}"))
         }
         _ => failed,

@@ -30,15 +30,15 @@ pub(super) fn ask<R>(question: impl FnOnce(&mut dyn Host) -> R) -> Option<R> {
 }
 
 /// Bytes of pairs that are collected before they are handed on, and their number.
-const MOST_BYTES: usize = 64 << 10;
-const MOST_PAIRS: usize = 8192;
+const MAX_BYTES: usize = 64 << 10;
+const MAX_PAIRS: usize = 8192;
 
 /// What a call reaches.
 pub(super) struct Call<'a> {
     pub(super) out: &'a mut dyn Emit,
     pub(super) values: Option<&'a mut dyn Values>,
     pub(super) group: u64,
-    pub(super) pairs: Pairs,
+    pub(super) pairs: EmittedPairs,
     /// Whether pairs wait for the end of the call: they go nowhere when it fails.
     pub(super) hold: bool,
     /// Why the script has to stop.
@@ -47,13 +47,13 @@ pub(super) struct Call<'a> {
 
 /// Pairs that are emitted and not handed on yet.
 #[derive(Debug, Default)]
-pub(super) struct Pairs {
+pub(super) struct EmittedPairs {
     text: Vec<u8>,
     /// Where each key and each value ends.
     ends: Vec<(usize, usize)>,
 }
 
-impl Pairs {
+impl EmittedPairs {
     pub(super) fn write(&mut self, out: &mut dyn Emit) -> Result<()> {
         let mut from = 0;
         let pairs = self.ends.iter().map(|&(key, value)| {
@@ -86,12 +86,12 @@ impl Call<'_> {
 
 impl Host for Call<'_> {
     fn emit(&mut self, key: &str, value: &str) -> bool {
-        let Pairs { text, ends } = &mut self.pairs;
+        let EmittedPairs { text, ends } = &mut self.pairs;
         text.extend_from_slice(key.as_bytes());
         let middle = text.len();
         text.extend_from_slice(value.as_bytes());
         ends.push((middle, text.len()));
-        if self.hold || (self.pairs.text.len() < MOST_BYTES && self.pairs.ends.len() < MOST_PAIRS) {
+        if self.hold || (self.pairs.text.len() < MAX_BYTES && self.pairs.ends.len() < MAX_PAIRS) {
             return true;
         }
         let done = self.flush();

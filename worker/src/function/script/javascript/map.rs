@@ -1,7 +1,7 @@
 //! A script as a map function.
 
 use super::engine::{self, Calls, Engine};
-use super::host::{Call, Pairs};
+use super::host::{Call, EmittedPairs};
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
@@ -15,12 +15,12 @@ pub(in crate::function::script) struct JavaScriptMapper {
     context: TaskContext,
     engine: Option<Engine>,
     url: String,
-    pairs: Pairs,
+    pairs: EmittedPairs,
 }
 
 impl JavaScriptMapper {
     pub(in crate::function::script) fn new(function: ScriptFunction, context: TaskContext) -> Self {
-        Self { function, context, engine: None, url: String::new(), pairs: Pairs::default() }
+        Self { function, context, engine: None, url: String::new(), pairs: EmittedPairs::default() }
     }
 
     /// Has the script called, and hands on what it emits.

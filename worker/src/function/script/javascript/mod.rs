@@ -29,13 +29,13 @@ pub(super) use self::reduce::JavaScriptReducer;
 use crate::error::{Error, Kind, Result};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::last_resort::LastResort;
-use crate::function::limits::Limits;
 use crate::function::role::Role;
 use crate::function::script::ScriptFunction;
+use crate::function::watchdog::Watchdog;
 
 /// The script, loaded for a task.
 fn start(function: &ScriptFunction, context: &TaskContext) -> Result<Engine> {
-    let limits = Limits::new(context.cancel.clone(), context.timeout);
+    let limits = Watchdog::new(context.cancel.clone(), context.timeout);
     let print = |line: &str| {
         // Nobody may be listening there.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
@@ -54,7 +54,7 @@ const CHECK_TIME: Duration = Duration::from_secs(5);
 /// Loads a script to see whether that can be done, and whether its function is there. What stands outside of
 /// functions is run for that, with what every script has: no files, no network. No function is.
 pub(super) fn check(role: Role, name: &str, source: &str) -> Result<()> {
-    let limits = Limits::new(CancellationToken::new(), CHECK_TIME);
+    let limits = Watchdog::new(CancellationToken::new(), CHECK_TIME);
     let (counters, last_resort) = (UserCounters::default(), LastResort::default());
     match Engine::load(role, name, source, &limits, &last_resort, &counters, |_| ()) {
         Err(error) if error.kind() == Kind::Permanent => {

@@ -10,7 +10,7 @@ use rquickjs::{Ctx, Runtime};
 
 use super::exception::explained;
 use crate::error::{Error, Result};
-use crate::function::limits::Limits;
+use crate::function::watchdog::Watchdog;
 
 /// The promises of one engine.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +65,7 @@ impl Promises {
     }
 
     /// Runs what is left of a call, and says what went wrong there.
-    pub(super) fn run(&self, ctx: &Ctx<'_>, limits: &Limits, name: &str) -> Result<()> {
+    pub(super) fn run(&self, ctx: &Ctx<'_>, limits: &Watchdog, name: &str) -> Result<()> {
         let promises = &*self.0;
         promises.over.store(true, Ordering::Relaxed);
         if ctx.execute_pending_job() {

@@ -1,7 +1,7 @@
 //! A script as a reduce or combine function.
 
 use super::engine::{self, Calls, Engine};
-use super::host::{Call, Pairs};
+use super::host::{Call, EmittedPairs};
 use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::role::Role;
@@ -14,12 +14,12 @@ pub(in crate::function::script) struct JavaScriptReducer {
     context: TaskContext,
     engine: Option<Engine>,
     groups: u64,
-    pairs: Pairs,
+    pairs: EmittedPairs,
 }
 
 impl JavaScriptReducer {
     pub(in crate::function::script) fn new(function: ScriptFunction, context: TaskContext) -> Self {
-        Self { function, context, engine: None, groups: 0, pairs: Pairs::default() }
+        Self { function, context, engine: None, groups: 0, pairs: EmittedPairs::default() }
     }
 
     /// Has the script called, and hands on what it emits.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use self::frame::{CAREFUL, HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
 pub(super) use self::map::PythonMapper;
 pub(super) use self::reduce::PythonReducer;
-use crate::error::{Error, MOST_LINE, MOST_TRACEBACK, Result, shortened};
+use crate::error::{Error, MAX_LINE, MAX_TRACEBACK, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::process::{Process, Program, Take};
 use crate::function::script::ScriptFunction;
@@ -110,7 +110,7 @@ impl Python {
 
     /// Sends a message, and emits what comes back meanwhile.
     pub(super) fn write(&mut self, message: &[u8], out: &mut dyn Emit) -> Result<()> {
-        self.process.write(message, &mut Frames { answers: &mut self.answers, out })
+        self.process.write(message, &mut ScriptFrames { answers: &mut self.answers, out })
     }
 
     /// Waits until all that was sent is answered. The script goes on.
@@ -119,7 +119,7 @@ impl Python {
         Header { kind: b'S', ..Header::default() }.write(&mut message);
         self.answers.synced = false;
         self.write(&message, out)?;
-        self.process.read_until(&mut Frames { answers: &mut self.answers, out })?;
+        self.process.read_until(&mut ScriptFrames { answers: &mut self.answers, out })?;
         if self.answers.synced { Ok(()) } else { Err(self.left()) }
     }
 
@@ -128,7 +128,7 @@ impl Python {
         let mut message = Vec::new();
         Header { kind: b'E', ..Header::default() }.write(&mut message);
         self.write(&message, out)?;
-        self.process.end(&mut Frames { answers: &mut self.answers, out })?;
+        self.process.end(&mut ScriptFrames { answers: &mut self.answers, out })?;
         if self.answers.ended { Ok(()) } else { Err(self.left()) }
     }
 
@@ -148,12 +148,12 @@ impl Emit for Nobody {
 }
 
 /// Does what the messages of a process say.
-struct Frames<'a> {
+struct ScriptFrames<'a> {
     answers: &'a mut Answers,
     out: &'a mut dyn Emit,
 }
 
-impl Take for Frames<'_> {
+impl Take for ScriptFrames<'_> {
     fn take(&mut self, bytes: &[u8], _seen: usize, _end: bool) -> Result<usize> {
         let mut taken = 0;
         while let Some(header) = Header::read(&bytes[taken..]) {
@@ -172,7 +172,7 @@ impl Take for Frames<'_> {
     }
 }
 
-impl Frames<'_> {
+impl ScriptFrames<'_> {
     fn message(&mut self, header: Header, keys: &[u8], values: &[u8]) -> Result<()> {
         match header.kind {
             b'P' => {
@@ -229,10 +229,10 @@ impl Answers {
 
     fn failure(&self, report: &[u8]) -> Error {
         let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return garbled() };
-        let message = format!("{} failed: {}", self.name, shortened(failure.message, MOST_LINE));
+        let message = format!("{} failed: {}", self.name, shortened(failure.message, MAX_LINE));
         let error = if failure.permanent { Error::permanent(message) } else { Error::retry(message) };
         let error = match failure.traceback {
-            Some(traceback) => error.because(shortened(traceback, MOST_TRACEBACK)),
+            Some(traceback) => error.because(shortened(traceback, MAX_TRACEBACK)),
             None => error,
         };
         let sent = self.sent.iter().find(|sent| Some(sent.batch) == failure.batch);

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// What `spec.reduce` says of partitions and order, checked.
 #[derive(Clone, Debug, Default)]
-pub struct Arrangement {
+pub struct ShuffleSpec {
     /// The order of keys.
     pub order: KeyOrder,
     /// Whether the values of a key are sorted too.
@@ -17,7 +17,7 @@ pub struct Arrangement {
     fields: KeyFieldsPartitioner,
 }
 
-impl Arrangement {
+impl ShuffleSpec {
     /// What a manifest asks for.
     pub fn new(reduce: Option<&Reduce>) -> Result<Self> {
         let Some(reduce) = reduce else { return Ok(Self::default()) };
@@ -28,9 +28,9 @@ impl Arrangement {
             None => KeyOrder::default(),
         };
         let values_sorted = reduce.value_order == ValueOrder::Sorted;
-        let arrangement = Self { order, values_sorted, kind: reduce.partitioner.kind, fields };
-        arrangement.partitioner(1, &[])?;
-        Ok(arrangement)
+        let shuffle_spec = Self { order, values_sorted, kind: reduce.partitioner.kind, fields };
+        shuffle_spec.partitioner(1, &[])?;
+        Ok(shuffle_spec)
     }
 
     /// Whether the plan has to take a sample of keys.

@@ -34,12 +34,12 @@ pub fn map_careful<O: MapOutput>(
 }
 
 /// A reduce or combine function whose bad values are left out.
-pub(super) struct Careful {
+pub(super) struct SkippingReducer {
     inner: Box<dyn Reducer>,
     skipping: Skipping,
 }
 
-impl Careful {
+impl SkippingReducer {
     /// The function as it is, where bad values are errors.
     pub(super) fn wrap(inner: Box<dyn Reducer>, skipping: Option<&Skipping>) -> Box<dyn Reducer> {
         match skipping {
@@ -49,7 +49,7 @@ impl Careful {
     }
 }
 
-impl Reducer for Careful {
+impl Reducer for SkippingReducer {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         let mut values = GoodValues { values, last: Vec::new(), skipping: &self.skipping };
         self.inner.reduce(key, &mut values, out)

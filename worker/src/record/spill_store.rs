@@ -1,4 +1,11 @@
 //! Where intermediate data is kept: memory while there is some, then scratch files.
+//!
+//! ```text
+//!  Spill     what a map task sorted at once: a run of each partition
+//!  └─ Run        sorted pairs of one partition: what is merged
+//!     └─ Segment     some of its bytes, in memory or in a scratch file: what is kept, cut and given back
+//!        └─ SpillStore   the memory and the scratch files that all tasks of a process share
+//! ```
 
 use std::fs::File;
 use std::io;
@@ -9,14 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::block::{BLOCK_BYTES, BlockCodec};
-use super::pieces::PIECE_BYTES;
+use super::segments::SEGMENT_BYTES;
 use crate::error::{Error, IoContext as _, Result};
 use crate::memory::{self, MemoryPool, MemoryReservation};
 use crate::scratch::{self, nameless_file};
 
 /// Memory and scratch space that the tasks of one process share.
 #[derive(Debug)]
-pub struct Space {
+pub struct SpillStore {
     pool: Arc<MemoryPool>,
     codec: BlockCodec,
     scratch: Mutex<Scratch>,
@@ -31,18 +38,18 @@ struct Scratch {
 
 /// Bytes that are kept.
 #[derive(Clone, Debug)]
-pub enum Kept {
+pub enum Segment {
     /// In memory; given back to the budget when the last user is gone.
     Memory {
         /// The memory.
-        loan: Arc<Loan>,
+        reserved: Arc<ReservedBytes>,
         /// Where in it the bytes are.
         range: Range<usize>,
     },
     /// In a scratch file.
     File {
         /// Where they were written; given back to the file system when the last user is gone.
-        stretch: Arc<Stretch>,
+        extent: Arc<FileExtent>,
         /// Where in it the bytes are.
         range: Range<u64>,
     },
@@ -50,12 +57,12 @@ pub enum Kept {
 
 /// Bytes in memory that count against a budget.
 #[derive(Debug)]
-pub struct Loan {
+pub struct ReservedBytes {
     bytes: Vec<u8>,
     _reservation: MemoryReservation,
 }
 
-impl Loan {
+impl ReservedBytes {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -64,13 +71,13 @@ impl Loan {
 
 /// A part of a scratch file. The file has no name any more: it is gone when the last of its stretches is.
 #[derive(Debug)]
-pub struct Stretch {
+pub struct FileExtent {
     file: Arc<File>,
     offset: u64,
     bytes: u64,
 }
 
-impl Drop for Stretch {
+impl Drop for FileExtent {
     /// Gives back the blocks that are this stretch's alone: a scratch file has runs of all partitions, and would
     /// otherwise take its space until the last one is reduced. Pages that were never written to the disk needn't be
     /// any more, and can be used again at once.
@@ -78,7 +85,7 @@ impl Drop for Stretch {
         let (start, end) = (self.offset.next_multiple_of(BLOCK), (self.offset + self.bytes) / BLOCK * BLOCK);
         // Closing the file will do.
         let is_last = Arc::strong_count(&self.file) == 1;
-        if is_last || end < start + LEAST_GIVEN_BACK {
+        if is_last || end < start + MIN_GIVEN_BACK {
             return;
         }
         #[cfg(target_os = "linux")]
@@ -102,9 +109,9 @@ const SCRATCH_FILE_BYTES: u64 = 256 << 20;
 /// Bytes of a block of the file system, or a multiple of it.
 const BLOCK: u64 = 4 << 10;
 /// Giving back less is not worth the call.
-const LEAST_GIVEN_BACK: u64 = 64 << 10;
+const MIN_GIVEN_BACK: u64 = 64 << 10;
 
-impl Space {
+impl SpillStore {
     /// A budget of `memory` bytes, and scratch files in `folder`, for which blocks are compressed by `codec`.
     pub fn new(memory: u64, folder: PathBuf, codec: BlockCodec) -> Arc<Self> {
         Arc::new(Self {
@@ -122,7 +129,7 @@ impl Space {
 
     /// How a block is compressed now: not for memory, where reading it back should cost nothing.
     pub fn codec(&self) -> BlockCodec {
-        if self.pool.left() > PIECE_BYTES as u64 { BlockCodec::None } else { self.codec }
+        if self.pool.left() > SEGMENT_BYTES as u64 { BlockCodec::None } else { self.codec }
     }
 
     /// Takes memory from the budget, if it has as much.
@@ -131,8 +138,8 @@ impl Space {
     }
 
     /// Bytes that are collected before they are kept.
-    pub fn piece_bytes(&self) -> usize {
-        memory::part_of_kept(self.pool.total()).clamp(BLOCK_BYTES, PIECE_BYTES)
+    pub fn segment_bytes(&self) -> usize {
+        memory::part_of_kept(self.pool.total()).clamp(BLOCK_BYTES, SEGMENT_BYTES)
     }
 
     /// Bytes of the values of a key that stay in memory.
@@ -141,36 +148,42 @@ impl Space {
     }
 
     /// Keeps bytes: in memory when the budget has room.
-    pub fn keep(self: &Arc<Self>, bytes: &mut Vec<u8>) -> Result<Kept> {
+    pub fn keep(self: &Arc<Self>, bytes: &mut Vec<u8>) -> Result<Segment> {
         if let Some(reservation) = self.lease(bytes.len()) {
             let mut bytes = std::mem::take(bytes);
             bytes.shrink_to_fit();
             let range = 0..bytes.len();
-            return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _reservation: reservation }), range });
+            return Ok(Segment::Memory {
+                reserved: Arc::new(ReservedBytes { bytes, _reservation: reservation }),
+                range,
+            });
         }
-        let stretch = self.reserve(bytes.len() as u64)?;
-        stretch.file.write_all_at(bytes, stretch.offset).map_err(|e| self.full_disk(e))?;
+        let extent = self.reserve(bytes.len() as u64)?;
+        extent.file.write_all_at(bytes, extent.offset).map_err(|e| self.full_disk(e))?;
         bytes.clear();
-        let range = 0..stretch.bytes;
-        Ok(Kept::File { stretch: Arc::new(stretch), range })
+        let range = 0..extent.bytes;
+        Ok(Segment::File { extent: Arc::new(extent), range })
     }
 
     /// Keeps these bytes, one part after the other: in memory when the budget has room.
-    pub fn keep_parts(self: &Arc<Self>, parts: &[&[u8]]) -> Result<Kept> {
+    pub fn keep_parts(self: &Arc<Self>, parts: &[&[u8]]) -> Result<Segment> {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         if let Some(reservation) = self.lease(bytes) {
             let bytes = parts.concat();
             let range = 0..bytes.len();
-            return Ok(Kept::Memory { loan: Arc::new(Loan { bytes, _reservation: reservation }), range });
+            return Ok(Segment::Memory {
+                reserved: Arc::new(ReservedBytes { bytes, _reservation: reservation }),
+                range,
+            });
         }
-        let stretch = self.reserve(bytes as u64)?;
-        let mut at = stretch.offset;
+        let extent = self.reserve(bytes as u64)?;
+        let mut at = extent.offset;
         for part in parts {
-            stretch.file.write_all_at(part, at).map_err(|e| self.full_disk(e))?;
+            extent.file.write_all_at(part, at).map_err(|e| self.full_disk(e))?;
             at += part.len() as u64;
         }
-        let range = 0..stretch.bytes;
-        Ok(Kept::File { stretch: Arc::new(stretch), range })
+        let range = 0..extent.bytes;
+        Ok(Segment::File { extent: Arc::new(extent), range })
     }
 
     /// Bytes that went to scratch files so far.
@@ -183,7 +196,7 @@ impl Space {
         scratch::unwritable(&folder, error)
     }
 
-    fn reserve(&self, bytes: u64) -> Result<Stretch> {
+    fn reserve(&self, bytes: u64) -> Result<FileExtent> {
         self.spilled.fetch_add(bytes, Ordering::Relaxed);
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if scratch.file.as_ref().is_none_or(|(_, used)| *used >= SCRATCH_FILE_BYTES) {
@@ -195,14 +208,14 @@ impl Space {
             Some((file, used)) => {
                 let offset = *used;
                 *used += bytes;
-                Ok(Stretch { file: Arc::clone(file), offset, bytes })
+                Ok(FileExtent { file: Arc::clone(file), offset, bytes })
             }
             None => Err(Error::retry("there is no scratch file")),
         }
     }
 }
 
-impl Kept {
+impl Segment {
     /// Number of bytes.
     pub fn len(&self) -> u64 {
         match self {
@@ -221,12 +234,12 @@ impl Kept {
     pub fn slice(&self, wanted: Range<u64>) -> Self {
         let (from, to) = (wanted.start.min(self.len()), wanted.end.min(self.len()));
         match self {
-            Self::Memory { loan, range } => {
+            Self::Memory { reserved, range } => {
                 let range = range.start + from as usize..range.start + to as usize;
-                Self::Memory { loan: Arc::clone(loan), range }
+                Self::Memory { reserved: Arc::clone(reserved), range }
             }
-            Self::File { stretch, range } => {
-                Self::File { stretch: Arc::clone(stretch), range: range.start + from..range.start + to }
+            Self::File { extent, range } => {
+                Self::File { extent: Arc::clone(extent), range: range.start + from..range.start + to }
             }
         }
     }
@@ -236,10 +249,10 @@ impl Kept {
     pub fn apart(&self) -> Self {
         match self {
             Self::Memory { .. } => self.clone(),
-            Self::File { stretch, range } => {
-                let (offset, bytes) = (stretch.offset + range.start, range.end - range.start);
-                let stretch = Stretch { file: Arc::clone(&stretch.file), offset, bytes };
-                Self::File { stretch: Arc::new(stretch), range: 0..bytes }
+            Self::File { extent, range } => {
+                let (offset, bytes) = (extent.offset + range.start, range.end - range.start);
+                let extent = FileExtent { file: Arc::clone(&extent.file), offset, bytes };
+                Self::File { extent: Arc::new(extent), range: 0..bytes }
             }
         }
     }
@@ -248,7 +261,7 @@ impl Kept {
     #[inline]
     pub fn in_memory(&self) -> Option<&[u8]> {
         match self {
-            Self::Memory { loan, range } => loan.bytes().get(range.clone()),
+            Self::Memory { reserved, range } => reserved.bytes().get(range.clone()),
             Self::File { .. } => None,
         }
     }
@@ -263,8 +276,8 @@ impl Kept {
                     None => return Err(Error::retry("intermediate data ends too early")),
                 }
             }
-            Self::File { stretch, range } => {
-                let Stretch { file, offset, .. } = &**stretch;
+            Self::File { extent, range } => {
+                let FileExtent { file, offset, .. } = &**extent;
                 let from = offset + range.start + at;
                 file.read_exact_at(buf, from).context(|| "can't read a scratch file".into())?;
             }
@@ -275,18 +288,18 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{BlockCodec, Kept, Space};
+    use super::{BlockCodec, Segment, SpillStore};
 
     #[test]
     fn what_does_not_fit_in_memory_goes_to_a_file_and_reads_the_same() {
         let dir = tempfile::tempdir().unwrap();
-        let space = Space::new(1000, dir.path().join("deep"), BlockCodec::None);
+        let spill_store = SpillStore::new(1000, dir.path().join("deep"), BlockCodec::None);
         let mut kept = Vec::new();
         for i in 0..5u8 {
-            kept.push(space.keep(&mut vec![i; 400]).unwrap());
+            kept.push(spill_store.keep(&mut vec![i; 400]).unwrap());
         }
-        assert_eq!(kept.iter().filter(|k| matches!(k, Kept::Memory { .. })).count(), 2);
-        assert_eq!(space.spilled(), 1200);
+        assert_eq!(kept.iter().filter(|k| matches!(k, Segment::Memory { .. })).count(), 2);
+        assert_eq!(spill_store.spilled(), 1200);
         for (i, k) in kept.iter().enumerate() {
             let mut buf = [9; 10];
             k.read_at(&mut buf, 390).unwrap();
@@ -302,27 +315,28 @@ mod tests {
         );
         drop(kept);
         assert!(
-            matches!(space.keep(&mut vec![1; 900]).unwrap(), Kept::Memory { .. }),
+            matches!(spill_store.keep(&mut vec![1; 900]).unwrap(), Segment::Memory { .. }),
             "the budget is given back"
         );
     }
 
     /// Bytes that the file of some kept bytes takes, as it is now.
     #[cfg(target_os = "linux")]
-    fn on_disk(kept: &Kept) -> u64 {
+    fn on_disk(kept: &Segment) -> u64 {
         use std::os::unix::fs::MetadataExt as _;
 
-        let Kept::File { stretch, .. } = kept else { panic!("it is in memory") };
-        stretch.file.sync_all().unwrap();
-        stretch.file.metadata().unwrap().blocks() * 512
+        let Segment::File { extent, .. } = kept else { panic!("it is in memory") };
+        extent.file.sync_all().unwrap();
+        extent.file.metadata().unwrap().blocks() * 512
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn a_scratch_file_takes_no_more_space_than_what_is_still_to_be_read() {
         let dir = tempfile::tempdir().unwrap();
-        let space = Space::new(0, dir.path().to_owned(), BlockCodec::None);
-        let mut kept: Vec<Kept> = (0..8).map(|i| space.keep(&mut vec![i; 1_000_001]).unwrap()).collect();
+        let spill_store = SpillStore::new(0, dir.path().to_owned(), BlockCodec::None);
+        let mut kept: Vec<Segment> =
+            (0..8).map(|i| spill_store.keep(&mut vec![i; 1_000_001]).unwrap()).collect();
         let slice = kept[6].slice(10..20);
         let all = on_disk(&kept[7]);
         assert!(all >= 8_000_008);
@@ -340,7 +354,7 @@ mod tests {
     #[test]
     fn only_what_goes_to_a_file_is_compressed() {
         let dir = tempfile::tempdir().unwrap();
-        let in_memory = Space::new(1 << 30, dir.path().to_owned(), BlockCodec::Lz4);
+        let in_memory = SpillStore::new(1 << 30, dir.path().to_owned(), BlockCodec::Lz4);
         assert_eq!(in_memory.codec(), BlockCodec::None);
         let lease = in_memory.lease(1 << 30).unwrap();
         assert_eq!(in_memory.codec(), BlockCodec::Lz4);

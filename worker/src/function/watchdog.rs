@@ -17,7 +17,7 @@ pub(in crate::function) const STACK_BYTES: usize = 1 << 20;
 
 /// Shared by the code that runs and whoever watches it.
 #[derive(Clone, Debug)]
-pub(in crate::function) struct Limits(Arc<Inner>);
+pub(in crate::function) struct Watchdog(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -34,7 +34,7 @@ struct Inner {
     offset: AtomicU64,
 }
 
-impl Limits {
+impl Watchdog {
     pub(in crate::function) fn new(cancel: CancellationToken, timeout: Duration) -> Self {
         Self(Arc::new(Inner {
             cancel,

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// How the pairs of a job that adds up by key are collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum CombineStrategy {
     /// In a table of sums.
     Table = 0,
     /// Sorted, then combined.
@@ -26,7 +26,7 @@ pub enum Way {
 
 /// What has been found.
 #[derive(Debug, Default)]
-pub struct Gain {
+pub struct CombineStats {
     way: AtomicU8,
     flushes: AtomicU32,
 }
@@ -36,13 +36,13 @@ const LEAST: u64 = 1 << 16;
 /// Flushes that are not combined before one is, to see whether it would pay again.
 const LOOK_EVERY: u32 = 8;
 
-impl Gain {
+impl CombineStats {
     /// How a task begins.
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> CombineStrategy {
         match self.way.load(Ordering::Relaxed) {
-            0 => Way::Table,
-            1 => Way::SortAndCombine,
-            _ => Way::Sort,
+            0 => CombineStrategy::Table,
+            1 => CombineStrategy::SortAndCombine,
+            _ => CombineStrategy::Sort,
         }
     }
 
@@ -54,22 +54,22 @@ impl Gain {
 
     /// Takes note of a table that was given up.
     pub fn gave_up(&self) {
-        self.way.store(Way::SortAndCombine as u8, Ordering::Relaxed);
+        self.way.store(CombineStrategy::SortAndCombine as u8, Ordering::Relaxed);
     }
 
     /// Whether sorted pairs are to be combined this time.
     pub fn combines(&self) -> bool {
         let flush = self.flushes.fetch_add(1, Ordering::Relaxed);
-        self.way() != Way::Sort || flush.is_multiple_of(LOOK_EVERY)
+        self.way() != CombineStrategy::Sort || flush.is_multiple_of(LOOK_EVERY)
     }
 
     /// Takes note of what combining sorted pairs has brought; how to go on.
-    pub fn combined(&self, input: u64, output: u64) -> Way {
+    pub fn combined(&self, input: u64, output: u64) -> CombineStrategy {
         if input >= LEAST {
             let way = match (input, output) {
-                _ if input > 3 * output => Way::Table,
-                _ if 2 * input < 3 * output => Way::Sort,
-                _ => Way::SortAndCombine,
+                _ if input > 3 * output => CombineStrategy::Table,
+                _ if 2 * input < 3 * output => CombineStrategy::Sort,
+                _ => CombineStrategy::SortAndCombine,
             };
             self.way.store(way as u8, Ordering::Relaxed);
         }
@@ -79,21 +79,21 @@ impl Gain {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gain, Way};
+    use super::{CombineStats, CombineStrategy};
 
     #[test]
     fn a_table_is_given_up_when_most_keys_are_new_and_comes_back_when_they_are_not() {
-        assert!(!Gain::is_poor(1000, 1000), "too early to tell");
-        assert!(Gain::is_poor(100_000, 150_000) && !Gain::is_poor(100_000, 250_000));
-        let gain = Gain::default();
-        assert_eq!(gain.way(), Way::Table);
+        assert!(!CombineStats::is_poor(1000, 1000), "too early to tell");
+        assert!(CombineStats::is_poor(100_000, 150_000) && !CombineStats::is_poor(100_000, 250_000));
+        let gain = CombineStats::default();
+        assert_eq!(gain.way(), CombineStrategy::Table);
         gain.gave_up();
         assert!(gain.combines());
-        assert_eq!(gain.combined(1_000_000, 900_000), Way::Sort);
+        assert_eq!(gain.combined(1_000_000, 900_000), CombineStrategy::Sort);
         let combined = (0..16).filter(|_| gain.combines()).count();
         assert_eq!(combined, 2, "now and then it is tried again");
-        assert_eq!(gain.combined(100, 1), Way::Sort, "so few pairs say nothing");
-        assert_eq!(gain.combined(1_000_000, 500_000), Way::SortAndCombine);
-        assert_eq!(gain.combined(1_000_000, 10_000), Way::Table);
+        assert_eq!(gain.combined(100, 1), CombineStrategy::Sort, "so few pairs say nothing");
+        assert_eq!(gain.combined(1_000_000, 500_000), CombineStrategy::SortAndCombine);
+        assert_eq!(gain.combined(1_000_000, 10_000), CombineStrategy::Table);
     }
 }
