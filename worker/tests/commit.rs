@@ -248,6 +248,23 @@ fn an_old_part_is_not_taken_for_a_new_one_that_is_gone() {
 }
 
 #[test]
+fn a_reduce_of_nothing_gets_its_retries() {
+    for shuffle in [json!({}), json!({"url": "file:shuffle/"})] {
+        let place = Place::new();
+        let marker = place.path("marker").display().to_string();
+        let fails_once = format!("[ -f {marker} ] || {{ touch {marker}; exit 3; }}; cat");
+        let fields = json!({
+            "input": {"urls": ["file:none/*"], "allowEmpty": true},
+            "reduce": {"tasks": 2, "function": {"command": {"shell": fails_once}}},
+            "retries": 1,
+            "shuffle": shuffle,
+        });
+        let success = place.run(fields).unwrap();
+        assert_eq!((success.counters.failed_tasks, success.outputs.len()), (1, 2));
+    }
+}
+
+#[test]
 fn a_failed_run_leaves_nothing() {
     for shuffle in [json!({}), json!({"url": "file:shuffle/"})] {
         let place = Place::new();

@@ -46,7 +46,7 @@ impl Moment {
             "GET" if key.starts_with("in/") => Self::ReadsInput,
             "POST" if is_part && request.asks("uploadId") => Self::CompletesPart,
             "POST" | "PUT" if is_part => Self::StagesPart,
-            "PUT" if key == "out/_SUCCESS" => Self::WritesSuccess,
+            "POST" if key == "out/_SUCCESS" && request.asks("uploadId") => Self::WritesSuccess,
             _ => Self::Another,
         }
     }

@@ -118,6 +118,28 @@ fn a_run_that_writes_its_success_when_a_signal_comes_has_succeeded_however_long_
 }
 
 #[test]
+fn a_run_that_has_begun_to_replace_an_old_result_ends_with_the_new_one() {
+    for (mut fields, signal) in shuffles().into_iter().zip(["INT", "TERM"]) {
+        fields["output"] = json!({"url": "s3://b/out/", "ifExists": "Replace"});
+        let place = Place::new(&fields);
+        for old in ["out/part-00007", "out/_SUCCESS"] {
+            place.s3.put(old.to_owned(), "{}");
+        }
+        let completes = |request: &Request| Moment::of(request) == Moment::CompletesPart;
+        // Each time the run waits, until it is long past the moment at which it would be ended.
+        let refused = AtomicUsize::new(0);
+        let refuse = move |request: &Request| {
+            let more = completes(request) && refused.fetch_add(1, Ordering::Relaxed) < 8;
+            more.then_some(Fault::Closed)
+        };
+        let (output, seen) = place.run_until(signal, completes, refuse);
+        assert_eq!(seen, Some(Moment::CompletesPart));
+        let has_succeeded = assert_one_truth(&place, &output, 0, &format!("{fields}, {signal}"));
+        assert!(has_succeeded, "{}", said(&output));
+    }
+}
+
+#[test]
 fn a_run_at_its_deadline_leaves_nothing_in_the_bucket() {
     for moment in [Moment::ReadsInput, Moment::StagesPart, Moment::CompletesPart] {
         for mut fields in shuffles() {

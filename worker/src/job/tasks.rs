@@ -30,7 +30,7 @@ use crate::shuffle::object::FanIn;
 use crate::step::Places;
 use crate::storage::Created;
 use crate::task::finish::{self, Success};
-use crate::task::{lost, map as map_task, patiently, reduce as reduce_task};
+use crate::task::{attempts, lost, map as map_task, patiently, reduce as reduce_task};
 
 /// What planning a step has to say.
 #[derive(Debug)]
@@ -91,11 +91,24 @@ fn nothing_to_read<E: Exchange>(
     let mut commits = Vec::new();
     for partition in 0..plan.summary.reduce_tasks {
         let task = TaskId::reduce(partition);
-        let (written, counters) =
-            reduce_task::run(job.step(), task, attempt, partition, Vec::new(), fan_in, &spill_store)?;
-        let mut unfinished = Unfinished::new(job, attempt);
-        unfinished.add(written, &counters);
-        let mut record = unfinished.completed(task)?;
+        let run = |failed: u32| {
+            let job = &job.clone().after_failures(failed.into());
+            let id = AttemptId::new(format!("{attempt}-{failed}"));
+            let (written, counters) =
+                reduce_task::run(job.step(), task, &id, partition, Vec::new(), fan_in, &spill_store)?;
+            let mut unfinished = Unfinished::new(job, &id);
+            unfinished.add(written, &counters);
+            unfinished.completed(task)
+        };
+        let ran = attempts(job.spec().retries, run).inspect_err(|_| {
+            // Those before it are in no log of which somebody could know.
+            for record in commits.iter().filter(|_| job.step().definition.is_last) {
+                if let Err(error) = discard(job, record) {
+                    tracing::warn!(%error, causes = ?error.causes(), "A part of an empty output is left.");
+                }
+            }
+        });
+        let (mut record, _) = ran.map_err(|error| error.in_task(task))?;
         if !job.step().definition.is_last
             && exchange.commit(job, task, &mut record, E::Data::default())? == Created::Exists
         {

@@ -270,14 +270,17 @@ fn publish_locked(
         let mut old = replaceable_keys(run, contents)?;
         old.retain(|key| *key != place.key);
         begin_to_publish(run, &mark, lock)?;
+        // Soon there is neither the old result nor yet the new one: a wish to stop would leave none.
+        run.context.ending.succeed()?;
         // It goes first: from then on nobody takes what is left for a result. But not that of another attempt of this
         // run, to which this one has been too slow.
+        let place = run.uninterrupted().output.join(SUCCESS);
         if let Some(entry) = old_success
             && !place.store.delete_version(&entry)?
         {
             return Err(Error::retry(format!("{} has changed meanwhile", place.url(&place.key))));
         }
-        run.output.store.delete_below(&run.output.key, &old)?;
+        place.store.delete_below(&run.output.key, &old)?;
     } else {
         if !Mark::is_there(&run.staging)? {
             nothing_may_be_there(run, &old_contents(run)?).map_err(|error| {
@@ -291,8 +294,12 @@ fn publish_locked(
         }
         begin_to_publish(run, &mark, lock)?;
     }
+    let calm = run.uninterrupted();
+    let run = if replaces { &calm } else { run };
     in_parallel(&all, |part| {
-        run.check_cancelled()?;
+        if !replaces {
+            run.check_cancelled()?;
+        }
         let key = run.output.join(&part.name).key;
         let store = &run.output.store;
         let done = if replaces {
@@ -309,7 +316,9 @@ fn publish_locked(
         }
     })?;
     // From here on the run has succeeded, whatever else happens: no wish to stop comes between.
-    run.check_cancelled()?;
+    if !replaces {
+        run.check_cancelled()?;
+    }
     run.context.ending.succeed()?;
     staged.complete(&success, replaces)?;
     Ok(success)

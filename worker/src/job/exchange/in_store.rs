@@ -49,12 +49,17 @@ impl Exchange for InStore {
     }
 
     fn is_planned(&self, job: &Job) -> Result<bool> {
-        plan::is_there(&job.places().work)
+        // Who has committed looks whether the job has ended meanwhile, whoever wishes that he stops.
+        plan::is_there(&job.places().work.uninterrupted())
     }
 
     fn check_places(&self, job: &Job) -> Result<()> {
         let run = job.publication();
-        if finish::check_output(&run)? {
+        let later = |error: Error| match job.step_number() {
+            0 => error,
+            _ => error.because("it was not there when the job began: another run or program was first"),
+        };
+        if finish::check_output(&run).map_err(later)? {
             // While a result is replaced there is no `_SUCCESS` to tell the fate of the run that it was of.
             lock::wait(&run.output, || run.check_cancelled())?;
             self.finished(job)?;
