@@ -20,7 +20,7 @@ pub struct Writer {
     /// None: it was there before.
     pub actor: Option<usize>,
     pub step: u64,
-    /// It landed when its writer had given up, or was dead.
+    /// It landed when its writer had given up, or was dead, or without its hearing of it.
     pub late: bool,
 }
 

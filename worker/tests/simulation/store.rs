@@ -119,6 +119,12 @@ impl SimulatedStore {
             }
             Some(Fault::AnswerLost) => {
                 let answer = state.request(write, self.actor);
+                if let Answer::Begun(id) = answer
+                    && let Some(upload) = state.bucket.uploads.get_mut(&id)
+                {
+                    // As what lands late: whoever has asked for it doesn't know that it is there.
+                    upload.by.late = true;
+                }
                 state.note(|_| said(&format!("{answer:?}, and the answer is lost")));
                 Err(failed())
             }
