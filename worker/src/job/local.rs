@@ -1,4 +1,4 @@
-//! A whole job in this process: the same tasks and commit as in pods, on an [`Exchange`] in memory; with
+//! A whole job in this process: the same tasks and commit as in pods, on an exchange in memory; with
 //! `shuffle.url` on the pods' own.
 
 mod leftovers;
