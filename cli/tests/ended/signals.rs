@@ -123,7 +123,7 @@ fn a_run_that_has_begun_to_replace_an_old_result_ends_with_the_new_one() {
         fields["output"] = json!({"url": "s3://b/out/", "ifExists": "Replace"});
         let place = Place::new(&fields);
         for old in ["out/part-00007", "out/_SUCCESS"] {
-            place.s3.put(old.to_owned(), "{}");
+            place.s3.put(old, "{}");
         }
         let completes = |request: &Request| Moment::of(request) == Moment::CompletesPart;
         // Each time the run waits, until it is long past the moment at which it would be ended.
