@@ -61,6 +61,12 @@ fn found(place: &Place, in_folder: bool) -> (Vec<String>, Vec<u8>) {
     (found, parts)
 }
 
+/// The numbers of parts of the runs that have succeeded.
+fn winners(outputs: &[Output]) -> Vec<usize> {
+    let won = PARTS.into_iter().zip(outputs).filter(|(_, output)| code(output) == Some(0));
+    won.map(|run| run.0).collect()
+}
+
 /// That all of the result is of one of these runs.
 fn assert_whole(place: &Place, in_folder: bool, of: &[usize], context: &str) {
     let (found, parts) = found(place, in_folder);
@@ -79,12 +85,7 @@ fn of_two_runs_at_once_one_succeeds_and_nothing_of_the_other_is_there() {
         let (place, in_folder) = (Place::new(&json!({})), round % 2 == 0);
         let outputs = two_at_once(&place, in_folder, "Fail");
         let context = format!("round {round}: {}, {}", said(&outputs[0]), said(&outputs[1]));
-        let won: Vec<usize> = PARTS
-            .into_iter()
-            .zip(&outputs)
-            .filter(|(_, output)| code(output) == Some(0))
-            .map(|run| run.0)
-            .collect();
+        let won = winners(&outputs);
         assert_eq!(won.len(), 1, "{context}");
         let lost = outputs.iter().find(|output| code(output) != Some(0)).unwrap();
         let why = said(lost);
@@ -100,12 +101,7 @@ fn of_two_runs_at_once_that_replace_the_result_is_wholly_one_s() {
         let (place, in_folder) = (Place::new(&json!({})), round % 2 == 0);
         let outputs = two_at_once(&place, in_folder, "Replace");
         let context = format!("round {round}: {}, {}", said(&outputs[0]), said(&outputs[1]));
-        let won: Vec<usize> = PARTS
-            .into_iter()
-            .zip(&outputs)
-            .filter(|(_, output)| code(output) == Some(0))
-            .map(|run| run.0)
-            .collect();
+        let won = winners(&outputs);
         assert!(!won.is_empty(), "{context}");
         assert_whole(&place, in_folder, &won, &context);
     }

@@ -95,8 +95,7 @@ impl OutputLock {
 
     /// An error where somebody has taken the lock away.
     pub fn check(&self) -> Result<()> {
-        let there = self.place.store.start(&self.place.key, LOOK_AT)?;
-        if there.and_then(|there| Owner::parse(&there)).is_some_and(|there| there.id == self.owner.id) {
+        if is_of(&self.place, &self.owner)? {
             return Ok(());
         }
         let url = self.place.url(&self.place.key);
@@ -123,15 +122,18 @@ pub fn wait(output: &Location, check_cancelled: impl Fn() -> Result<()>) -> Resu
 
 /// Whether a run holds the lock of an output prefix.
 pub fn is_held(output: &Location, owner: &Owner) -> Result<bool> {
-    let place = place(output);
+    is_of(&place(output), owner)
+}
+
+fn is_of(place: &Location, owner: &Owner) -> Result<bool> {
     let there = place.store.start(&place.key, LOOK_AT)?;
     Ok(there.and_then(|there| Owner::parse(&there)).is_some_and(|there| there.id == owner.id))
 }
 
 /// Removes the lock of a run, where it is that run's.
 pub fn release_of(output: &Location, owner: &Owner) -> Result<()> {
-    if is_held(output, owner)? {
-        let place = place(output);
+    let place = place(output);
+    if is_of(&place, owner)? {
         place.store.delete(&[place.key])?;
     }
     Ok(())

@@ -125,6 +125,12 @@ fn name(task: TaskId) -> String {
 }
 
 impl CommitLog {
+    /// The same in a store that cancelling doesn't touch.
+    #[must_use]
+    pub fn uninterrupted(&self) -> Self {
+        Self { work: self.work.uninterrupted(), staging: self.staging.uninterrupted() }
+    }
+
     /// The commit record of a task, if there is one.
     pub fn look(&self, task: TaskId) -> Result<Option<Commit>> {
         let name = name(task);

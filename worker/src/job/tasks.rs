@@ -19,7 +19,7 @@ use super::exchange::{Attempt, Exchange, ReduceInput};
 use super::threads::worse;
 use super::unfinished::{Unfinished, discard};
 use super::{Job, Resources};
-use crate::commit::record::{Commit, CommitLog};
+use crate::commit::record::Commit;
 use crate::error::{Error, Result};
 use crate::machine::{random, threads};
 use crate::memory;
@@ -27,7 +27,6 @@ use crate::plan::Plan;
 use crate::plan::completed::CompletedSteps;
 use crate::record::skipped;
 use crate::shuffle::object::FanIn;
-use crate::step::Places;
 use crate::storage::Created;
 use crate::task::finish::{self, Success};
 use crate::task::{attempts, lost, map as map_task, patiently, reduce as reduce_task};
@@ -233,8 +232,7 @@ fn commit<E: Exchange>(job: &Job, exchange: &E, task: TaskId, ran: Result<(Commi
         return Ok(());
     }
     // The job has ended meanwhile, and its folder has been removed: it must not come back.
-    let Places { work, staging, .. } = job.places().uninterrupted();
-    let log = CommitLog { work, staging };
+    let log = job.log().uninterrupted();
     patiently(|| log.remove(task))?;
     discard(job, &record)?;
     Err(Error::permanent("the job has ended, and its intermediate data was removed"))

@@ -7,7 +7,7 @@ use mapreduce_api::v1alpha1::Cleanup;
 use mapreduce_api::wire::Counters;
 
 use super::{Attempt, Exchange, ReduceInput};
-use crate::commit::record::{Commit, CommitLog};
+use crate::commit::record::Commit;
 use crate::commit::{lock, sign};
 use crate::error::{Error, Result};
 use crate::job::{Job, Resources};
@@ -110,9 +110,9 @@ impl Exchange for InStore {
         // Commit records stay to the job's end, but the data of a step no longer than the next one needs it.
         let with_record = if step.definition.is_last { object::SMALL } else { 0 };
         let shuffle_spec = &step.definition.shuffle_spec;
-        let means = MergeOptions { codec, fan_in, spill_store, shuffle_spec, with_record };
+        let options = MergeOptions { codec, fan_in, spill_store, shuffle_spec, with_record };
         let Shuffled { object, data, combined } =
-            object::write(work, name, &runs, plan.summary.partitions, &means, combiner)?;
+            object::write(work, name, &runs, plan.summary.partitions, &options, combiner)?;
         context.counters.move_to(counters)?;
         counters.combine_input_records += combined.input;
         counters.combine_output_records += combined.output;
@@ -130,8 +130,7 @@ impl Exchange for InStore {
         record.counters.shuffle_writes += u64::from(!job.places().work.is_local());
         record.staged().for_each(|part| job.run().ending.staged(part));
         // Cut off by a wish to stop, nobody would know whether it stands, and what it names would stay.
-        let log = CommitLog { work: job.places().work.uninterrupted(), ..job.log() };
-        let created = log.commit(task, record, &data)?;
+        let created = job.log().uninterrupted().commit(task, record, &data)?;
         // It has been counted.
         job.run().requests.take();
         Ok(created)
