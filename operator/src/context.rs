@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub backoff: Arc<Backoff>,
     /// When waiting pods are looked at.
     pub looks: Arc<PendingPodPolls>,
+    /// What tells the time: decisions depend on it, so a test may have one of its own.
+    pub clock: fn() -> Timestamp,
 }
 
 impl std::fmt::Debug for Context {
@@ -93,6 +96,12 @@ impl Context {
             },
             backoff: Arc::new(Backoff::new(Duration::from_millis(500), Duration::from_mins(1))),
             looks: Arc::default(),
+            clock: Timestamp::now,
         }
+    }
+
+    /// The time, as precise as it is stored.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_second((self.clock)().as_second()).unwrap_or_default()
     }
 }

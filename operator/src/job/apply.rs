@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PropagationPolicy};
 use kube::{Resource as _, ResourceExt as _};
 use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob, MapReduceJobStatus};
@@ -185,7 +184,7 @@ fn count(context: &Context, job: &MapReduceJob, old: &MapReduceJobStatus, new: &
         return;
     }
     let seconds = |from: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-        from.map_or(0.0, |from| Timestamp::now().duration_since(from.0).as_secs_f64())
+        from.map_or(0.0, |from| context.now().duration_since(from.0).as_secs_f64())
     };
     match new.phase {
         Some(JobPhase::Planning) if steps::at(job).is_first() => {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::FINALIZER;
 use super::build::names::Child;
 use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport, Starting, Stuck, Waiting};
-use super::{pods, status, steps};
+use super::{pods, steps};
 use crate::context::Context;
 use crate::kube_ext::controller_of;
 
@@ -50,7 +50,7 @@ pub async fn job(client: &Client, seen: &MapReduceJob) -> Result<Option<MapReduc
 /// What there is beside the job.
 pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, Error> {
     let namespace = job.namespace().unwrap_or_default();
-    let mut seen = Observed::nothing(status::now());
+    let mut seen = Observed::nothing(context.now());
     let children = wanted(job);
     let api: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
     let slots = try_join_all(children.iter().map(|child| slot(&api, job, *child))).await?;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
@@ -88,7 +89,7 @@ fn wake(after: Option<Duration>) -> Action {
 }
 
 /// A job that has nothing more to come: most of those that there are. They cost no request.
-fn at_rest(job: &MapReduceJob) -> Option<Action> {
+fn at_rest(job: &MapReduceJob, now: Timestamp) -> Option<Action> {
     if decision::is_held(job) {
         return None;
     }
@@ -96,7 +97,7 @@ fn at_rest(job: &MapReduceJob) -> Option<Action> {
         return Some(Action::await_change());
     }
     let phase = job.status.as_ref().and_then(|s| s.phase);
-    let decision = (phase == Some(JobPhase::Succeeded)).then(|| cleanup::expired(job, status::now()))?;
+    let decision = (phase == Some(JobPhase::Succeeded)).then(|| cleanup::expired(job, now))?;
     (decision.write == ApiWrite::Rest).then(|| wake(decision.wake))
 }
 
@@ -104,7 +105,7 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
     if seen.spec.managed_by.as_deref().is_some_and(|by| by != MANAGED_BY) {
         return Ok(Action::await_change());
     }
-    if let Some(action) = at_rest(seen) {
+    if let Some(action) = at_rest(seen, context.now()) {
         return Ok(action);
     }
     // dereference (client): the watch may be behind what this very operator has written.

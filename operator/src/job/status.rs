@@ -22,11 +22,6 @@ pub const PLANNED: &str = "Planned";
 /// `False` while pods can't start.
 pub const PROGRESSING: &str = "Progressing";
 
-/// The time, as precise as it is stored.
-pub fn now() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
-}
-
 /// A condition of this type.
 pub fn condition<'a>(status: &'a MapReduceJobStatus, kind: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|c| c.kind == kind)
