@@ -47,6 +47,14 @@ pub struct Resources {
     pub scratch: std::path::PathBuf,
 }
 
+impl Resources {
+    /// What each of so many tasks at once has.
+    #[must_use]
+    pub fn shared_by(&self, tasks: usize) -> Self {
+        Self { memory: self.memory / tasks.max(1) as u64, threads: 1, scratch: self.scratch.clone() }
+    }
+}
+
 /// The bytes for buffers, and the tasks at once, of a process that may take so many bytes and processors.
 /// From here on its transfers are bounded.
 ///

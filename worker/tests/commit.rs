@@ -252,7 +252,7 @@ fn a_reduce_of_nothing_gets_its_retries() {
     for shuffle in [json!({}), json!({"url": "file:shuffle/"})] {
         let place = Place::new();
         let marker = place.path("marker").display().to_string();
-        let fails_once = format!("[ -f {marker} ] || {{ touch {marker}; exit 3; }}; cat");
+        let fails_once = format!("if mkdir {marker}; then exit 3; fi; cat");
         let fields = json!({
             "input": {"urls": ["file:none/*"], "allowEmpty": true},
             "reduce": {"tasks": 2, "function": {"command": {"shell": fails_once}}},

@@ -10,7 +10,9 @@
 mod common;
 
 use common::{Place, builtin};
+use mapreduce_api::ids::AttemptId;
 use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::pod;
 use mapreduce_worker::plan::{self, Sampling};
 use serde_json::{Value, json};
 
@@ -79,6 +81,37 @@ fn large_and_small_partitions_share_the_reduce_tasks() {
 }
 
 #[test]
+fn the_partitions_of_a_pod_are_reduced_at_once() {
+    let mut place = Place::new();
+    place.resources.threads = 4;
+    place.write("in/a", "");
+    let zeros = std::fs::File::options().write(true).open(place.path("in/a")).unwrap();
+    zeros.set_len(140 << 20).unwrap();
+    // Each waits until all have begun.
+    let begun = place.path("begun").display().to_string();
+    let all_begun = format!("[ $(ls {begun} | wc -l) -eq 4 ]");
+    let waits = format!(
+        "mkdir -p {begun}/$mapreduce_task_partition; \
+         for i in $(seq 1200); do {all_begun} && break; sleep 0.05; done; {all_begun} && cat"
+    );
+    let fields = json!({
+        "input": {"format": {"type": "FixedLength", "fixedLength": {"recordBytes": 1 << 20}}},
+        "map": builtin("count"),
+        "reduce": {"function": {"command": {"shell": waits}}},
+        "retries": 0,
+    });
+    let job = place.job(fields).unwrap();
+    let summary = pod::plan(&job, &place.resources).unwrap().summary;
+    assert_eq!((summary.partitions, summary.reduce_tasks), (4, 1));
+    (0..summary.map_tasks).for_each(|i| {
+        assert!(pod::map(&job, i, &AttemptId::new("a"), &place.resources).unwrap().is_none());
+    });
+    let success = pod::reduce(&job, 0, &AttemptId::new("a"), &place.resources).unwrap().unwrap();
+    assert_eq!((success.outputs.len(), success.counters.reduce_output_records), (4, 140));
+    assert_eq!(place.names("begun"), ["0", "1", "2", "3"]);
+}
+
+#[test]
 fn with_many_partitions_there_are_fewer_map_tasks_so_that_what_is_fetched_is_not_too_small() {
     let place = Place::new();
     place.write("in/a", vec![b'x'; 30 << 20]);
@@ -105,12 +138,19 @@ fn however_small_splits_are_the_number_of_tasks_is_bounded() {
     let progress = Progress::default();
     let fields =
         |reduce: Value| json!({"input": {"splitSize": 1}, "map": builtin("words"), "reduce": reduce});
-    let reduce = json!({"function": {"builtin": {"name": "sum"}}, "tasks": 1});
-    let done = local::run(&place.job(fields(reduce)).unwrap(), &place.resources, &progress).unwrap();
-    let tasks = progress.map_tasks.load(std::sync::atomic::Ordering::Relaxed);
-    assert!((500..=1100).contains(&tasks), "{tasks}");
-    assert_eq!(done.counters.map_input_records, 300_000);
-    assert!(place.output_text().lines().all(|line| line.ends_with("\t300")), "{}", place.output_text());
+    let reduce = |tasks: i32| json!({"function": {"builtin": {"name": "sum"}}, "tasks": tasks});
+    // Of each task is kept where each partition is.
+    for (partitions, expected) in [(1, 500..=1100), (10_000, 60..=120)] {
+        std::fs::remove_dir_all(place.path("out")).ok();
+        let job = place.job(fields(reduce(partitions))).unwrap();
+        let done = local::run(&job, &place.resources, &progress).unwrap();
+        let tasks = progress.map_tasks.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(expected.contains(&tasks), "{tasks}");
+        assert_eq!(done.counters.map_input_records, 300_000);
+        let output = place.output_text();
+        assert_eq!(output.lines().count(), 1000);
+        assert!(output.lines().all(|line| line.ends_with("\t300")), "{output}");
+    }
     let planned =
         plan::for_pods(place.job(fields(json!({"tasks": 0}))).unwrap().step(), None, Sampling::Take).unwrap();
     assert!((5_000..=10_100).contains(&planned.tasks.len()), "{}", planned.tasks.len());

@@ -10,7 +10,7 @@ use mapreduce_api::wire::PlanSummary;
 
 use super::exchange::{Attempt, Exchange, InMemory, InStore};
 use super::folders::NewFolders;
-use super::threads::{in_threads, threads, worse};
+use super::threads::{in_threads, threads};
 use super::{Job, Resources, tasks};
 use crate::commit::sign;
 use crate::error::{Error, Result};
@@ -141,10 +141,9 @@ impl<E: Exchange> StepRun<'_, E> {
             }
         };
         let threads = threads(resources, parallelism, tasks as usize);
-        let (memory, scratch) = (resources.memory / threads as u64, resources.scratch.clone());
-        let share = Resources { memory, threads: 1, scratch };
+        let share = resources.shared_by(threads);
         let spill_store = exchange.spill_store(job, resources);
-        let ran = in_threads(threads, tasks as usize, |i| {
+        let (_, failure) = in_threads(threads, tasks as usize, |i| {
             attempts(spec.retries, |failed| {
                 let job = &job.clone().after_failures(failed.into());
                 let id = AttemptId::new(failed.to_string());
@@ -158,9 +157,7 @@ impl<E: Exchange> StepRun<'_, E> {
             done.fetch_add(1, Ordering::Relaxed);
             Ok(())
         });
-        if let Some(error) = ran.into_iter().filter_map(Result::err).reduce(worse) {
-            return Err(error);
-        }
+        failure.map_or(Ok(()), Err)?;
         job.run().check_cancelled()?;
         let last = AttemptId::new("last");
         let (ended, _) = attempts(spec.retries, |_| match kind {

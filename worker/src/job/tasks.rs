@@ -8,7 +8,6 @@
 //! ([`super::chain`]). What tasks leave for each other is in an [`Exchange`]. Each first looks whether it is done
 //! already: a process that died after its commit is started again, and goes on where it was.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
@@ -16,12 +15,12 @@ use mapreduce_api::wire::PlanSummary;
 
 use super::chain;
 use super::exchange::{Attempt, Exchange, ReduceInput};
-use super::threads::worse;
+use super::threads::{self, in_threads};
 use super::unfinished::{Unfinished, discard};
 use super::{Job, Resources};
 use crate::commit::record::Commit;
 use crate::error::{Error, Result};
-use crate::machine::{random, threads};
+use crate::machine::random;
 use crate::memory;
 use crate::plan::Plan;
 use crate::plan::completed::CompletedSteps;
@@ -85,37 +84,36 @@ fn nothing_to_read<E: Exchange>(
     attempt: &AttemptId,
     resources: &Resources,
 ) -> Result<Option<Success>> {
-    let spill_store = exchange.spill_store(job, resources);
-    let fan_in = FanIn::for_memory(memory::merge(resources.memory, 1));
-    let mut commits = Vec::new();
-    for partition in 0..plan.summary.reduce_tasks {
-        let task = TaskId::reduce(partition);
-        let run = |failed: u32| {
+    let spill_store = &exchange.spill_store(job, resources);
+    let parallelism = job.spec().reduce.as_ref().and_then(|reduce| reduce.parallelism);
+    let tasks = plan.summary.reduce_tasks as usize;
+    let at_once = threads::threads(resources, parallelism, tasks);
+    let resources = &resources.shared_by(at_once);
+    let is_last = job.step().definition.is_last;
+    let (commits, failure) = in_threads(at_once, tasks, |i| {
+        let task = TaskId::reduce(i as u32);
+        let ran = attempts(job.spec().retries, |failed| {
             let job = &job.clone().after_failures(failed.into());
-            let id = AttemptId::new(format!("{attempt}-{failed}"));
-            let (written, counters) =
-                reduce_task::run(job.step(), task, &id, partition, Vec::new(), fan_in, &spill_store)?;
-            let mut unfinished = Unfinished::new(job, &id);
-            unfinished.add(written, &counters);
-            unfinished.completed(task)
-        };
-        let ran = attempts(job.spec().retries, run).inspect_err(|_| {
-            // Those before it are in no log of which somebody could know.
-            for record in commits.iter().filter(|_| job.step().definition.is_last) {
-                if let Err(error) = discard(job, record) {
-                    tracing::warn!(%error, causes = ?error.causes(), "A part of an empty output is left.");
-                }
-            }
+            let id = &AttemptId::new(format!("{attempt}-{failed}"));
+            let attempt = Attempt { task, id, resources, spill_store };
+            reduce_partitions(job, attempt, ReduceInput::of_partition(task.index, Vec::new()))
         });
         let (mut record, _) = ran.map_err(|error| error.in_task(task))?;
-        if !job.step().definition.is_last
-            && exchange.commit(job, task, &mut record, E::Data::default())? == Created::Exists
-        {
+        if !is_last && exchange.commit(job, task, &mut record, E::Data::default())? == Created::Exists {
             discard(job, &record)?;
         }
-        commits.push(record);
+        Ok(record)
+    });
+    if let Some(error) = failure {
+        // Those of the last step are in no log of which somebody could know.
+        for record in commits.iter().filter(|_| is_last) {
+            if let Err(error) = discard(job, record) {
+                tracing::warn!(%error, causes = ?error.causes(), "A part of an empty output is left.");
+            }
+        }
+        return Err(error);
     }
-    if !job.step().definition.is_last {
+    if !is_last {
         return Ok(None);
     }
     publish(job, plan, &[], commits, None).map(Some)
@@ -169,43 +167,29 @@ pub(super) fn reduce<E: Exchange>(job: &Job, exchange: &E, plan: &Plan, attempt:
 }
 
 fn run_reduce<E: Exchange>(job: &Job, exchange: &E, plan: &Plan, attempt: Attempt<'_>) -> Result<Commit> {
-    let Attempt { task, id, resources, spill_store } = attempt;
     job.run().skipped.number_behind(plan.before.tasks, plan.summary.map_tasks);
     let is_last =
         i64::try_from(job.run().failed_before).is_ok_and(|failed| failed >= job.spec().retries.into());
-    let ReduceInput { partitions, runs } = exchange.reduce_input(job, plan, attempt, is_last)?;
+    reduce_partitions(job, attempt, exchange.reduce_input(job, plan, attempt, is_last)?)
+}
+
+/// Reduces the partitions of a task, some at once, while what they merge is fetched. Gives the attempt's record.
+fn reduce_partitions(job: &Job, attempt: Attempt<'_>, input: ReduceInput) -> Result<Commit> {
+    let Attempt { task, id, resources, spill_store } = attempt;
+    let ReduceInput { partitions, runs, ahead } = input;
     let partitions: Vec<_> = partitions.zip(runs.into_iter().map(Mutex::new)).collect();
     let at_once = resources.threads.min(partitions.len()).max(1);
     let fan_in = FanIn::for_memory(memory::merge(resources.memory, at_once));
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let reduced = threads::each(at_once, |_| {
-        let (mut written, mut failure) = (Vec::new(), None);
-        while let Some((partition, runs)) = partitions.get(next.fetch_add(1, Ordering::Relaxed))
-            && !failed.load(Ordering::Relaxed)
-        {
-            let runs = std::mem::take(&mut *runs.lock().unwrap_or_else(PoisonError::into_inner));
-            match reduce_task::run(job.step(), task, id, *partition, runs, fan_in, spill_store) {
-                Ok((part, counters)) => written.push((*partition, part, counters)),
-                Err(error) => {
-                    failed.store(true, Ordering::Relaxed);
-                    failure = Some(error);
-                }
-            }
-        }
-        (written, failure)
-    });
-    let panicked = |_| (Vec::new(), Some(Error::retry("a reduce thread has panicked")));
-    let (written, failures): (Vec<_>, Vec<_>) =
-        reduced.into_iter().map(|reduced| reduced.unwrap_or_else(panicked)).unzip();
-    let mut written = written.concat();
-    written.sort_by_key(|(partition, ..)| *partition);
+    let reduce = |i: usize| {
+        let (partition, runs) = &partitions[i];
+        let runs = std::mem::take(&mut *runs.lock().unwrap_or_else(PoisonError::into_inner));
+        reduce_task::run(job.step(), task, id, *partition, runs, fan_in, spill_store)
+    };
+    let (written, failure) = ahead.during(|| in_threads(at_once, partitions.len(), reduce));
     // What has been written goes with the attempt, also where another partition has failed.
     let mut unfinished = Unfinished::new(job, id);
-    written.into_iter().for_each(|(_, part, counters)| unfinished.add(part, &counters));
-    match failures.into_iter().flatten().reduce(worse) {
-        Some(error) => Err(error),
-        None => unfinished.completed(task),
-    }
+    written.into_iter().for_each(|(part, counters)| unfinished.add(part, &counters));
+    failure.map_or_else(|| unfinished.completed(task), Err)
 }
 
 /// Commits what an attempt has done. Our failure doesn't matter if another attempt has committed: the data that

@@ -1,6 +1,6 @@
 //! Threads of this process: for tasks, and for waiting.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Kind, Result};
@@ -8,7 +8,7 @@ use crate::machine::threads;
 use crate::memory::Resources;
 
 /// Of two errors the one that says why: that work was cancelled is only what followed.
-pub(super) fn worse(first: Error, second: Error) -> Error {
+fn worse(first: Error, second: Error) -> Error {
     if first.kind() == Kind::Cancelled { second } else { first }
 }
 
@@ -18,32 +18,73 @@ pub(super) fn threads(resources: &Resources, parallelism: Option<i32>, tasks: us
     most.min(tasks).max(1)
 }
 
-/// Runs `work` for 0, 1, … `tasks` - 1 in threads, in that order. After a failure no further one is begun.
+/// Runs `work` for 0, 1, … `tasks` - 1 in threads, in that order. Gives what they have given, in their order, and why
+/// one of them has failed: after that no further one is begun. A panic is a failure of the attempt at hand.
 pub(super) fn in_threads<T: Send>(
     threads: usize,
     tasks: usize,
     work: impl Fn(usize) -> Result<T> + Sync,
-) -> Vec<Result<T>> {
-    let next = AtomicU32::new(0);
-    let stop = AtomicBool::new(false);
-    let done: Mutex<Vec<(usize, Result<T>)>> = Mutex::default();
+) -> (Vec<T>, Option<Error>) {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, T)>> = Mutex::default();
+    let failure: Mutex<Option<Error>> = Mutex::default();
+    let failed = AtomicBool::new(false);
     threads::each(threads, |_| {
-        while !stop.load(Ordering::Relaxed) {
-            let i = next.fetch_add(1, Ordering::Relaxed) as usize;
+        while !failed.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
             if i >= tasks {
                 return;
             }
-            let result =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(i))).unwrap_or_else(|_| {
-                    Err(Error::permanent("a task has panicked: this is a defect, please report it"))
-                });
-            if result.is_err() {
-                stop.store(true, Ordering::Relaxed);
+            match threads::caught(|| work(i)).unwrap_or_else(|_| Err(panicked())) {
+                Ok(result) => done.lock().unwrap_or_else(PoisonError::into_inner).push((i, result)),
+                Err(error) => {
+                    failed.store(true, Ordering::Relaxed);
+                    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                    *failure = Some(match failure.take() {
+                        Some(first) => worse(first, error),
+                        None => error,
+                    });
+                }
             }
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
         }
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(i, _)| *i);
-    done.into_iter().map(|(_, result)| result).collect()
+    let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (done.into_iter().map(|(_, result)| result).collect(), failure)
+}
+
+/// Another attempt may find another order of events.
+fn panicked() -> Error {
+    Error::retry("a task has panicked: this is a defect, please report it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_threads;
+    use crate::error::{Error, Kind};
+
+    #[test]
+    fn results_are_in_the_order_of_the_tasks() {
+        for threads in [1, 4] {
+            let (done, failure) = in_threads(threads, 20, |i| Ok(i * i));
+            assert!(failure.is_none());
+            assert_eq!(done, (0..20).map(|i| i * i).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn after_a_failure_no_task_is_begun_and_what_was_done_before_is_given() {
+        let (done, failure) = in_threads(1, 5, |i| if i == 3 { Err(Error::permanent("no")) } else { Ok(i) });
+        assert_eq!((done, failure.unwrap().to_string()), (vec![0, 1, 2], "no".to_owned()));
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_that_another_attempt_may_not_meet() {
+        for threads in [1, 2] {
+            let (_, failure) = in_threads(threads, 2, |i| if i == 1 { panic!("no") } else { Ok(()) });
+            let failure = failure.unwrap();
+            assert!(failure.kind() == Kind::Retry && failure.to_string().contains("panicked"), "{failure}");
+        }
+    }
 }

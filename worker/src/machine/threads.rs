@@ -41,6 +41,33 @@ fn in_any_order<R>(pieces: usize, work: impl Fn(usize) -> R) -> Vec<thread::Resu
     done.into_iter().map(|(_, result)| Ok(result)).collect()
 }
 
+/// Does `work` in this thread, with others at its side: a panic of theirs is theirs alone. They have to end when
+/// `work` does, also by a panic.
+///
+/// On a machine that a test has made up the others come before it, or not at all.
+pub fn beside<R>(others: usize, aside: impl Fn() + Sync, work: impl FnOnce() -> R) -> R {
+    if simulated().is_some() {
+        if others > 0 && random::below(2) == 0 {
+            aside();
+        }
+        return work();
+    }
+    thread::scope(|scope| {
+        let aside = &aside;
+        for _ in 0..others {
+            scope.spawn(move || caught(aside));
+        }
+        work()
+    })
+}
+
+/// What `work` gives; an error where it has panicked.
+///
+/// On a machine that a test has made up a panic is the end of the process, which nobody outlives.
+pub fn caught<R>(work: impl FnOnce() -> R) -> thread::Result<R> {
+    if simulated().is_some() { Ok(work()) } else { catch_unwind(AssertUnwindSafe(work)) }
+}
+
 /// Calls `work` with each item, many at once: most of its time it waits for a store. The results are in the
 /// order of the items.
 pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {

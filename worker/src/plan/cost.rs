@@ -5,7 +5,8 @@
 //! Standard's in us-east-1: 5 USD a million LIST and PUT, 0.40 USD a million GET; DELETE is free.
 
 use super::{MapTask, PlannedStep};
-use crate::shuffle::object::{FETCH_BYTES, SMALL};
+use crate::shuffle::fetch::FETCH_BYTES;
+use crate::shuffle::object::SMALL;
 use crate::step::Step;
 use crate::storage::{PART_BYTES, Scheme, parse_url};
 

@@ -11,6 +11,7 @@
 //! say to each other is said here.
 
 pub mod block;
+pub mod fetched;
 pub mod format;
 pub mod functions;
 pub mod hashed;

@@ -44,7 +44,7 @@ impl SegmentWriter {
     }
 
     /// Where segments go.
-    pub fn spill_store(&self) -> &SpillStore {
+    pub fn spill_store(&self) -> &Arc<SpillStore> {
         &self.spill_store
     }
 
@@ -172,7 +172,8 @@ impl Read for SegmentReader {
         if self.is_at_end() {
             return Ok(0);
         }
-        let segment = &self.segments[0];
+        let segment = &mut self.segments[0];
+        segment.fetch()?;
         let here = buf.len().min((segment.len() - self.at) as usize);
         segment.read_at(&mut buf[..here], self.at)?;
         self.at += here as u64;

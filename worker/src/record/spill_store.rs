@@ -3,7 +3,8 @@
 //! ```text
 //!  Spill     what a map task sorted at once: a run of each partition
 //!  └─ Run        sorted pairs of one partition: what is merged
-//!     └─ Segment     some of its bytes, in memory or in a scratch file: what is kept, cut and given back
+//!     └─ Segment     some of its bytes, in memory or in a scratch file: what is kept, cut and given back; or
+//!        │           still in a store
 //!        └─ SpillStore   the memory and the scratch files that all tasks of a process share
 //! ```
 
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::block::{BLOCK_BYTES, BlockCodec};
+use super::fetched::FetchedPiece;
 use super::segments::SEGMENT_BYTES;
 use crate::error::{Error, IoContext as _, Result};
 use crate::memory::{self, MemoryPool, MemoryReservation};
@@ -50,6 +52,13 @@ pub enum Segment {
     File {
         /// Where they were written; given back to the file system when the last user is gone.
         extent: Arc<FileExtent>,
+        /// Where in it the bytes are.
+        range: Range<u64>,
+    },
+    /// In a store, until somebody [fetches](Self::fetch) it.
+    Fetched {
+        /// What is fetched at once; given back when the last user is gone.
+        piece: Arc<FetchedPiece>,
         /// Where in it the bytes are.
         range: Range<u64>,
     },
@@ -216,11 +225,17 @@ impl SpillStore {
 }
 
 impl Segment {
+    /// The bytes of a piece.
+    pub fn fetched(piece: Arc<FetchedPiece>) -> Self {
+        let range = 0..piece.len();
+        Self::Fetched { piece, range }
+    }
+
     /// Number of bytes.
     pub fn len(&self) -> u64 {
         match self {
             Self::Memory { range, .. } => range.len() as u64,
-            Self::File { range, .. } => range.end - range.start,
+            Self::File { range, .. } | Self::Fetched { range, .. } => range.end - range.start,
         }
     }
 
@@ -241,6 +256,9 @@ impl Segment {
             Self::File { extent, range } => {
                 Self::File { extent: Arc::clone(extent), range: range.start + from..range.start + to }
             }
+            Self::Fetched { piece, range } => {
+                Self::Fetched { piece: Arc::clone(piece), range: range.start + from..range.start + to }
+            }
         }
     }
 
@@ -248,7 +266,7 @@ impl Segment {
     #[must_use]
     pub fn apart(&self) -> Self {
         match self {
-            Self::Memory { .. } => self.clone(),
+            Self::Memory { .. } | Self::Fetched { .. } => self.clone(),
             Self::File { extent, range } => {
                 let (offset, bytes) = (extent.offset + range.start, range.end - range.start);
                 let extent = FileExtent { file: Arc::clone(&extent.file), offset, bytes };
@@ -262,8 +280,16 @@ impl Segment {
     pub fn in_memory(&self) -> Option<&[u8]> {
         match self {
             Self::Memory { reserved, range } => reserved.bytes().get(range.clone()),
-            Self::File { .. } => None,
+            Self::File { .. } | Self::Fetched { .. } => None,
         }
+    }
+
+    /// Fetches the bytes, if they are still in a store.
+    pub fn fetch(&mut self) -> Result<()> {
+        if let Self::Fetched { piece, range } = self {
+            *self = piece.fetch()?.slice(range.clone());
+        }
+        Ok(())
     }
 
     /// Fills `buf` from the byte at `at` on.
@@ -281,6 +307,7 @@ impl Segment {
                 let from = offset + range.start + at;
                 file.read_exact_at(buf, from).context(|| "can't read a scratch file".into())?;
             }
+            Self::Fetched { piece, range } => piece.fetch()?.read_at(buf, range.start + at)?,
         }
         Ok(())
     }

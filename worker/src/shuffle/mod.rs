@@ -10,7 +10,7 @@
 //!                             v
 //!         in a pod: one shuffle object per map task, its index in the commit record
 //!         locally:  the runs themselves
-//!                             │ merge of one partition of every map task
+//!                             │ merge of one partition of every map task, of which more is fetched meanwhile
 //!                             v
 //!                       groups ──> reduce function ──> part
 //! ```
@@ -21,6 +21,7 @@
 pub mod collector;
 pub mod combine;
 pub mod combine_stats;
+pub mod fetch;
 pub mod index;
 pub mod merge;
 pub mod object;

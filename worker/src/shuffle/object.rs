@@ -9,20 +9,18 @@
 //! bytes. One object per task keeps the number of objects at M + R, however many partitions there are, and that of
 //! the writes too where they are small.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::combine::{Combined, write_combined};
 use super::merge::{Merge, merge_down};
-use super::run::{Run, RunData, Spill};
+use super::run::Spill;
 use super::spec::ShuffleSpec;
 use crate::error::Result;
-use crate::memory::{self, LARGE_RECORD};
+use crate::memory::LARGE_RECORD;
 use crate::record::Reducer;
 use crate::record::block::{BlockCodec, BlockWriter, large_block_start};
-use crate::record::segments::segments_in;
 use crate::record::spill_store::SpillStore;
 use crate::storage::{Location, PART_BYTES, StagedWriter};
 
@@ -162,7 +160,7 @@ pub fn write(
     let (mut extents, mut offset, mut sum) =
         (Vec::with_capacity(partitions as usize), 0, Combined::default());
     for partition in 0..partitions {
-        let runs: Vec<Run> = spills.iter().filter_map(|spill| spill.run(partition)).collect();
+        let runs = Spill::runs(spills, partition)?;
         let mut extent = Extent { offset, ..Extent::default() };
         // A single run was combined when it was made.
         let mut combiner = if runs.len() > 1 { combiner.as_mut() } else { None };
@@ -200,38 +198,3 @@ pub fn write(
     let (name, data) = writer.end()?;
     Ok(Shuffled { object: ShuffleObject { name, extents }, data, combined: sum })
 }
-
-/// Fetches the runs of neighbouring partitions from a shuffle object into a [`SpillStore`]. There is a run for
-/// each partition that has pairs, with its place in `extents`.
-pub fn fetch(
-    place: &Location,
-    name: &str,
-    extents: &[Extent],
-    spill_store: &Arc<SpillStore>,
-) -> Result<Vec<(usize, Run)>> {
-    let place = place.join(name);
-    let name: Arc<str> = Arc::from(place.url(&place.key));
-    let mut filled = extents.iter().filter(|extent| extent.bytes > 0);
-    let Some(first) = filled.next() else { return Ok(Vec::new()) };
-    let end = filled.next_back().unwrap_or(first).end();
-    let step = memory::piece(FETCHES, FETCH_BYTES);
-    let mut segments = Vec::new();
-    let mut at = first.offset;
-    while at < end {
-        let range: Range<u64> = at..end.min(at + step);
-        at = range.end;
-        let mut bytes = place.store.read(&place.key, range)?;
-        segments.push(spill_store.keep(&mut bytes)?);
-    }
-    let run = |extent: &Extent| {
-        let segments = segments_in(&segments, &(extent.offset - first.offset..extent.end() - first.offset));
-        Run { pairs: RunData::Blocks(segments), records: extent.records, name: Arc::clone(&name) }
-    };
-    let places = extents.iter().enumerate().filter(|(_, extent)| extent.bytes > 0);
-    Ok(places.map(|(i, extent)| (i, run(extent))).collect())
-}
-
-/// Bytes of one GET of a fetch, where there is memory for it.
-pub const FETCH_BYTES: u64 = 16 << 20;
-/// GETs of a reduce task's fetches at once.
-const FETCHES: u64 = 16;

@@ -5,9 +5,11 @@
 //!
 //! ```text
 //!  spill   │ run of partition 0 │ run of partition 1 │ …        blocks, or pairs where they were sorted
-//!  ends                         ^                    ^          of each: where it ends, and how much is in it
+//!  ends                         ^                    ^          of each: where it ends, and how much is in it;
+//!                                                               of many partitions it is kept as the pairs are
 //! ```
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::sort::{SortedRun, SortedSpill};
@@ -62,12 +64,79 @@ pub struct Spill {
 
 #[derive(Clone, Debug)]
 enum SpillData {
-    Blocks {
-        segments: Vec<Segment>,
-        /// Of each partition: where its blocks end, and the number of its pairs.
-        ends: Arc<[(u64, u64)]>,
-    },
+    Blocks { segments: Vec<Segment>, ends: RunEnds, records: u64 },
     Sorted(SortedSpill),
+}
+
+/// Of each partition: where its blocks end, and the number of its pairs.
+#[derive(Clone, Debug)]
+enum RunEnds {
+    Few(Arc<[RunEnd]>),
+    /// One after the other, as [`RunEnd::encode`] writes them.
+    Kept(Segment),
+}
+
+/// Partitions whose ends take no more memory than what else is said of a spill.
+const FEW: usize = 64;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RunEnd {
+    at: u64,
+    records: u64,
+}
+
+/// Bytes that say where one of many partitions is in a spill.
+pub const RUN_END_BYTES: usize = 16;
+
+impl RunEnd {
+    fn encode(self) -> [u8; RUN_END_BYTES] {
+        let mut bytes = [0; RUN_END_BYTES];
+        bytes[..8].copy_from_slice(&self.at.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.records.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let mut numbers = bytes.chunks_exact(8).map(|eight| {
+            let mut number = [0; 8];
+            number.copy_from_slice(eight);
+            u64::from_le_bytes(number)
+        });
+        let mut next = || numbers.next().unwrap_or_default();
+        Self { at: next(), records: next() }
+    }
+}
+
+impl RunEnds {
+    fn new(ends: &[RunEnd], spill_store: &Arc<SpillStore>) -> Result<Self> {
+        if ends.len() <= FEW {
+            return Ok(Self::Few(ends.into()));
+        }
+        let mut bytes: Vec<u8> = ends.iter().flat_map(|end| end.encode()).collect();
+        spill_store.keep(&mut bytes).map(Self::Kept)
+    }
+
+    /// Where the run of a partition is, and the number of its pairs.
+    fn get(&self, i: usize) -> Result<Option<(Range<u64>, u64)>> {
+        // The one before says where it begins.
+        let mut pair = [RunEnd::default(); 2];
+        let first = i.saturating_sub(1);
+        let found = &mut pair[usize::from(i == 0)..];
+        match self {
+            Self::Few(ends) if i < ends.len() => found.copy_from_slice(&ends[first..=i]),
+            Self::Kept(kept) if i < kept.len() as usize / RUN_END_BYTES => {
+                let mut bytes = [0; 2 * RUN_END_BYTES];
+                let bytes = &mut bytes[..found.len() * RUN_END_BYTES];
+                kept.read_at(bytes, (first * RUN_END_BYTES) as u64)?;
+                for (end, bytes) in found.iter_mut().zip(bytes.chunks_exact(RUN_END_BYTES)) {
+                    *end = RunEnd::decode(bytes);
+                }
+            }
+            _ => return Ok(None),
+        }
+        let [before, end] = pair;
+        Ok(Some((before.at..end.at, end.records)))
+    }
 }
 
 impl Spill {
@@ -78,28 +147,32 @@ impl Spill {
 
     /// The run of a partition, if it has pairs here. Space in a scratch file is given back when it is read: it is
     /// to be asked for once.
-    pub fn run(&self, partition: u32) -> Option<Run> {
-        let i = partition.checked_sub(self.first)? as usize;
+    pub fn run(&self, partition: u32) -> Result<Option<Run>> {
+        let Some(i) = partition.checked_sub(self.first) else { return Ok(None) };
         let (pairs, records) = match &self.pairs {
-            SpillData::Blocks { segments, ends } => {
-                let &(end, records) = ends.get(i)?;
-                let start = i.checked_sub(1).map_or(0, |before| ends[before].0);
-                let parts = if records > 0 { segments_in(segments, &(start..end)) } else { Vec::new() };
+            SpillData::Blocks { segments, ends, .. } => {
+                let Some((bytes, records)) = ends.get(i as usize)? else { return Ok(None) };
+                let parts = if records > 0 { segments_in(segments, &bytes) } else { Vec::new() };
                 (RunData::Blocks(parts.iter().map(Segment::apart).collect()), records)
             }
             SpillData::Sorted(spill) => {
-                let sorted = spill.part(i)?;
+                let Some(sorted) = spill.part(i as usize) else { return Ok(None) };
                 let records = sorted.records();
                 (RunData::Sorted(sorted), records)
             }
         };
-        (records > 0).then(|| Run { pairs, records, name: Arc::clone(&self.name) })
+        Ok((records > 0).then(|| Run { pairs, records, name: Arc::clone(&self.name) }))
+    }
+
+    /// The runs of a partition that these spills have, in their order.
+    pub fn runs<'a>(spills: impl IntoIterator<Item = &'a Self>, partition: u32) -> Result<Vec<Run>> {
+        spills.into_iter().filter_map(|spill| spill.run(partition).transpose()).collect()
     }
 
     /// Number of pairs.
     pub fn records(&self) -> u64 {
         match &self.pairs {
-            SpillData::Blocks { ends, .. } => ends.iter().map(|&(_, records)| records).sum(),
+            SpillData::Blocks { records, .. } => *records,
             SpillData::Sorted(spill) => spill.records(),
         }
     }
@@ -119,7 +192,7 @@ pub struct RunWriter {
     blocks: BlockWriter,
     segments: SegmentWriter,
     records: u64,
-    ends: Vec<(u64, u64)>,
+    ends: Vec<RunEnd>,
 }
 
 impl RunWriter {
@@ -154,14 +227,16 @@ impl RunWriter {
     /// Ends a run of the next partition; it may have no pairs.
     pub fn end_partition(&mut self) -> Result<()> {
         self.end_block()?;
-        self.ends.push((self.segments.bytes(), std::mem::take(&mut self.records)));
+        self.ends.push(RunEnd { at: self.segments.bytes(), records: std::mem::take(&mut self.records) });
         Ok(())
     }
 
     /// Ends the runs of the partitions from `first` on.
     pub fn end_spill(&mut self, first: u32, name: &Arc<str>) -> Result<Spill> {
-        let ends = std::mem::take(&mut self.ends).into();
-        let pairs = SpillData::Blocks { segments: self.segments.finish()?, ends };
+        let segments = self.segments.finish()?;
+        let records = self.ends.iter().map(|end| end.records).sum();
+        let ends = RunEnds::new(&std::mem::take(&mut self.ends), self.segments.spill_store())?;
+        let pairs = SpillData::Blocks { segments, ends, records };
         Ok(Spill { pairs, first, name: Arc::clone(name) })
     }
 
@@ -170,5 +245,44 @@ impl RunWriter {
         self.end_block()?;
         let pairs = RunData::Blocks(self.segments.finish()?);
         Ok(Run { pairs, records: std::mem::take(&mut self.records), name: Arc::clone(name) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{FEW, RunWriter, Spill};
+    use crate::record::block::BlockCodec;
+    use crate::record::spill_store::SpillStore;
+
+    #[test]
+    fn what_is_said_of_many_partitions_is_kept_where_the_pairs_are() {
+        for partitions in [1, FEW, FEW + 1, 3000] {
+            for memory in [0, 1 << 20] {
+                let dir = tempfile::tempdir().unwrap();
+                let spill_store = SpillStore::new(memory, dir.path().to_owned(), BlockCodec::None);
+                let mut writer = RunWriter::new(&spill_store);
+                for partition in 0..partitions {
+                    // Every third is empty.
+                    (0..partition % 3).for_each(|i| writer.push(&[i as u8], b"value").unwrap());
+                    writer.end_partition().unwrap();
+                }
+                let spill = writer.end_spill(5, &Arc::from("a spill")).unwrap();
+                let all: usize = (0..partitions).map(|partition| partition % 3).sum();
+                assert_eq!(spill.records(), all as u64);
+                let kept = spill.bytes() + if partitions > FEW { 16 * partitions as u64 } else { 0 };
+                assert_eq!(spill_store.spilled(), if memory == 0 { kept } else { 0 });
+                let records = |partition: u32| Some(spill.run(partition).unwrap()?.records);
+                for partition in 0..partitions {
+                    let expected = partition % 3;
+                    let run = spill.run(partition as u32 + 5).unwrap();
+                    assert_eq!(run.as_ref().map_or(0, |run| run.records), expected as u64);
+                    assert_eq!(run.is_some_and(|run| run.bytes() > 0), expected > 0);
+                }
+                assert_eq!((records(4), records(5 + partitions as u32)), (None, None));
+                assert_eq!(Spill::runs([&spill, &spill], 5).unwrap().len(), 0);
+            }
+        }
     }
 }

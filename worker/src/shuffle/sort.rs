@@ -84,7 +84,7 @@ impl SortBuffer {
 
     /// Bytes of memory that it takes: what has been touched stays, also when it is empty.
     pub fn footprint(&self) -> usize {
-        self.touched.max(self.bytes())
+        self.touched.max(self.bytes()) + self.sizes.len() * size_of::<Size>()
     }
 
     /// Whether another pair of this size goes in beside those that are there. A large one that would be much of what
@@ -136,7 +136,7 @@ impl SortBuffer {
                 InOrder { arena, entries, place, ahead: Ahead::default(), span: Span::default() },
             )?;
         }
-        self.touched = self.footprint();
+        self.touched = self.touched.max(self.bytes());
         self.arena.clear();
         self.entries.clear();
         Ok(())

@@ -16,7 +16,7 @@ use crate::plan::{self, Division, MapTask, Plan, PlannedStep, Sampling};
 use crate::record::skipped;
 use crate::record::spill_store::SpillStore;
 use crate::shuffle::object::ShuffleObject;
-use crate::shuffle::run::{Run, Spill};
+use crate::shuffle::run::{RUN_END_BYTES, Run, Spill};
 use crate::storage::Created;
 use crate::task::finish::Success;
 use crate::task::lost;
@@ -159,13 +159,14 @@ impl Exchange for InMemory {
     ) -> Result<ReduceInput> {
         let partition = attempt.task.index;
         let mut step = self.step(job);
-        let runs = step.given.remove(&partition).unwrap_or_else(|| {
-            step.runs.values().flatten().filter_map(|spill| spill.run(partition)).collect()
-        });
+        let runs = match step.given.remove(&partition) {
+            Some(runs) => runs,
+            None => Spill::runs(step.runs.values().flatten(), partition)?,
+        };
         if !is_last {
             step.given.insert(partition, runs.clone());
         }
-        Ok(ReduceInput { partitions: partition..partition + 1, runs: vec![runs] })
+        Ok(ReduceInput::of_partition(partition, runs))
     }
 
     fn remove_used(&self, job: &Job) -> Result<()> {
@@ -194,6 +195,8 @@ const MAX_TASKS: usize = 10_000;
 /// What is left of a task in memory until its reducers have run, at most: there are fewer tasks with less memory, so
 /// that it is for the data and not for the number of tasks.
 const TASK_BYTES: u64 = 64 << 10;
+/// What a task leaves to say where each partition is, four times: a quarter of the memory is for what tasks leave.
+const PER_PARTITION: u64 = 4 * RUN_END_BYTES as u64;
 /// With so many there is work for all threads whatever the memory is.
 const ENOUGH_TASKS: usize = 1000;
 
@@ -205,8 +208,11 @@ fn divide(job: &Job, resources: &Resources, before: Option<StepInput>) -> Result
     let (least_tasks, most_tasks) = if are_parts {
         (1, MAX_TASKS)
     } else {
-        let fit = usize::try_from(resources.memory / TASK_BYTES).unwrap_or(MAX_TASKS);
-        (resources.threads * 4, fit.clamp(ENOUGH_TASKS, MAX_TASKS))
+        let least = resources.threads * 4;
+        let fit = |bytes: u64| usize::try_from(resources.memory / bytes).unwrap_or(MAX_TASKS);
+        let partitions = job.spec().reduce.as_ref().and_then(|reduce| reduce.tasks).unwrap_or(1).max(1);
+        let most_with_partitions = fit(u64::from(partitions.unsigned_abs()) * PER_PARTITION).max(least);
+        (least, fit(TASK_BYTES).clamp(ENOUGH_TASKS, MAX_TASKS).min(most_with_partitions))
     };
     let division = Division { least_tasks, most_tasks, sampling: Sampling::Take };
     match before {

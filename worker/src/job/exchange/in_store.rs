@@ -11,16 +11,14 @@ use crate::commit::record::Commit;
 use crate::commit::{lock, sign};
 use crate::error::{Error, Result};
 use crate::job::{Job, Resources};
-use crate::machine::threads::in_parallel;
 use crate::memory;
 use crate::output::StagedPart;
 use crate::plan::completed::StepInput;
 use crate::plan::{self, MapTask, Plan, PlannedStep, Sampling};
 use crate::record::block::BlockCodec;
 use crate::record::spill_store::SpillStore;
-use crate::shuffle::index;
 use crate::shuffle::object::{self, FanIn, MergeOptions, ShuffleObject, Shuffled};
-use crate::shuffle::run::Run;
+use crate::shuffle::{fetch, index};
 use crate::storage::once::create_once;
 use crate::storage::{Created, is_stream};
 use crate::task::finish::{self, Fate, Success};
@@ -162,18 +160,9 @@ impl Exchange for InStore {
     ) -> Result<ReduceInput> {
         let work = &job.places().work;
         let shuffle = index::read(work, attempt.task.index, plan.summary.reduce_tasks)?;
-        let objects: Vec<(usize, &String)> = shuffle.names.iter().enumerate().collect();
-        // From several objects at once, in the order of the map tasks.
-        let fetched = in_parallel(&objects, |&(object, name)| {
-            job.run().check_cancelled()?;
-            let extents: Vec<_> = shuffle.partitions.iter().map(|partition| partition[object]).collect();
-            object::fetch(work, name, &extents, attempt.spill_store)
-        })?;
-        let mut runs: Vec<Vec<Run>> = shuffle.partitions.iter().map(|_| Vec::new()).collect();
-        for (partition, run) in fetched.into_iter().flatten() {
-            runs[partition].push(run);
-        }
-        Ok(ReduceInput { partitions: shuffle.range, runs })
+        let run = job.run().clone();
+        let (runs, ahead) = fetch::runs(&shuffle, work, move || run.check_cancelled(), attempt.spill_store);
+        Ok(ReduceInput { partitions: shuffle.range, runs, ahead })
     }
 
     fn remove_used(&self, job: &Job) -> Result<()> {

@@ -22,6 +22,7 @@ use crate::output::StagedPart;
 use crate::plan::completed::StepInput;
 use crate::plan::{MapTask, Plan, PlannedStep};
 use crate::record::spill_store::SpillStore;
+use crate::shuffle::fetch::FetchAhead;
 use crate::shuffle::object::ShuffleObject;
 use crate::shuffle::run::Run;
 use crate::storage::Created;
@@ -50,6 +51,15 @@ pub(super) struct ReduceInput {
     pub partitions: Range<u32>,
     /// Of each its runs, in the order of the map tasks.
     pub runs: Vec<Vec<Run>>,
+    /// What fetches them while they are merged.
+    pub ahead: FetchAhead,
+}
+
+impl ReduceInput {
+    /// The runs of a partition, where nothing has to be fetched.
+    pub(super) fn of_partition(partition: u32, runs: Vec<Run>) -> Self {
+        Self { partitions: partition..partition + 1, runs: vec![runs], ahead: FetchAhead::nothing() }
+    }
 }
 
 /// What a job's tasks leave for each other. The job is always seen at the step that it is about.

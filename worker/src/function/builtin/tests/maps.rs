@@ -17,6 +17,7 @@ use crate::record::spill_store::SpillStore;
 use crate::shuffle::collector::{Collector, Combine};
 use crate::shuffle::merge::{Merge, PairStream as _};
 use crate::shuffle::partition::Partitioner;
+use crate::shuffle::run::Spill;
 use crate::shuffle::spec::ShuffleSpec;
 
 /// What a map function emits for the lines of a text, in byte order; with `sum`, added up.
@@ -52,7 +53,7 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     assert_eq!(records, chunk.count_lines());
     mapper.finish(&mut out)?;
     let (spills, counters) = out.into_spills()?;
-    let mut merge = Merge::new(spills.iter().filter_map(|spill| spill.run(0)).collect(), false);
+    let mut merge = Merge::new(Spill::runs(&spills, 0).unwrap(), false);
     let mut pairs = Vec::new();
     while merge.advance()? {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -1,0 +1,127 @@
+//! Bytes of a store that are fetched into a [`SpillStore`]: when somebody reads them, or before.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::spill_store::{Segment, SpillStore};
+use crate::error::{Error, Result};
+
+/// Reads bytes from where they are fetched.
+type Read = Box<dyn Fn() -> Result<Vec<u8>> + Send + Sync>;
+
+/// Bytes that one request fetches, once.
+pub struct FetchedPiece {
+    bytes: u64,
+    read: Read,
+    spill_store: Arc<SpillStore>,
+    kept: OnceLock<Segment>,
+    /// Held by who fetches. The others wait, and try it themselves where that failed.
+    fetching: Mutex<()>,
+}
+
+impl fmt::Debug for FetchedPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchedPiece")
+            .field("bytes", &self.bytes)
+            .field("kept", &self.kept)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FetchedPiece {
+    /// A piece of so many bytes, which `read` gives and the [`SpillStore`] then keeps.
+    pub fn new(
+        bytes: u64,
+        read: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static,
+        spill_store: &Arc<SpillStore>,
+    ) -> Self {
+        let spill_store = Arc::clone(spill_store);
+        Self { bytes, read: Box::new(read), spill_store, kept: OnceLock::new(), fetching: Mutex::new(()) }
+    }
+
+    /// Number of its bytes.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Fetches it, unless that has been done.
+    pub fn fetch(&self) -> Result<&Segment> {
+        if let Some(kept) = self.kept.get() {
+            return Ok(kept);
+        }
+        let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = self.kept.get() {
+            return Ok(kept);
+        }
+        let mut bytes = (self.read)()?;
+        if bytes.len() as u64 != self.bytes {
+            return Err(Error::retry("intermediate data ends too early"));
+        }
+        let kept = self.spill_store.keep(&mut bytes)?;
+        Ok(self.kept.get_or_init(|| kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::FetchedPiece;
+    use crate::error::Error;
+    use crate::record::block::BlockCodec;
+    use crate::record::spill_store::{Segment, SpillStore};
+
+    /// A piece whose first read does something else, and the reads so far.
+    fn piece(first: fn() -> crate::error::Result<Vec<u8>>, memory: u64) -> (Segment, Arc<AtomicU32>) {
+        let spill_store = SpillStore::new(memory, std::env::temp_dir(), BlockCodec::None);
+        let reads = Arc::new(AtomicU32::new(0));
+        let read = {
+            let reads = Arc::clone(&reads);
+            move || match reads.fetch_add(1, Ordering::Relaxed) {
+                0 => first(),
+                _ => Ok(b"0123456789".to_vec()),
+            }
+        };
+        (Segment::fetched(Arc::new(FetchedPiece::new(10, read, &spill_store))), reads)
+    }
+
+    #[test]
+    fn a_piece_is_fetched_once_by_whoever_reads_it_first() {
+        for memory in [0, 1000] {
+            let (segment, reads) = piece(|| Ok(b"0123456789".to_vec()), memory);
+            let slice = segment.slice(2..8);
+            assert_eq!((slice.len(), reads.load(Ordering::Relaxed)), (6, 0), "nobody has read it yet");
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        let mut read = [0; 3];
+                        slice.apart().read_at(&mut read, 1).unwrap();
+                        assert_eq!(&read, b"345");
+                    });
+                }
+            });
+            let mut kept = slice.clone();
+            kept.fetch().unwrap();
+            assert_eq!(kept.in_memory(), (memory > 0).then_some(&b"234567"[..]));
+            assert_eq!(reads.load(Ordering::Relaxed), 1);
+        }
+    }
+
+    #[test]
+    fn who_comes_behind_a_fetch_that_failed_tries_it_again() {
+        for first in [|| Err(Error::retry("no")), || Ok(b"01234".to_vec()), || panic!("no")] {
+            let (segment, reads) = piece(first, 1000);
+            let failed = std::thread::scope(|scope| scope.spawn(|| segment.read_at(&mut [0], 0)).join());
+            assert!(!matches!(failed, Ok(Ok(()))));
+            let mut read = [0; 2];
+            segment.read_at(&mut read, 4).unwrap();
+            assert_eq!((&read, reads.load(Ordering::Relaxed)), (b"45", 2));
+        }
+    }
+}
