@@ -1,6 +1,6 @@
 //! `/livez`, `/readyz`, `/metrics`, and `PUT /log-filter`.
 //!
-//! Alive says only that this process answers: an API server that is away is no reason to restart it.
+//! Alive says that this process answers and that no pass hangs: an API server that is away is no reason to restart it.
 //! Ready says that every watch has delivered its first state.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use axum::routing::{get, put};
 
 use crate::metrics::Metrics;
 use crate::telemetry::Filter;
+use crate::watchdog::Watchdog;
 
 /// What the server shows.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Whether every watch has delivered its first state.
     pub ready: Arc<AtomicBool>,
+    /// Passes under way.
+    pub watchdog: Arc<Watchdog>,
     /// Changes the log's filter.
     pub filter: Option<Filter>,
 }
@@ -29,11 +32,18 @@ pub struct Admin {
 /// The server's paths.
 pub fn router(admin: Admin) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/log-filter", put(log_filter))
         .with_state(admin)
+}
+
+async fn live(State(admin): State<Admin>) -> (StatusCode, String) {
+    match admin.watchdog.hangs() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
+    }
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {

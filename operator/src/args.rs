@@ -23,9 +23,14 @@ pub struct Args {
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
-    /// How long a job that was deleted or has failed waits for its intermediate data to be removed.
+    /// How long a job that was deleted or has failed waits, without any progress, for its intermediate data to
+    /// be removed.
     #[arg(long, env = "CLEANUP_TIMEOUT", default_value = "120s", value_parser = duration)]
     pub cleanup_timeout: Duration,
+
+    /// How long after it should have ended a pod on a node that is lost is removed by force.
+    #[arg(long, env = "LOST_NODE_TIMEOUT", default_value = "60s", value_parser = duration)]
+    pub lost_node_timeout: Duration,
 
     /// How long a pod may be starting before the reason is sought and shown.
     #[arg(long, env = "START_GRACE", default_value = "15s", value_parser = duration)]
@@ -50,6 +55,14 @@ pub struct Watch {
     /// Run only the jobs that match this label selector.
     #[arg(long, env = "LABEL_SELECTOR")]
     pub label_selector: Option<String>,
+}
+
+impl Watch {
+    /// The namespaces, or `None` alone for all of them.
+    pub fn scopes(&self) -> Vec<Option<String>> {
+        let named: Vec<_> = self.namespaces.iter().filter(|n| !n.is_empty()).cloned().map(Some).collect();
+        if named.is_empty() { vec![None] } else { named }
+    }
 }
 
 /// What a job's pods are made of, where the job doesn't say.

@@ -38,14 +38,25 @@ impl Backoff {
 /// When the pods of a job that has some waiting are looked at next. A large phase always has some pods
 /// that are just starting; without this every change of its counts would list them.
 #[derive(Debug, Default)]
-pub struct PendingPodPolls(Mutex<HashMap<String, Timestamp>>);
+pub struct PodPolls {
+    due: Mutex<HashMap<String, Timestamp>>,
+    failures: Mutex<HashMap<String, SeenFailures>>,
+}
 
-impl PendingPodPolls {
+/// The failed attempts of a Job at the last look at them.
+#[derive(Debug)]
+struct SeenFailures {
+    run: String,
+    failed: i32,
+    last_look: Timestamp,
+}
+
+impl PodPolls {
     /// `Ok` when it is time to look, else how long to wait. The first look is one interval away.
     pub fn due(&self, uid: &str, now: Timestamp, interval: Duration) -> Result<(), Duration> {
         let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
         let next = now.saturating_add(interval).unwrap_or(Timestamp::MAX);
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let due = looks.entry(uid.to_owned()).or_insert(next);
         if *due > now {
             return Err(Duration::try_from(due.duration_since(now)).unwrap_or_default());
@@ -56,14 +67,34 @@ impl PendingPodPolls {
 
     /// The next look is at this time, if it would have been later.
     pub fn sooner(&self, uid: &str, time: Timestamp) {
-        if let Some(due) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
+        if let Some(due) = self.due.lock().unwrap_or_else(PoisonError::into_inner).get_mut(uid) {
             *due = time.min(*due);
         }
     }
 
+    /// Whether attempts of this Job have failed that nobody has looked at. The first is looked at at once, later
+    /// ones together.
+    pub fn failed_anew(&self, uid: &str, run: &str, failed: i32, now: Timestamp, interval: Duration) -> bool {
+        let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = failures.get(uid).filter(|known| known.run == run);
+        let anew = failed > known.map_or(0, |known| known.failed)
+            && known.is_none_or(|known| now.duration_since(known.last_look) >= interval);
+        if anew {
+            failures.insert(uid.to_owned(), SeenFailures { run: run.to_owned(), failed, last_look: now });
+        }
+        anew
+    }
+
+    /// The job has ended.
+    pub fn ended(&self, uid: &str) {
+        self.forget(uid);
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
     /// Nothing waits any more.
     pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.due.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
@@ -73,7 +104,7 @@ mod tests {
 
     use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-    use super::{Backoff, PendingPodPolls};
+    use super::{Backoff, PodPolls};
 
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_begins_again_after_a_success() {
@@ -87,8 +118,7 @@ mod tests {
 
     #[test]
     fn waiting_pods_are_looked_at_once_an_interval() {
-        let (looks, start, interval) =
-            (PendingPodPolls::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(15));
+        let (looks, start, interval) = (PodPolls::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(15));
         let at = |s| start + SignedDuration::from_secs(s);
         assert_eq!(looks.due("a", at(0), interval), Err(interval));
         assert_eq!(looks.due("a", at(5), interval), Err(Duration::from_secs(10)));

@@ -6,20 +6,21 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
 
 use crate::args::{Args, Worker};
-use crate::backoff::{Backoff, PendingPodPolls};
-use crate::kube_ext::MANAGER;
+use crate::backoff::{Backoff, PodPolls};
+use crate::creations::Creations;
+use crate::event_publisher::EventPublisher;
 use crate::metrics::Metrics;
+use crate::watchdog::Watchdog;
 
 /// Shared by all passes.
 #[derive(Clone)]
 pub struct Context {
     /// The API server.
     pub client: Client,
-    /// One for all jobs: it is what joins repeated events into one.
-    pub recorder: Recorder,
+    /// Where events are left.
+    pub events: EventPublisher,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// What pods are made of where the job doesn't say.
@@ -28,8 +29,12 @@ pub struct Context {
     pub limits: Limits,
     /// Waits after failed passes.
     pub backoff: Arc<Backoff>,
-    /// When waiting pods are looked at.
-    pub looks: Arc<PendingPodPolls>,
+    /// When pods are looked at.
+    pub polls: Arc<PodPolls>,
+    /// How often children were made.
+    pub creations: Arc<Creations>,
+    /// Passes under way.
+    pub watchdog: Arc<Watchdog>,
     /// What tells the time: decisions depend on it, so a test may have one of its own.
     pub clock: fn() -> Timestamp,
 }
@@ -46,8 +51,10 @@ impl std::fmt::Debug for Context {
 /// Times and numbers that decisions depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a deleted or failed job waits for its intermediate data to be removed.
+    /// How long a deleted or failed job waits, without any progress, for its intermediate data to be removed.
     pub cleanup_timeout: Duration,
+    /// How long after it should have ended a pod on a lost node is removed by force.
+    pub lost_node_timeout: Duration,
     /// How long a pod may be starting before the reason is sought.
     pub start_grace: Duration,
     /// Most pods of a phase at once, where the job doesn't say.
@@ -67,11 +74,14 @@ pub struct PodDefaults {
     pub service_account: Option<String>,
     /// Of the worker container.
     pub resources: ResourceRequirements,
+    /// How long a node may be silent before its pods are replaced.
+    pub lost_node_timeout: Duration,
 }
 
-impl From<Worker> for PodDefaults {
-    fn from(flags: Worker) -> Self {
+impl PodDefaults {
+    fn new(flags: Worker, lost_node_timeout: Duration) -> Self {
         Self {
+            lost_node_timeout,
             image: flags.worker_image,
             image_pull_policy: flags.worker_image_pull_policy,
             image_pull_secrets: flags.worker_image_pull_secret,
@@ -82,20 +92,29 @@ impl From<Worker> for PodDefaults {
 }
 
 impl Context {
+    /// Forgets what was kept of a job that has ended.
+    pub fn forget(&self, uid: &str) {
+        self.polls.ended(uid);
+        self.creations.forget(uid);
+    }
+
     /// A context over this client.
     pub fn new(client: Client, metrics: Arc<Metrics>, args: &Args) -> Self {
         Self {
-            recorder: Recorder::new(client.clone(), Reporter::from(MANAGER)),
+            events: EventPublisher::start(client.clone()),
             client,
             metrics,
-            pods: args.worker.clone().into(),
+            pods: PodDefaults::new(args.worker.clone(), args.lost_node_timeout),
             limits: Limits {
                 cleanup_timeout: args.cleanup_timeout,
+                lost_node_timeout: args.lost_node_timeout,
                 start_grace: args.start_grace,
                 default_parallelism: args.worker.default_parallelism,
             },
             backoff: Arc::new(Backoff::new(Duration::from_millis(500), Duration::from_mins(1))),
-            looks: Arc::default(),
+            polls: Arc::default(),
+            creations: Arc::default(),
+            watchdog: Arc::default(),
             clock: Timestamp::now,
         }
     }

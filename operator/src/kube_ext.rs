@@ -8,18 +8,21 @@
 //! | | mapreducejobs/status | patch | |
 //! | | mapreducejobs/finalizers | update | `blockOwnerDeletion` where the cluster asks for it |
 //! | batch | jobs | get, list, watch, create, patch, delete | one per phase |
-//! | (core) | configmaps | get, create | the job's description |
+//! | (core) | configmaps | get, create, delete | the job's description |
 //! | | pods | get, list | last words, and why one can't start |
+//! | | pods, pods/status | delete, patch | pods on a node that is lost |
+//! | | nodes | get | optional: whether a node is lost |
 //! | | namespaces | get | optional: let go of a terminating namespace at once |
 //! | events.k8s.io | events | create, patch | what happened |
 //! | | | list | optional: why a Job can't make pods (quota) |
 //!
-//! The last three are namespaced but for `namespaces`; with `--namespace` Roles suffice.
+//! All but `namespaces` and `nodes` are namespaced; with `--namespace` Roles suffice.
 
 use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,6 +74,23 @@ where
     }
 }
 
+/// The same where only the metadata is known.
+pub async fn patch_metadata_opt<K>(
+    api: &Api<K>,
+    name: &str,
+    patch: &Value,
+) -> Result<Option<PartialObjectMeta<K>>, kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch_metadata(name, &params, &Patch::Merge(patch)).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// Deletes the object with this name and UID, if it is there.
 pub async fn delete_opt<K>(
     api: &Api<K>,
@@ -89,6 +109,23 @@ where
     match api.delete(name, &params).await {
         Ok(_) => Ok(()),
         // Another object has the name by now: the one that was meant is gone.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The same without a time to end in: for a pod on a node that nobody can reach.
+pub async fn delete_now_opt<K>(api: &Api<K>, name: &str, uid: &str) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &params).await {
+        Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         Err(e) => Err(e),
     }

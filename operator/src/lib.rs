@@ -15,11 +15,16 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod api_client;
 pub mod args;
 pub mod backoff;
 pub mod context;
+pub mod creations;
+pub mod event_publisher;
 pub mod job;
 pub mod kube_ext;
 pub mod metrics;
 pub mod runtime;
+pub mod stranded;
 pub mod telemetry;
+pub mod watchdog;

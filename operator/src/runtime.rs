@@ -9,26 +9,27 @@ use anyhow::Context as _;
 use futures::future::join_all;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Config as ControllerConfig, Controller, Error as ControllerError};
 use kube::runtime::watcher;
-use kube::{Api, Client};
 use mapreduce_api::v1alpha1::MapReduceJob;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
+use crate::api_client;
 use crate::args::{Args, Watch};
 use crate::context::Context;
 use crate::job;
 use crate::job::build::labels;
 use crate::metrics::{Jobs, Metrics};
-use crate::telemetry;
+use crate::{stranded, telemetry};
 
 /// Runs until SIGTERM or SIGINT; a second one doesn't wait for passes under way.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let filter = telemetry::init(&args.log).context("failed to start the log")?;
-    let client = Client::try_default().await.context("failed to find the cluster")?;
+    let client = api_client::connect().await.context("failed to find the cluster")?;
     let metrics = Arc::new(Metrics::default());
     let ready = Arc::new(AtomicBool::new(false));
     let stop = CancellationToken::new();
@@ -36,15 +37,21 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
-    let admin = Admin { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready), filter: Some(filter) };
+    let context = Arc::new(Context::new(client, Arc::clone(&metrics), &args));
+    let admin = Admin {
+        metrics,
+        ready: Arc::clone(&ready),
+        watchdog: Arc::clone(&context.watchdog),
+        filter: Some(filter),
+    };
     let admin_stop = CancellationToken::new();
     let server = axum::serve(listener, admin::router(admin))
         .with_graceful_shutdown(admin_stop.clone().cancelled_owned())
         .into_future();
     let server = tokio::spawn(server);
 
-    let context = Arc::new(Context::new(client, metrics, &args));
     let (controllers, stores) = controllers(&context, &args.watch, args.concurrency, &stop);
+    let stranded = stranded::release_all(&context, &args.watch, &stores);
     let became_ready = async {
         join_all(stores.iter().map(Jobs::wait_until_ready)).await;
         ready.store(true, Ordering::Relaxed);
@@ -58,6 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tokio::select! {
         () = &mut controllers => anyhow::bail!("a watch has ended by itself"),
         () = became_ready => {}
+        () = stranded => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -69,6 +77,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         _ = terminate.recv() => tracing::warn!("Told to stop twice."),
         _ = interrupt.recv() => tracing::warn!("Told to stop twice."),
     }
+    // What was told last is what somebody looks for; a server that is away is not waited for.
+    let _ = tokio::time::timeout(Duration::from_secs(2), context.events.flush()).await;
     // Last of all, so that probes and metrics are there while passes are finished.
     admin_stop.cancel();
     match tokio::time::timeout(Duration::from_secs(1), server).await {
@@ -84,14 +94,9 @@ pub fn controllers(
     concurrency: u16,
     stop: &CancellationToken,
 ) -> (impl Future<Output = ()> + use<>, Vec<Jobs>) {
-    let namespaces: Vec<Option<String>> = if watch.namespaces.iter().all(String::is_empty) {
-        vec![None]
-    } else {
-        watch.namespaces.iter().filter(|n| !n.is_empty()).cloned().map(Some).collect()
-    };
     let mut stores = Vec::new();
     let mut running = Vec::new();
-    for namespace in namespaces {
+    for namespace in watch.scopes() {
         tracing::info!(namespace = namespace.as_deref().unwrap_or("*"), "Watching.");
         let (controller, store) = controller(context, namespace.as_deref(), watch, concurrency, stop);
         context.metrics.watch(store.clone());

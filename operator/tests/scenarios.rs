@@ -6,6 +6,8 @@
 #[path = "scenarios/between.rs"]
 mod between;
 mod fake_api;
+#[path = "scenarios/left_alone.rs"]
+mod left_alone;
 #[path = "scenarios/steps.rs"]
 mod steps;
 

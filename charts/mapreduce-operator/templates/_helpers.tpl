@@ -62,14 +62,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
-# The job's description for its pods: read by its name, written once, deleted with its owner.
+# The job's description for its pods: read by its name, written once, deleted with its owner. Delete: one that an
+# earlier job of the name has left without an owner.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create]
-# The last words of a phase's pods, and why one can't start. No watch, no logs, no exec.
+  verbs: [get, create, delete]
+# The last words of a phase's pods, and why one can't start. Delete: a pod on a node that is lost, after it was marked
+# as failed. No watch, no logs, no exec.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list]
+  verbs: [get, list, delete]
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
 # Whether the namespace is being deleted: then nothing can be created in it, and a job lets go at once.
 - apiGroups: [""]
   resources: [namespaces]

@@ -1,18 +1,21 @@
 //! Makes one write.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, PropagationPolicy};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, Patch, PatchParams, PropagationPolicy};
+use kube::core::Status;
 use kube::{Resource as _, ResourceExt as _};
 use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob, MapReduceJobStatus};
 use serde_json::{Map, Value, json};
 
 use super::build::jobs::Size;
 use super::build::names::Child;
-use super::build::{config_map, jobs, names};
+use super::build::{config_map, jobs, labels, names};
 use super::decision::{ApiWrite, Change};
-use super::events::{Notice, of_change, publish};
-use super::observed::{ChildState, Reason, Refusal};
+use super::events::{Notice, of_change};
+use super::observed::{ChildState, LostPod, Reason, Refusal};
 use super::validate::ValidatedJob;
 use super::{FINALIZER, dereference, steps};
 use crate::context::Context;
@@ -44,7 +47,7 @@ impl Error {
     }
 }
 
-fn writing(what: &'static str) -> impl Fn(kube::Error) -> Error {
+pub(super) fn writing(what: &'static str) -> impl Fn(kube::Error) -> Error {
     move |source| Error::Write { what, source: Box::new(source) }
 }
 
@@ -85,7 +88,7 @@ pub async fn apply(
             let others: Vec<String> = job.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
             let written = set_finalizers(context, job, &others).await?;
             if let (Written::Job(_) | Written::Gone, Some(note)) = (&written, note) {
-                publish(context, job, vec![Notice::warning("CleanupIncomplete", note)]).await;
+                publish(context, job, vec![Notice::warning("CleanupIncomplete", note)]);
             }
             Ok(written)
         }
@@ -99,17 +102,33 @@ pub async fn apply(
                 message: "its spec is not valid any more".to_owned(),
             })),
         },
-        ApiWrite::Patch(child, change) => {
+        ApiWrite::Patch(child, uid, change) => {
             let api = jobs_of(context, job);
-            let patch = json!({"spec": fields(change)});
-            kube_ext::patch_opt(&api, &child.name_in(job), &patch).await.map_err(writing("child"))?;
-            Ok(Written::Child)
+            let mut patch = json!({"metadata": {"uid": uid}, "spec": fields(change)});
+            if change.labels {
+                patch["metadata"]["labels"] =
+                    json!(labels::common(&job.name_any(), &job.uid().unwrap_or_default(), Some(child)));
+            }
+            match kube_ext::patch_opt(&api, &child.name_in(job), &patch).await {
+                // Another job's Job has the name by now.
+                Err(kube::Error::Api(status)) if status.is_conflict() || status.is_invalid() => {
+                    Ok(Written::Later)
+                }
+                patched => patched.map(|_| Written::Child).map_err(writing("child")),
+            }
         }
         ApiWrite::Delete(child, uid) => {
             let (api, name) = (jobs_of(context, job), child.name_in(job));
             // Foreground: the Job is there as long as any of its pods is.
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
             deleted.map_err(writing("child"))?;
+            Ok(Written::Child)
+        }
+        ApiWrite::DeleteOrphan(child, uid) => delete_orphan(context, job, child, &uid).await,
+        ApiWrite::RemovePods(lost) => {
+            for pod in lost {
+                remove_lost_pod(context, job, &pod).await?;
+            }
             Ok(Written::Child)
         }
         ApiWrite::DeleteSelf => {
@@ -119,6 +138,46 @@ pub async fn apply(
             Ok(Written::Gone)
         }
     }
+}
+
+fn publish(context: &Context, job: &MapReduceJob, notices: Vec<Notice>) {
+    context.events.publish(&job.object_ref(&()), notices);
+}
+
+/// The Job of an earlier job of this name that nobody owns any more. Its pods end with it.
+async fn delete_orphan(
+    context: &Context,
+    job: &MapReduceJob,
+    child: Child,
+    uid: &str,
+) -> Result<Written, Error> {
+    let name = child.name_in(job);
+    kube_ext::delete_opt(&jobs_of(context, job), &name, uid, PropagationPolicy::Foreground)
+        .await
+        .map_err(writing("child"))?;
+    let note =
+        format!("Job {name} of an earlier job of this name, deleted with --cascade=orphan, is removed");
+    publish(context, job, vec![Notice::normal("OrphanRemoved", note)]);
+    Ok(Written::Later)
+}
+
+/// What Kubernetes itself does with a pod whose Node object is gone: it has failed, by no fault of its own, and then
+/// it isn't there any more.
+async fn remove_lost_pod(context: &Context, job: &MapReduceJob, lost: &LostPod) -> Result<(), Error> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    let note = format!("pod {} is removed: its node {} doesn't answer any more", lost.name, lost.node);
+    let status = json!({"metadata": {"uid": lost.uid}, "status": {"phase": "Failed", "conditions": [{
+        "type": "DisruptionTarget", "status": "True", "reason": "LostNode", "message": note,
+        "lastTransitionTime": context.now().to_string(),
+    }]}});
+    match api.patch_status(&lost.name, &PatchParams::default(), &Patch::Strategic(status)).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => return Ok(()),
+        Err(e) => return Err(writing("pod")(e)),
+    }
+    kube_ext::delete_now_opt(&api, &lost.name, &lost.uid).await.map_err(writing("pod"))?;
+    publish(context, job, vec![Notice::warning("NodeLost", note)]);
+    Ok(())
 }
 
 fn own(context: &Context, job: &MapReduceJob) -> Api<MapReduceJob> {
@@ -170,7 +229,7 @@ async fn record(
         Ok(new) => {
             let old = job.status.clone().unwrap_or_default();
             count(context, job, &old, status);
-            publish(context, job, of_change(&old, status)).await;
+            publish(context, job, of_change(&old, status));
             Ok(Written::Job(Box::new(new)))
         }
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
@@ -218,6 +277,12 @@ async fn create(
                 Some(found) => match dereference::owner(&found, job) {
                     None => {}
                     Some(ChildState::Leftover) => return Ok(Written::Later),
+                    Some(ChildState::Orphan(uid)) => {
+                        kube_ext::delete_opt(&configs, &name, &uid, PropagationPolicy::Background)
+                            .await
+                            .map_err(writing("config"))?;
+                        return Ok(Written::Later);
+                    }
                     Some(_) => {
                         let message = format!(
                             "there is a ConfigMap {name} that is not this job's: rename one of the two"
@@ -231,20 +296,38 @@ async fn create(
                 },
             }
         }
-        Err(e) => return refusal(e, child, "config"),
+        Err(e) => return refused(context, job, e, child, "config"),
     }
-    let deadline = (child == Child::Cleanup).then_some(context.limits.cleanup_timeout);
+    let deadline = (child == Child::Cleanup).then_some(CLEANUP_DEADLINE.max(context.limits.cleanup_timeout));
     match kube_ext::create(&jobs_of(context, job), &jobs::job(valid, child, size, deadline, &context.pods))
         .await
     {
         Ok(Created::New(_)) => {
+            context.creations.made(&valid.uid, &child.name_in(job), context.now());
             context.metrics.child_made(child.word());
             Ok(Written::Child)
         }
         // Whose it is shows at the next look.
         Ok(Created::Exists) => Ok(Written::Child),
-        Err(e) => refusal(e, child, "child"),
+        Err(e) => refused(context, job, e, child, "child"),
     }
+}
+
+/// A cleanup that hangs is ended after this time. One that can't begin is given up long before.
+const CLEANUP_DEADLINE: Duration = Duration::from_hours(1);
+
+fn refused(
+    context: &Context,
+    job: &MapReduceJob,
+    error: kube::Error,
+    child: Child,
+    what: &'static str,
+) -> Result<Written, Error> {
+    let written = refusal(error, child, what)?;
+    if matches!(written, Written::Refused(_)) {
+        context.creations.refused(&job.uid().unwrap_or_default(), &child.name_in(job), context.now());
+    }
+    Ok(written)
 }
 
 /// A refusal that is the job's own fault is told where its owner looks; all else is tried again.
@@ -256,11 +339,18 @@ fn refusal(error: kube::Error, child: Child, what: &'static str) -> Result<Writt
         Ok(Written::NamespaceTerminating)
     } else if status.is_invalid() || status.code == TOO_LARGE {
         Ok(Written::Refused(Refusal { child, permanent: Some(Reason::InvalidSpec), message: message("") }))
-    } else if status.is_forbidden() {
+    } else if is_denied(&status) {
         Ok(Written::Refused(Refusal { child, permanent: None, message: message(" for now") }))
     } else {
         Err(writing(what)(kube::Error::Api(status)))
     }
+}
+
+/// Whether somebody has decided against the request, be it with an odd code, as admission webhooks may: nothing of
+/// ours goes wrong by waiting and asking again.
+fn is_denied(status: &Status) -> bool {
+    let transient = status.is_conflict() || status.code == 429 || status.code == 408;
+    (400..500).contains(&status.code) && !transient && status.code != 401
 }
 
 /// What the API server answers to a body of more than a few MiB.

@@ -1,8 +1,8 @@
 //! The end of a job: its pods, its intermediate data, the finalizer, the resource itself. Pure.
 //!
 //! The operator holds no credentials of a bucket, so a pod of the job removes the data: after a failure,
-//! or while a deleted job is held. How long that may take is bounded, and nothing waits in a namespace
-//! that is being deleted itself. A job that has succeeded has removed its data before it said so.
+//! or while a deleted job is held. A deleted job is held for as long as that gets on, a failed one until it is done.
+//! Nothing waits in a namespace that is being deleted itself. A job that has succeeded has removed its data before it said so.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
 
 use super::build::jobs::Size;
 use super::build::names::Child;
-use super::decision::{ApiWrite, Change, Decision, is_held, until};
-use super::observed::{ChildJob, ChildState, JobState, Observed};
-use super::status::{PLANNED, PROGRESSING, condition, is_true};
+use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
+use super::observed::{ChildJob, ChildState, JobState, Observed, Starting};
+use super::status::{Draft, PLANNED, PROGRESSING, condition, is_true};
 use crate::context::Limits;
 
 /// A job that is being deleted.
@@ -33,29 +33,47 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
             "intermediate data is left: the namespace is being deleted, and nothing can be started in it";
         return Decision::write(ApiWrite::RemoveFinalizer(Some(note.to_owned())));
     }
-    let limit = SignedDuration::try_from(timeout(job, limits)).unwrap_or(SignedDuration::MAX);
-    let since = job.metadata.deletion_timestamp.as_ref().map_or(seen.now, |t| t.0);
-    let left = limit.saturating_sub(seen.now.duration_since(since));
+    let left = patience_left(job, seen, limits);
     if left <= SignedDuration::ZERO {
-        let note = format!("intermediate data may be left: it was not removed within {} s", limit.as_secs());
+        let note = format!(
+            "intermediate data may be left: nothing has got on with removing it for {} s",
+            patience(job, limits).as_secs()
+        );
         return Decision::write(ApiWrite::RemoveFinalizer(Some(note)));
     }
+    let wake = look_again(seen, Some(until(left)));
     // Pods first: what they write after the cleanup would stay.
-    match stop(seen, |child, run| ApiWrite::Delete(child, run.uid.clone())) {
+    match stop(seen, end) {
         Pods::End(step) => Decision::write(step),
-        Pods::Ending => Decision::rest(Some(until(left))),
-        Pods::None => remove_data(seen, Some(until(left))),
+        Pods::Ending => Decision::rest(wake),
+        Pods::None => remove_data(job, seen, wake, If::GivesUp),
     }
 }
 
-/// How long a deleted job is held at most. Where not even the plan's pod could start, there is hardly
+/// How long a deleted job is held without any progress. Where not even the plan's pod could start, there is hardly
 /// anything to remove, and what kept that pod from starting will keep the one that would remove it.
-fn timeout(job: &MapReduceJob, limits: &Limits) -> Duration {
+fn patience(job: &MapReduceJob, limits: &Limits) -> SignedDuration {
     let never_started = job.status.as_ref().is_some_and(|status| {
         let stuck = condition(status, PROGRESSING).is_some_and(|c| c.status == "False");
         stuck && !is_true(status, PLANNED)
     });
-    if never_started { limits.cleanup_timeout.min(limits.start_grace) } else { limits.cleanup_timeout }
+    let patience =
+        if never_started { limits.cleanup_timeout.min(limits.start_grace) } else { limits.cleanup_timeout };
+    signed(patience)
+}
+
+/// How much of it is left. Each of these is progress: the deletion itself, the cleanup that begins, its pod that runs.
+fn patience_left(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> SignedDuration {
+    let limit = patience(job, limits);
+    let run = seen.cleanup.ours();
+    // A pod that removes objects may take its time; the Job's own deadline ends one that hangs.
+    if run.is_some_and(|run| run.ready > 0 && run.state == JobState::Running) {
+        return limit;
+    }
+    let deleted = job.metadata.deletion_timestamp.as_ref().map(|t| t.0);
+    let begun = run.and_then(|run| run.created.as_ref()).map(|t| t.0);
+    let since = deleted.max(begun).unwrap_or(seen.now);
+    limit.saturating_sub(seen.now.duration_since(since))
 }
 
 /// A job whose namespace is being deleted, and that is not itself deleted yet: Kubernetes deletes pods
@@ -72,31 +90,51 @@ pub fn namespace_deleted(seen: &Observed) -> Decision {
 }
 
 /// A job that has failed: its other pods are ended, and then its data is removed.
-pub fn failed(job: &MapReduceJob, seen: &Observed) -> Decision {
-    let end = |child, run: &ChildJob| match run.state {
-        // The ones that failed stay, for their logs. A Job that is suspended has no deadline.
-        JobState::Running if !run.suspended && run.deadline.is_none() => {
-            ApiWrite::Patch(child, Change { deadline: Some(1), ..Change::default() })
-        }
-        JobState::Running if run.suspended => ApiWrite::Delete(child, run.uid.clone()),
-        _ => ApiWrite::Rest,
-    };
+pub fn failed(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision {
+    let expiry = expired(job, seen.now);
     match stop(seen, end) {
         Pods::End(step) => Decision::write(step),
-        Pods::Ending => Decision::rest(None),
+        // A pod that doesn't end, on a node that can't be read of, must not keep the job past its time for ever.
+        Pods::Ending if expiry.write == ApiWrite::DeleteSelf && has_been_over(job, seen.now, limits) => {
+            expiry
+        }
+        Pods::Ending => Decision::rest(look_again(seen, sooner(expiry.wake, Some(limits.cleanup_timeout)))),
         Pods::None if is_held(job) => match job.spec.cleanup {
-            Cleanup::Always => remove_data(seen, None),
+            Cleanup::Always => {
+                remove_data(job, seen, expiry.wake, If::TriesAgain(signed(limits.cleanup_timeout)))
+            }
             // Kept for a look, until the job is deleted.
-            Cleanup::OnSuccess => expired(job, seen.now),
+            Cleanup::OnSuccess => expiry,
             Cleanup::Never => Decision::write(ApiWrite::RemoveFinalizer(None)),
         },
-        Pods::None => expired(job, seen.now),
+        Pods::None => expiry,
+    }
+}
+
+/// Whether a job ended longer ago than its pods are given to end.
+fn has_been_over(job: &MapReduceJob, now: Timestamp, limits: &Limits) -> bool {
+    let end = job.status.as_ref().and_then(|s| s.completion_time.as_ref());
+    end.is_some_and(|end| now.duration_since(end.0) > signed(limits.cleanup_timeout))
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// How a Job is ended: its pods that failed stay, for their logs. A Job that is suspended has no deadline.
+fn end(child: Child, run: &ChildJob) -> ApiWrite {
+    match run.state {
+        JobState::Running if run.suspended => ApiWrite::Delete(child, run.uid.clone()),
+        JobState::Running if run.deadline.is_none() => {
+            ApiWrite::Patch(child, run.uid.clone(), Change { deadline: Some(1), ..Change::default() })
+        }
+        _ => ApiWrite::Rest,
     }
 }
 
 /// The pods of all phases.
 enum Pods {
-    /// There are none.
+    /// None that may still write.
     None,
     /// They are on their way out.
     Ending,
@@ -105,8 +143,7 @@ enum Pods {
 }
 
 fn stop(seen: &Observed, end: impl Fn(Child, &ChildJob) -> ApiWrite) -> Pods {
-    let unfinished =
-        |child: &Child| Some((*child, seen.child(*child).ours().filter(|run| !run.is_finished())?));
+    let unfinished = |child: &Child| Some((*child, seen.child(*child).ours().filter(|run| run.may_write())?));
     let unfinished: Vec<_> = Child::PHASES.iter().filter_map(unfinished).collect();
     if unfinished.is_empty() {
         return Pods::None;
@@ -115,27 +152,76 @@ fn stop(seen: &Observed, end: impl Fn(Child, &ChildJob) -> ApiWrite) -> Pods {
     steps.find(|step| *step != ApiWrite::Rest).map_or(Pods::Ending, Pods::End)
 }
 
-fn remove_data(seen: &Observed, wake: Option<Duration>) -> Decision {
+/// The sooner of a wake and the next look at pods that may be lost.
+fn look_again(seen: &Observed, wake: Option<Duration>) -> Option<Duration> {
+    match &seen.starting {
+        Starting::NotDue(wait) => Some(wake.map_or(*wait, |wake| wake.min(*wait))),
+        _ => wake,
+    }
+}
+
+/// What a cleanup that does not come to an end leads to.
+#[derive(Clone, Copy)]
+enum If {
+    /// The job is let go: somebody wants it gone.
+    GivesUp,
+    /// It is made anew, when it has failed or its pod could not start for so long; the data stays until then.
+    TriesAgain(SignedDuration),
+}
+
+fn remove_data(job: &MapReduceJob, seen: &Observed, wake: Option<Duration>, unless: If) -> Decision {
     let gave_up = |why: &str| {
         Decision::write(ApiWrite::RemoveFinalizer(Some(format!("intermediate data may be left: {why}"))))
     };
+    let pause = seen.creation(Child::Cleanup).and_then(|creation| creation.pause(seen.now));
     if let Some(refused) = seen.refused.as_ref().filter(|refused| refused.permanent.is_some()) {
         return gave_up(&refused.message);
     }
     match &seen.cleanup {
         // A refusal for now, and an object that is about to be removed: both are tried again.
-        _ if seen.refused.is_some() => Decision::rest(Some(Duration::from_secs(5))),
+        ChildState::Unread | ChildState::Absent if pause.is_some() => Decision::rest(sooner(wake, pause)),
+        ChildState::Unread | ChildState::Absent if seen.refused.is_some() => {
+            Decision::rest(sooner(wake, Some(Duration::from_secs(5))))
+        }
         ChildState::Leftover => Decision::rest(Some(Duration::from_secs(1))),
+        ChildState::Orphan(uid) => Decision::write(ApiWrite::DeleteOrphan(Child::Cleanup, uid.clone())),
         ChildState::Unread | ChildState::Absent => {
             Decision::write(ApiWrite::Create(Child::Cleanup, Size::ONE))
         }
         ChildState::Foreign => gave_up("the cleanup Job's name is somebody else's"),
-        ChildState::Ours(run) => match &run.state {
-            JobState::Complete => Decision::write(ApiWrite::RemoveFinalizer(None)),
-            JobState::Failed(why) => gave_up(&format!("the cleanup Job failed: {why}")),
-            JobState::Running | JobState::Failing(_) => Decision::rest(wake),
+        ChildState::Ours(run) => match (&run.state, unless) {
+            (JobState::Complete, _) => Decision::write(ApiWrite::RemoveFinalizer(None)),
+            (JobState::Failed(why), If::GivesUp) => gave_up(&format!("the cleanup Job failed: {why}")),
+            (JobState::Failed(why), If::TriesAgain(_)) => cleanup_again(job, seen, run, why),
+            (JobState::Running, If::TriesAgain(stuck)) if run.ready == 0 && run.failed == 0 => {
+                let since = run.created.as_ref().map_or(seen.now, |t| t.0);
+                let left = stuck.saturating_sub(seen.now.duration_since(since));
+                if left <= SignedDuration::ZERO {
+                    cleanup_again(job, seen, run, "its pod could not start")
+                } else {
+                    Decision::rest(sooner(wake, Some(until(left))))
+                }
+            }
+            (JobState::Running | JobState::Failing(_), _) => Decision::rest(wake),
         },
     }
+}
+
+/// Says that the data is still there, and makes room for the next try.
+fn cleanup_again(job: &MapReduceJob, seen: &Observed, run: &ChildJob, why: &str) -> Decision {
+    let recorded = Draft::of(job, seen.now).cleanup_failed(why).done();
+    if job.status.as_ref() != Some(&recorded) {
+        return Decision::write(ApiWrite::Record(Box::new(recorded)));
+    }
+    // Its time is over: the deletion tries once more, and not for ever.
+    let expiry = expired(job, seen.now);
+    if expiry.write == ApiWrite::DeleteSelf {
+        return expiry;
+    }
+    if run.deleting {
+        return Decision::rest(Some(Duration::from_secs(1)));
+    }
+    Decision::write(ApiWrite::Delete(Child::Cleanup, run.uid.clone()))
 }
 
 /// A job that has ended and waits for the end of `ttlSecondsAfterFinished`.

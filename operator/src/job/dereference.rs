@@ -6,18 +6,15 @@
 use futures::future::try_join_all;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
-use mapreduce_api::wire::Termination;
-use std::time::Duration;
 
 use super::FINALIZER;
+use super::build::labels;
 use super::build::names::Child;
-use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport, Starting, Stuck, Waiting};
-use super::{pods, steps};
+use super::observed::{ChildJob, ChildState, JobState, Observed};
+use super::{pod_checks, pod_reports, pods};
 use crate::context::Context;
 use crate::kube_ext::controller_of;
 
@@ -36,7 +33,7 @@ impl Error {
     }
 }
 
-fn reading(what: &'static str) -> impl Fn(kube::Error) -> Error {
+pub(super) fn reading(what: &'static str) -> impl Fn(kube::Error) -> Error {
     move |source| Error { what, source: Box::new(source) }
 }
 
@@ -54,11 +51,18 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
     let children = wanted(job);
     let api: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
     let slots = try_join_all(children.iter().map(|child| slot(&api, job, *child))).await?;
+    let uid = job.uid().unwrap_or_default();
+    if job.spec.suspend {
+        context.creations.forget(&uid);
+    }
     for (child, slot) in children.iter().zip(slots) {
         *seen.child_mut(*child) = slot;
+        let creation = context.creations.of(&uid, &child.name_in(job));
+        seen.creations.extend(creation.map(|creation| (*child, creation)));
     }
     if job.metadata.deletion_timestamp.is_some() {
         seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
+        observe_end(context, job, &mut seen).await?;
         return Ok(seen);
     }
     // Between two pods a Job has none for a moment. In a namespace that is being deleted it gets none any more.
@@ -66,13 +70,48 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
     if children.iter().any(without_pods) {
         seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
     }
-    let Some(child) = job.status.as_ref().and_then(|s| s.phase).and_then(Child::of) else { return Ok(seen) };
+    let Some(child) = job.status.as_ref().and_then(|s| s.phase).and_then(Child::of) else {
+        observe_end(context, job, &mut seen).await?;
+        return Ok(seen);
+    };
     if let ChildState::Ours(run) = seen.child(child).clone() {
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
-        seen.words = words(&api, job, child, &run).await?;
-        seen.starting = starting(context, job, child, &run, seen.now).await?;
+        seen.words = pod_reports::report(&api, job, child, &run).await?;
+        let check = pod_checks::check(context, job, child, &run, seen.now).await?;
+        seen.starting = check.starting;
+        seen.lost_pods = check.lost;
+        seen.last_failure = check.last_failure;
     }
     Ok(seen)
+}
+
+/// Pods that a job which has ended, or is being deleted, waits for.
+async fn observe_end(context: &Context, job: &MapReduceJob, seen: &mut Observed) -> Result<(), Error> {
+    let unfinished = Child::PHASES
+        .into_iter()
+        .find_map(|child| Some((child, seen.child(child).ours().filter(|run| run.may_write())?.clone())));
+    if let Some((child, run)) = unfinished {
+        let ending = ChildJob { deleting: true, ..run };
+        let check = pod_checks::check(context, job, child, &ending, seen.now).await?;
+        seen.starting = check.starting;
+        seen.lost_pods = check.lost;
+        return Ok(());
+    }
+    // A container that was injected into its pod and goes on must not hold the job.
+    if let ChildState::Ours(run) = &mut seen.cleanup
+        && run.state == JobState::Running
+        && run.active > run.ready
+    {
+        let api: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+        pod_reports::pages(&api, &run.clone(), "Running", |pod| {
+            if pods::worker_succeeded(&pod) {
+                run.state = JobState::Complete;
+            }
+            true
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// The children that matter in this phase.
@@ -97,10 +136,18 @@ async fn slot(api: &Api<Job>, job: &MapReduceJob, child: Child) -> Result<ChildS
     Ok(owner(&found, job).unwrap_or_else(|| ChildState::Ours(ChildJob::from(&found))))
 }
 
-/// Whose an object is, when it isn't this job's.
+/// Whose an object is, when it isn't this job's. Where its owner was taken away, by a deletion with
+/// `--cascade=orphan`, its labels tell.
 pub fn owner<K: kube::Resource>(object: &K, job: &MapReduceJob) -> Option<ChildState> {
+    let label = |name: &str| object.labels().get(name).map(String::as_str);
+    let of_this_name = label(labels::MANAGED_BY) == Some(labels::OPERATOR)
+        && label(labels::JOB) == Some(job.name_any().as_str());
     match controller_of(object) {
         Some(owner) if Some(&owner.uid) == job.metadata.uid.as_ref() => None,
+        None if of_this_name && label(labels::JOB_UID) == job.metadata.uid.as_deref() => None,
+        None if of_this_name && label(labels::JOB_UID).is_some() => {
+            Some(ChildState::Orphan(object.meta().uid.clone().unwrap_or_default()))
+        }
         Some(owner) if owner.kind == "MapReduceJob" && owner.name == job.name_any() => {
             Some(ChildState::Leftover)
         }
@@ -114,126 +161,5 @@ async fn is_terminating(client: &Client, namespace: &str) -> Result<bool, Error>
         // With Roles alone this can't be read; a creation that is refused will tell.
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(false),
         Err(e) => Err(reading("namespace")(e)),
-    }
-}
-
-/// What the pods said, where that decides what is next.
-async fn words(api: &Api<Pod>, job: &MapReduceJob, child: Child, run: &ChildJob) -> Result<PodReport, Error> {
-    let step = steps::at(job);
-    let map_only = job.status.as_ref().and_then(|s| s.reduces.as_ref()).is_some_and(|r| r.total == 0);
-    match (&run.state, child) {
-        (JobState::Running, _) => Ok(PodReport::Unread),
-        (JobState::Complete, Child::Plan) => {
-            succeeded(api, run, |said| match said {
-                Termination::Planned(plan) => Some(PodReport::Planned(plan)),
-                Termination::Finished(summary) if summary.committed => Some(PodReport::Finished(summary)),
-                _ => None,
-            })
-            .await
-        }
-        // Only the final phase reports a summary.
-        (JobState::Complete, Child::Map) if !map_only => Ok(PodReport::Unread),
-        (JobState::Complete, Child::Map | Child::Reduce) if step.next().is_some() => Ok(PodReport::Unread),
-        (JobState::Complete, _) => {
-            succeeded(api, run, |said| match said {
-                Termination::Finished(summary) if summary.committed => Some(PodReport::Finished(summary)),
-                _ => None,
-            })
-            .await
-        }
-        (JobState::Failing(why) | JobState::Failed(why), child) => {
-            let failed = pods::of(&run.uid).fields("status.phase=Failed").limit(500);
-            let failed = api.list(&failed).await.map_err(reading("pods"))?;
-            Ok(PodReport::Failed(pods::failure(child, &step.path(), &failed.items, why)))
-        }
-    }
-}
-
-/// The first answer among the pods that succeeded, a page at a time: a phase may have 10,000 of them.
-async fn succeeded(
-    api: &Api<Pod>,
-    run: &ChildJob,
-    wanted: impl Fn(Termination) -> Option<PodReport>,
-) -> Result<PodReport, Error> {
-    let mut page: ListParams = pods::of(&run.uid).fields("status.phase=Succeeded").limit(500);
-    let mut words = PodReport::Lost;
-    loop {
-        let found = api.list(&page).await.map_err(reading("pods"))?;
-        for pod in &found.items {
-            let message = pods::last_words(pod);
-            if let Some(answer) = serde_json::from_str(&message).ok().and_then(&wanted) {
-                return Ok(answer);
-            }
-            words = PodReport::Unclear(message);
-        }
-        match found.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(words),
-        }
-    }
-}
-
-/// Whether pods wait, and for what.
-async fn starting(
-    context: &Context,
-    job: &MapReduceJob,
-    child: Child,
-    run: &ChildJob,
-    now: Timestamp,
-) -> Result<Starting, Error> {
-    let uid = job.uid().unwrap_or_default();
-    let none_made = run.active == 0 && run.terminating == 0;
-    let idle = run.state != JobState::Running || run.deleting || run.suspended;
-    if idle || (run.active <= run.ready && !none_made) {
-        context.looks.forget(&uid);
-        return Ok(if idle { Starting::Unread } else { Starting::All });
-    }
-    let limit = job.spec.pending_deadline_seconds;
-    let again = context
-        .limits
-        .start_grace
-        .min(limit.map_or(Duration::MAX, |s| Duration::from_secs(s.unsigned_abs())));
-    if let Err(wait) = context.looks.due(&uid, now, again) {
-        return Ok(Starting::NotDue(wait));
-    }
-    let namespace = job.namespace().unwrap_or_default();
-    let list = pods::of(&run.uid).fields("status.phase=Pending").limit(100);
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
-    let pending = api.list(&list).await.map_err(reading("pods"))?;
-    if let Some((since, stuck)) = pods::longest_pending(&pending.items) {
-        if let Some(limit) = limit {
-            context.looks.sooner(
-                &uid,
-                since.saturating_add(SignedDuration::from_secs(limit)).unwrap_or(Timestamp::MAX),
-            );
-        }
-        return Ok(Starting::Waiting(Waiting { since, stuck, again }));
-    }
-    // Between two pods a Job has none for a moment; with no tasks done since it started it can't make any.
-    if !none_made || run.succeeded > 0 || run.failed > 0 {
-        return Ok(Starting::All);
-    }
-    let since = run.start_time.as_ref().map_or(now, |t| t.0);
-    let stuck = failed_create(&context.client, &namespace, run).await?.unwrap_or_else(|| Stuck {
-        reason: "FailedCreate".to_owned(),
-        message: format!("Job {} has made no pods: its events say why", child.name_in(job)),
-    });
-    Ok(Starting::Waiting(Waiting { since, stuck: Some(stuck), again }))
-}
-
-/// What the Job controller says of pods that it can't make: a quota, an admission policy.
-async fn failed_create(client: &Client, namespace: &str, run: &ChildJob) -> Result<Option<Stuck>, Error> {
-    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let list =
-        ListParams::default().fields(&format!("regarding.uid={},reason=FailedCreate", run.uid)).limit(10);
-    match api.list(&list).await {
-        Ok(events) => Ok(events
-            .items
-            .into_iter()
-            .rev()
-            .find_map(|event| Some(Stuck { reason: "FailedCreate".to_owned(), message: event.note? }))),
-        // The right to list events is optional.
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        Err(e) => Err(reading("events")(e)),
     }
 }

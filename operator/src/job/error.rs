@@ -1,5 +1,6 @@
 //! Why a pass ended early. It is tried again; what no further try can change is a condition instead.
 
+use crate::watchdog::PASS_LIMIT;
 use crate::{job::apply, job::dereference};
 
 /// Why a pass ended early, by its step.
@@ -14,6 +15,9 @@ pub enum Error {
     /// Each write led to another one.
     #[error("a pass of {0} writes came to no end")]
     Endless(usize),
+    /// The API server is slow, or away.
+    #[error("a pass has taken longer than {} s and was given up", PASS_LIMIT.as_secs())]
+    TimedOut,
     /// A defect: the log has where.
     #[error("a pass has panicked: this is a defect, please report it")]
     Panicked,
@@ -26,6 +30,7 @@ impl Error {
             Self::Dereference(error) => error.category(),
             Self::Apply(error) => error.category(),
             Self::Endless(_) => "endless",
+            Self::TimedOut => "timeout",
             Self::Panicked => "panicked",
         }
     }

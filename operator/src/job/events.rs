@@ -1,15 +1,8 @@
 //! What `kubectl describe` tells of a job: derived from what a write changed, so that each is told once.
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource as _;
-use kube::runtime::events::{Event, EventType};
-use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob, MapReduceJobStatus};
+use mapreduce_api::v1alpha1::{JobPhase, MapReduceJobStatus};
 
-use super::status::{COMPLETE, FAILED, PLANNED, PROGRESSING, SUSPENDED, condition, is_true};
-use crate::context::Context;
-
-/// The API server refuses a note of more than 1 kB.
-const MAX_NOTE: usize = 1024;
+use super::status::{COMPLETE, FAILED, PLANNED, PROGRESSING, RETRYING, SUSPENDED, condition, is_true};
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +64,19 @@ pub fn of_change(old: &MapReduceJobStatus, new: &MapReduceJobStatus) -> Vec<Noti
         (true, false) => notices.push(Notice::normal("Resumed", "")),
         _ => {}
     }
+    let failure = |status: &MapReduceJobStatus| {
+        condition(status, PROGRESSING).filter(|c| c.reason == RETRYING).map(|c| c.message.clone())
+    };
+    match failure(new) {
+        Some(error) if failure(old).as_ref() != Some(&error) => {
+            notices.push(Notice::warning(RETRYING, error));
+        }
+        _ => {}
+    }
     let stuck = |status: &MapReduceJobStatus| {
-        condition(status, PROGRESSING).filter(|c| c.status == "False").map(|c| c.reason.clone())
+        let told = condition(status, PROGRESSING)?;
+        let slowed = told.status == "True" && told.reason != RETRYING && !told.message.is_empty();
+        (told.status == "False" || slowed).then(|| told.reason.clone())
     };
     match stuck(new) {
         Some(reason) if reason == "Queued" => {}
@@ -82,51 +86,4 @@ pub fn of_change(old: &MapReduceJobStatus, new: &MapReduceJobStatus) -> Vec<Noti
         _ => {}
     }
     notices
-}
-
-/// Publishes events, best effort: in a namespace that is being deleted none can be.
-pub async fn publish(context: &Context, job: &MapReduceJob, notices: Vec<Notice>) {
-    publish_about(context, &job.object_ref(&()), notices).await;
-}
-
-/// The same about an object that may not be readable.
-pub async fn publish_about(context: &Context, about: &ObjectReference, notices: Vec<Notice>) {
-    // Without its version: the recorder joins repeated events about the same object.
-    let about = ObjectReference { resource_version: None, ..about.clone() };
-    for notice in notices {
-        let event = Event {
-            type_: if notice.warning { EventType::Warning } else { EventType::Normal },
-            action: "Reconcile".to_owned(),
-            reason: notice.reason,
-            note: Some(short(notice.note)).filter(|note| !note.is_empty()),
-            secondary: None,
-        };
-        if let Err(error) = context.recorder.publish(&event, &about).await {
-            tracing::debug!(job = about.name, reason = event.reason, "Event not published: {error}");
-        }
-    }
-}
-
-fn short(mut note: String) -> String {
-    if note.len() > MAX_NOTE {
-        let mut end = MAX_NOTE - "…".len();
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-        note.push('…');
-    }
-    note
-}
-
-#[cfg(test)]
-mod tests {
-    use super::short;
-
-    #[test]
-    fn a_long_note_is_cut_between_characters() {
-        let note = short("é".repeat(1000));
-        assert!(note.len() <= 1024 && note.ends_with("é…"), "{}", note.len());
-        assert_eq!(short("short".to_owned()), "short");
-    }
 }

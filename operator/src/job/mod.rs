@@ -9,20 +9,25 @@ mod error;
 pub mod events;
 pub mod observed;
 pub mod phase;
+pub mod pod_checks;
+pub mod pod_reports;
 pub mod pods;
 pub mod status;
 pub mod steps;
 pub mod validate;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::DeserializeGuard;
+use kube::api::Api;
 use kube::core::error_boundary::InvalidObject;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use mapreduce_api::v1alpha1::{JobPhase, MANAGED_BY, MapReduceJob};
@@ -30,6 +35,8 @@ use mapreduce_api::v1alpha1::{JobPhase, MANAGED_BY, MapReduceJob};
 pub use error::Error;
 
 use crate::context::Context;
+use crate::kube_ext;
+use crate::watchdog::PASS_LIMIT;
 use apply::Written;
 use decision::ApiWrite;
 use events::Notice;
@@ -48,10 +55,18 @@ pub async fn reconcile(
 ) -> Result<Action, Error> {
     let started = Instant::now();
     let (uid, passed) = match &seen.0 {
-        Ok(job) => (job.uid().unwrap_or_default(), caught(Box::pin(pass(job, &context))).await),
+        Ok(job) => {
+            let _watched = context.watchdog.begins(&format!(
+                "{}/{}",
+                job.namespace().unwrap_or_default(),
+                job.name_any()
+            ));
+            (job.uid().unwrap_or_default(), limited(caught(Box::pin(pass(job, &context)))).await)
+        }
         Err(invalid) => {
             let about = seen.object_ref(&());
-            (invalid.metadata.uid.clone().unwrap_or_default(), Ok(unreadable(&context, about, invalid).await))
+            let passed = limited(unreadable(&context, &about, invalid)).await;
+            (invalid.metadata.uid.clone().unwrap_or_default(), passed)
         }
     };
     context.metrics.reconciled(started, passed.as_ref().map_or_else(Error::category, |_| "ok"));
@@ -59,6 +74,11 @@ pub async fn reconcile(
         context.backoff.succeeded(&uid);
     }
     passed
+}
+
+/// A pass that takes too long is given up: it holds a place that another job needs. What it has written stays.
+async fn limited(pass: impl Future<Output = Result<Action, Error>>) -> Result<Action, Error> {
+    tokio::time::timeout(PASS_LIMIT, pass).await.unwrap_or(Err(Error::TimedOut))
 }
 
 /// A pass that panics is an error of its job: no other job, and not the operator, has to do with it.
@@ -73,19 +93,56 @@ pub fn error_policy(seen: Arc<DeserializeGuard<MapReduceJob>>, _: &Error, contex
 }
 
 /// The schema let in what the types don't know: a job of another version. It can't be judged, so it is
-/// left alone, and says so.
-async fn unreadable(context: &Context, about: ObjectReference, invalid: &InvalidObject) -> Action {
-    let note = format!("this operator can't read the job and leaves it alone: {}", invalid.error);
+/// left alone, and says so; deleted, it is let go.
+async fn unreadable(
+    context: &Context,
+    about: &ObjectReference,
+    invalid: &InvalidObject,
+) -> Result<Action, Error> {
+    let deleted = invalid.metadata.deletion_timestamp.is_some();
+    let what = if deleted { "lets it go: intermediate data may be left" } else { "leaves it alone" };
+    let note = format!("this operator can't read the job and {what}: {}", invalid.error);
     tracing::warn!(job = about.name, "{note}");
-    events::publish_about(context, &about, vec![Notice::warning("Unreadable", note)]).await;
-    Action::await_change()
+    context.events.publish(about, vec![Notice::warning("Unreadable", note)]);
+    if deleted {
+        release_finalizer(context, &invalid.metadata).await.map_err(apply::writing("finalizer"))?;
+    }
+    Ok(Action::await_change())
+}
+
+/// Removes the finalizer of a job of which only the metadata is known.
+pub async fn release_finalizer(context: &Context, metadata: &ObjectMeta) -> Result<(), kube::Error> {
+    let held = metadata.finalizers.iter().flatten();
+    let others: Vec<&String> = held.filter(|finalizer| *finalizer != FINALIZER).collect();
+    let patch = serde_json::json!({"metadata": {
+        "uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": others,
+    }});
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<PartialObjectMeta<MapReduceJob>> = Api::namespaced(context.client.clone(), namespace);
+    let name = metadata.name.as_deref().unwrap_or_default();
+    match kube_ext::patch_metadata_opt(&api, name, &patch).await {
+        // It has changed meanwhile: there will be another pass.
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
+        patched => patched.map(drop),
+    }
 }
 
 /// The longest time that nobody looks at a job which waits for a moment: clocks are set.
 const MAX_WAIT: Duration = Duration::from_hours(24);
+/// A job that isn't at rest is looked at this often, whatever the watches show: they show nothing of a Job that
+/// somebody has taken the labels from.
+const RESYNC: Duration = Duration::from_mins(5);
 
 fn wake(after: Option<Duration>) -> Action {
     after.map_or_else(Action::await_change, |after| Action::requeue(after.min(MAX_WAIT)))
+}
+
+/// The same for a job that has more to come. Jobs that were created together are looked at one after the other.
+fn wake_or_resync(job: &MapReduceJob, after: Option<Duration>) -> Action {
+    let mut spread = DefaultHasher::new();
+    job.metadata.uid.hash(&mut spread);
+    let resync = RESYNC + Duration::from_millis(spread.finish() % 60_000);
+    Action::requeue(after.map_or(resync, |after| after.min(resync)))
 }
 
 /// A job that has nothing more to come: most of those that there are. They cost no request.
@@ -105,11 +162,14 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
     if seen.spec.managed_by.as_deref().is_some_and(|by| by != MANAGED_BY) {
         return Ok(Action::await_change());
     }
+    let uid = seen.uid().unwrap_or_default();
     if let Some(action) = at_rest(seen, context.now()) {
+        context.forget(&uid);
         return Ok(action);
     }
     // dereference (client): the watch may be behind what this very operator has written.
     let Some(mut job) = dereference::job(&context.client, seen).await? else {
+        context.forget(&uid);
         return Ok(Action::await_change());
     };
     let mut refused: Option<Refusal> = None;
@@ -124,7 +184,7 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
         // decide (pure)
         let decision = phase::decide(&job, &valid, &observed, &context.limits);
         if decision.write == ApiWrite::Rest {
-            return Ok(wake(decision.wake));
+            return Ok(wake_or_resync(&job, decision.wake));
         }
         // apply (client)
         match apply::apply(context, &job, valid.as_ref().ok(), decision.write).await? {
@@ -140,7 +200,10 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
                 None => return Ok(Action::await_change()),
             },
             Written::Later => return Ok(Action::requeue(Duration::from_secs(1))),
-            Written::Gone => return Ok(Action::await_change()),
+            Written::Gone => {
+                context.forget(&uid);
+                return Ok(Action::await_change());
+            }
         }
     }
     Err(Error::Endless(MAX_WRITES))

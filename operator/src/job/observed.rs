@@ -6,7 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 use mapreduce_api::wire::{JobSummary, PlanSummary};
 use std::time::Duration;
 
+use super::build::labels;
 use super::build::names::Child;
+use crate::creations::Creation;
 
 /// What a pass has seen beside the job itself.
 #[derive(Clone, Debug)]
@@ -25,6 +27,12 @@ pub struct Observed {
     pub words: PodReport,
     /// Whether its pods can start.
     pub starting: Starting,
+    /// Pods that a lost node keeps from ending.
+    pub lost_pods: Vec<LostPod>,
+    /// Why the last attempt at a task failed, where one has failed since the last look.
+    pub last_failure: Option<String>,
+    /// How often the children that matter were made.
+    pub creations: Vec<(Child, Creation)>,
     /// Nothing can be created in the namespace any more.
     pub namespace_terminating: bool,
     /// What the API server said to this pass's last creation.
@@ -42,6 +50,9 @@ impl Observed {
             cleanup: ChildState::Unread,
             words: PodReport::Unread,
             starting: Starting::Unread,
+            lost_pods: Vec::new(),
+            last_failure: None,
+            creations: Vec::new(),
             namespace_terminating: false,
             refused: None,
         }
@@ -55,6 +66,11 @@ impl Observed {
             Child::Reduce => &self.reduce,
             Child::Cleanup => &self.cleanup,
         }
+    }
+
+    /// How often the child was made.
+    pub fn creation(&self, child: Child) -> Option<&Creation> {
+        self.creations.iter().find(|(of, _)| *of == child).map(|(_, creation)| creation)
     }
 
     /// The same, to be filled.
@@ -77,6 +93,9 @@ pub enum ChildState {
     Absent,
     /// A child of an earlier job of the same name; the garbage collector is about to remove it.
     Leftover,
+    /// A child of an earlier job of the same name that nobody owns any more: it was deleted with
+    /// `--cascade=orphan`. This is its UID.
+    Orphan(String),
     /// Somebody else's object.
     Foreign,
     /// Our child.
@@ -94,6 +113,7 @@ impl ChildState {
 }
 
 /// The part of a Job that matters.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChildJob {
     /// Its UID.
@@ -104,6 +124,8 @@ pub struct ChildJob {
     pub deleting: bool,
     /// `spec.suspend`.
     pub suspended: bool,
+    /// It has the labels that a watch finds it by.
+    pub labelled: bool,
     /// It has a queue: Kueue says when it runs, and with how many pods.
     pub queued: bool,
     /// `spec.parallelism`.
@@ -122,6 +144,8 @@ pub struct ChildJob {
     pub succeeded: i32,
     /// Attempts failed.
     pub failed: i32,
+    /// When it was made.
+    pub created: Option<Time>,
     /// When it was first active.
     pub start_time: Option<Time>,
     /// When its last task was done.
@@ -146,6 +170,13 @@ impl ChildJob {
     /// Whether no pod of it runs or will run.
     pub fn is_finished(&self) -> bool {
         matches!(self.state, JobState::Complete | JobState::Failed(_))
+    }
+
+    /// Whether a pod of it may still write: one that runs, or will.
+    pub fn may_write(&self) -> bool {
+        // A Job that is being deleted makes no more pods, and those that have ended hold it only.
+        let none_left = self.deleting && self.active == 0 && self.terminating == 0;
+        !self.is_finished() && !none_left
     }
 
     /// Whether it should have pods and has none, not even some that are ending.
@@ -176,12 +207,15 @@ impl From<&Job> for ChildJob {
         };
         // A Job that fails is seen to do so before its controller has counted the pod that was at fault.
         let uncounted = status.uncounted_terminated_pods.and_then(|pods| pods.failed).map_or(0, |f| f.len());
+        let label = |name: &str| job.metadata.labels.as_ref().and_then(|labels| labels.get(name));
         Self {
             uid: job.metadata.uid.clone().unwrap_or_default(),
             state,
+            labelled: label(labels::MANAGED_BY).is_some_and(|by| by == labels::OPERATOR),
+            created: job.metadata.creation_timestamp.clone(),
             deleting: job.metadata.deletion_timestamp.is_some(),
             suspended: spec.suspend.unwrap_or(false),
-            queued: job.metadata.labels.as_ref().is_some_and(|l| l.contains_key(super::build::labels::QUEUE)),
+            queued: label(labels::QUEUE).is_some(),
             parallelism: spec.parallelism.unwrap_or(1),
             completions: spec.completions.unwrap_or(1),
             deadline: spec.active_deadline_seconds,
@@ -239,6 +273,8 @@ pub enum Reason {
     DeadlineExceeded,
     /// `pendingDeadlineSeconds` is over.
     PendingDeadlineExceeded,
+    /// A child of the job was deleted again and again.
+    ChildLost,
 }
 
 impl Reason {
@@ -252,6 +288,7 @@ impl Reason {
             Self::OutOfMemory => "OutOfMemory",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::PendingDeadlineExceeded => "PendingDeadlineExceeded",
+            Self::ChildLost => "ChildLost",
         }
     }
 }
@@ -276,6 +313,8 @@ pub struct Waiting {
     pub since: Timestamp,
     /// What keeps it from starting, where that is known and time alone won't help.
     pub stuck: Option<Stuck>,
+    /// Whether others run meanwhile.
+    pub others_run: bool,
     /// When to look again.
     pub again: Duration,
 }
@@ -287,6 +326,17 @@ pub struct Stuck {
     pub reason: String,
     /// The cluster's own sentence.
     pub message: String,
+}
+
+/// A pod on a lost node. It should have ended long ago, and nobody is there to say that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostPod {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Where it ran.
+    pub node: String,
 }
 
 /// A creation that the API server refused.

@@ -22,17 +22,19 @@ use mapreduce_api::wire::JobSummary;
 use super::build::jobs::Size;
 use super::build::labels;
 use super::build::names::Child;
-use super::decision::{ApiWrite, Change, Decision, is_held, until};
+use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
 use super::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Waiting,
 };
-use super::status::{Draft, active_for};
+use super::status::{Draft, PROGRESSING, active_for, condition};
 use super::validate::{Invalid, ValidatedJob};
 use super::{cleanup, steps};
 use crate::context::Limits;
 
 /// Most tasks of an Indexed Job.
 const MAX_TASKS: u32 = 100_000;
+/// How often a Job is made at most. It is made again when somebody has deleted it.
+const MAX_MADE: u32 = 12;
 /// How long to wait for something that the garbage collector is about to remove.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,9 @@ pub fn decide(
     seen: &Observed,
     limits: &Limits,
 ) -> Decision {
+    if !seen.lost_pods.is_empty() {
+        return Decision::write(ApiWrite::RemovePods(seen.lost_pods.clone()));
+    }
     if job.metadata.deletion_timestamp.is_some() {
         return cleanup::deleted(job, seen, limits);
     }
@@ -53,7 +58,7 @@ pub fn decide(
     match phase {
         JobPhase::Succeeded if is_held(job) => Decision::write(ApiWrite::RemoveFinalizer(None)),
         JobPhase::Succeeded => cleanup::expired(job, seen.now),
-        JobPhase::Failed => cleanup::failed(job, seen),
+        JobPhase::Failed => cleanup::failed(job, seen, limits),
         JobPhase::Pending => match valid {
             Err(invalid) => fail(job, seen, Reason::InvalidSpec, invalid.to_string()),
             Ok(_) => begin(job, seen),
@@ -113,8 +118,9 @@ fn active(
             fail(job, seen, Reason::NameTaken, message)
         }
         ChildState::Leftover => Decision::rest(Some(SOON)),
+        ChildState::Orphan(uid) => Decision::write(ApiWrite::DeleteOrphan(child, uid.clone())),
         ChildState::Unread | ChildState::Absent => missing(job, valid, seen, limits, child),
-        ChildState::Ours(run) => running(job, seen, limits, phase, child, run),
+        ChildState::Ours(run) => running(job, seen, phase, child, run),
     }
 }
 
@@ -190,6 +196,9 @@ fn missing(
         if let Some(reason) = permanent {
             return fail(job, seen, *reason, message.clone());
         }
+        if let Some(failure) = refused_too_long(job, message, seen.now) {
+            return fail(job, seen, failure.reason, failure.message);
+        }
         let new = draft.stuck("CreateRefused", message).done();
         return record(job, new).unwrap_or_else(|| Decision::rest(Some(limits.start_grace)));
     }
@@ -199,7 +208,33 @@ fn missing(
     if job.spec.suspend {
         return Decision::rest(None);
     }
+    if let Some(creation) = seen.creation(child) {
+        if creation.made > MAX_MADE {
+            let message = format!(
+                "Job {} was deleted {MAX_MADE} times, by somebody other than the operator or because its pods' reports \
+                 were lost: the job is given up",
+                child.name_in(job)
+            );
+            return fail(job, seen, Reason::ChildLost, message);
+        }
+        if let Some(pause) = creation.pause(seen.now) {
+            return Decision::rest(Some(pause));
+        }
+    }
     Decision::write(ApiWrite::Create(child, size(job, child, limits)))
+}
+
+/// A creation that was refused all through `pendingDeadlineSeconds`.
+fn refused_too_long(job: &MapReduceJob, says: &str, now: Timestamp) -> Option<Failure> {
+    let limit = job.spec.pending_deadline_seconds?;
+    let told = condition(job.status.as_ref()?, PROGRESSING).filter(|c| c.status == "False")?;
+    let waited = now.duration_since(told.last_transition_time.0).as_secs();
+    (waited >= limit).then(|| Failure {
+        reason: Reason::PendingDeadlineExceeded,
+        message: format!(
+            "nothing could be created for {waited} s (spec.pendingDeadlineSeconds: {limit}): {says}"
+        ),
+    })
 }
 
 fn size(job: &MapReduceJob, child: Child, limits: &Limits) -> Size {
@@ -214,28 +249,22 @@ fn size(job: &MapReduceJob, child: Child, limits: &Limits) -> Size {
 }
 
 /// The phase's Job is there and has tasks left.
-fn running(
-    job: &MapReduceJob,
-    seen: &Observed,
-    limits: &Limits,
-    phase: JobPhase,
-    child: Child,
-    run: &ChildJob,
-) -> Decision {
+fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, run: &ChildJob) -> Decision {
     let now = seen.now;
     let mut wake = deadline(job, &job.status.clone().unwrap_or_default(), now).map(until);
     let mut draft = Draft::of(job, now).suspension(job.spec.suspend).counts(phase, run);
+    if let Some(error) = &seen.last_failure {
+        draft = draft.retrying(error);
+    }
     match &seen.starting {
         Starting::Waiting(waiting) => {
-            if let Some(failure) = pending_too_long(job, waiting, now) {
+            if let Some(failure) = pending_too_long(job, run, waiting, now) {
                 return fail(job, seen, failure.reason, failure.message);
             }
-            let left = job.spec.pending_deadline_seconds.map(|limit| {
-                SignedDuration::from_secs(limit).saturating_sub(now.duration_since(waiting.since))
-            });
             wake = sooner(wake, Some(waiting.again));
-            wake = sooner(wake, left.map(until));
+            wake = sooner(wake, pending_left(job, run, waiting, now).map(until));
             draft = match &waiting.stuck {
+                Some(stuck) if waiting.others_run => draft.slowed(&stuck.reason, &stuck.message),
                 Some(stuck) => draft.stuck(&stuck.reason, &stuck.message),
                 None => draft.progressing(),
             };
@@ -263,17 +292,29 @@ fn running(
             Decision::rest(wake)
         };
     }
-    let parallelism = size(job, child, limits).parallelism.min(run.completions);
     let change = Change {
         suspend: (run.suspended != job.spec.suspend).then_some(job.spec.suspend),
-        parallelism: (run.parallelism != parallelism).then_some(parallelism),
+        parallelism: parallelism(job, child, run).filter(|wanted| *wanted != run.parallelism),
+        labels: !run.labelled,
         deadline: None,
     };
     if change == Change::default() {
         Decision::rest(wake)
     } else {
-        Decision::write(ApiWrite::Patch(child, change))
+        Decision::write(ApiWrite::Patch(child, run.uid.clone(), change))
     }
+}
+
+/// The parallelism that the job asks for. Where it asks for none, a Job keeps what it was made with: a new default of
+/// the operator must not end pods that run.
+fn parallelism(job: &MapReduceJob, child: Child, run: &ChildJob) -> Option<i32> {
+    let phases = steps::at(job).phases();
+    let asked = match child {
+        Child::Plan | Child::Cleanup => None,
+        Child::Map => phases.map.parallelism,
+        Child::Reduce => phases.reduce.and_then(|reduce| reduce.parallelism),
+    };
+    asked.map(|asked| asked.min(run.completions))
 }
 
 /// How much of `activeDeadlineSeconds` is left; `None` without one, or while suspended.
@@ -282,10 +323,34 @@ fn deadline(job: &MapReduceJob, recorded: &MapReduceJobStatus, now: Timestamp) -
     Some(SignedDuration::from_secs(limit).saturating_sub(active_for(recorded, now)))
 }
 
-fn pending_too_long(job: &MapReduceJob, waiting: &Waiting, now: Timestamp) -> Option<Failure> {
+/// How much of `pendingDeadlineSeconds` is left; `None` without one, or while other pods of the phase run. A phase that
+/// has got somewhere has waited since the time when it was first seen to be stuck.
+fn pending_left(
+    job: &MapReduceJob,
+    run: &ChildJob,
+    waiting: &Waiting,
+    now: Timestamp,
+) -> Option<SignedDuration> {
+    let limit = job.spec.pending_deadline_seconds.filter(|_| !waiting.others_run)?;
+    let stuck = job.status.as_ref().and_then(|s| condition(s, PROGRESSING)).filter(|c| c.status == "False");
+    let since = match stuck {
+        _ if run.succeeded == 0 && run.failed == 0 => waiting.since,
+        Some(stuck) => stuck.last_transition_time.0.max(waiting.since),
+        None => now,
+    };
+    Some(SignedDuration::from_secs(limit).saturating_sub(now.duration_since(since)))
+}
+
+fn pending_too_long(
+    job: &MapReduceJob,
+    run: &ChildJob,
+    waiting: &Waiting,
+    now: Timestamp,
+) -> Option<Failure> {
     let limit = job.spec.pending_deadline_seconds?;
-    let waited = now.duration_since(waiting.since).as_secs();
-    (waited >= limit).then(|| {
+    let left = pending_left(job, run, waiting, now)?;
+    let waited = SignedDuration::from_secs(limit).saturating_sub(left).as_secs();
+    (left <= SignedDuration::ZERO).then(|| {
         let why = waiting.stuck.as_ref().map_or("it is still being started", |stuck| &stuck.message);
         Failure {
             reason: Reason::PendingDeadlineExceeded,
@@ -294,14 +359,6 @@ fn pending_too_long(job: &MapReduceJob, waiting: &Waiting, now: Timestamp) -> Op
             ),
         }
     })
-}
-
-/// The sooner of two times to look again.
-fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
 
 #[cfg(test)]

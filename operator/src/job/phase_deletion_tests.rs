@@ -11,14 +11,20 @@ fn a_deleted_job_ends_its_pods_removes_its_data_and_is_let_go_in_time() {
     let refused =
         Some(Refusal { child: Cleanup, permanent: Some(Reason::InvalidSpec), message: "no".into() });
     check(vec![
-        ("pods first", gone("Mapping"), with(Map, run(5)), "delete map"),
+        ("pods first", gone("Mapping"), with(Map, run(5)), "patch map deadline=1"),
         (
             "that takes a while",
             gone("Mapping"),
-            with(Map, ChildJob { deleting: true, ..run(5) }),
+            with(Map, ChildJob { deleting: true, active: 1, ..run(5) }),
             "rest 115 s",
         ),
-        ("pods of whatever phase", gone("Failed"), with(Reduce, run(2)), "delete reduce"),
+        (
+            "not for pods that have ended",
+            gone("Mapping"),
+            with(Map, ChildJob { deleting: true, succeeded: 5, ..run(5) }),
+            "create cleanup 1/1",
+        ),
+        ("pods of whatever phase", gone("Failed"), with(Reduce, run(2)), "patch reduce deadline=1"),
         (
             "none runs of a Job that has ended",
             gone("Reducing"),
@@ -47,16 +53,28 @@ fn a_deleted_job_ends_its_pods_removes_its_data_and_is_let_go_in_time() {
             "release: intermediate data may be left: no",
         ),
         (
-            "or it takes too long",
+            "or its pod can't start",
             late.clone(),
             with(Cleanup, run(1)),
-            "release: intermediate data may be left: it was not removed within 120 s",
+            "release: intermediate data may be left: nothing has got on with removing it for 120 s",
+        ),
+        (
+            "one that runs may take longer",
+            late.clone(),
+            with(Cleanup, ChildJob { active: 1, ready: 1, ..run(1) }),
+            "rest 120 s",
+        ),
+        (
+            "as may one that was just made, after many pods had to end",
+            late.clone(),
+            with(Cleanup, ChildJob { created: Some(Time(at(9))), ..run(1) }),
+            "rest 119 s",
         ),
         (
             "or its pods do",
             late,
-            with(Map, ChildJob { deleting: true, ..run(5) }),
-            "release: intermediate data may be left: it was not removed within 120 s",
+            with(Map, ChildJob { deleting: true, active: 1, ..run(5) }),
+            "release: intermediate data may be left: nothing has got on with removing it for 120 s",
         ),
         (
             "a namespace that goes takes all",
@@ -106,13 +124,13 @@ fn a_job_whose_plan_could_not_start_is_held_for_a_moment_only() {
     job.status = Some(recorded(&job, &stuck));
     let cleaning = || with(Child::Cleanup, run(1));
     check(vec![
-        ("for pods to end", deleted(job.clone(), 5), with(Child::Plan, run(1)), "delete plan"),
+        ("for pods to end", deleted(job.clone(), 5), with(Child::Plan, run(1)), "patch plan deadline=1"),
         ("and data to be removed", deleted(job.clone(), 5), cleaning(), "rest 10 s"),
         (
             "and no longer",
             deleted(job, -5),
             cleaning(),
-            "release: intermediate data may be left: it was not removed within 15 s",
+            "release: intermediate data may be left: nothing has got on with removing it for 15 s",
         ),
     ]);
 }

@@ -73,8 +73,12 @@ fn time_spent_suspended_is_not_active() {
 fn a_condition_keeps_the_time_since_which_it_holds() {
     let stuck = |second, message: &str| {
         let stuck = Stuck { reason: "Unschedulable".into(), message: message.into() };
-        let starting =
-            Starting::Waiting(Waiting { since: at(1), stuck: Some(stuck), again: Duration::from_secs(15) });
+        let starting = Starting::Waiting(Waiting {
+            since: at(1),
+            stuck: Some(stuck),
+            again: Duration::from_secs(15),
+            others_run: false,
+        });
         Observed { now: at(second), starting, ..with(Child::Map, run(5)) }
     };
     let mut job = plain("Mapping");

@@ -158,7 +158,7 @@ fn a_recorded_step_beats_what_is_there() {
         ),
         ("what failed is cleaned as a whole", chain("Failed", 2), seen(), "create cleanup 1/1"),
         ("what is deleted too", deleted(chain("Mapping", 2), 5), seen(), "create cleanup 1/1"),
-        ("after its pods", deleted(chain("Mapping", 2), 5), with(Map, run(5)), "delete map"),
+        ("after its pods", deleted(chain("Mapping", 2), 5), with(Map, run(5)), "patch map deadline=1"),
         ("what has succeeded rests", released(chain("Succeeded", 3)), seen(), "rest"),
     ]);
     let mut suspended = chain("Reducing", 1);

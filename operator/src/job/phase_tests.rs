@@ -14,17 +14,20 @@ use crate::job::build::names::Child;
 use crate::job::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Stuck, Waiting,
 };
-use crate::job::status::{COMPLETE, PROGRESSING, SUSPENDED, active_for, condition, is_true};
+use crate::job::status::{COMPLETE, Draft, PROGRESSING, SUSPENDED, active_for, condition, is_true};
 use crate::job::validate::validate;
 
 const LIMITS: Limits = Limits {
     cleanup_timeout: Duration::from_mins(2),
+    lost_node_timeout: Duration::from_mins(1),
     start_grace: Duration::from_secs(15),
     default_parallelism: 100,
 };
 
 #[path = "phase_deletion_tests.rs"]
 mod deletion;
+#[path = "phase_fault_tests.rs"]
+mod faults;
 #[path = "phase_status_tests.rs"]
 mod status;
 #[path = "phase_steps_tests.rs"]
@@ -90,7 +93,13 @@ fn seen() -> Observed {
 
 /// A Job as we would have made it for `tasks` tasks.
 fn run(tasks: i32) -> ChildJob {
-    ChildJob { uid: "j".into(), completions: tasks, parallelism: tasks, ..ChildJob::default() }
+    ChildJob {
+        uid: "j".into(),
+        completions: tasks,
+        parallelism: tasks,
+        labelled: true,
+        ..ChildJob::default()
+    }
 }
 
 fn with(child: Child, run: ChildJob) -> Observed {
@@ -123,7 +132,7 @@ fn failed(reason: Reason) -> PodReport {
 
 fn waiting(since: i64, stuck: bool) -> Starting {
     let stuck = stuck.then(|| Stuck { reason: "Unschedulable".into(), message: "no node".into() });
-    Starting::Waiting(Waiting { since: at(since), stuck, again: Duration::from_secs(15) })
+    Starting::Waiting(Waiting { since: at(since), stuck, again: Duration::from_secs(15), others_run: false })
 }
 
 fn after(job: &MapReduceJob, seen: &Observed) -> Decision {
@@ -152,11 +161,13 @@ fn told(decision: &Decision) -> String {
             format!("record {phase}{reason}")
         }
         ApiWrite::Create(child, size) => format!("create {child} {}/{}", size.parallelism, size.completions),
-        ApiWrite::Patch(child, Change { suspend, parallelism, deadline }) => {
+        ApiWrite::Patch(child, uid, Change { suspend, parallelism, labels, deadline }) => {
+            assert_eq!(uid, "j", "only the Job that was looked at is changed");
             let mut text = format!("patch {child}");
             for (name, value) in [
                 ("suspend", suspend.map(|s| s.to_string())),
                 ("parallelism", parallelism.map(|p| p.to_string())),
+                ("labels", labels.then(|| "ours".to_owned())),
                 ("deadline", deadline.map(|d| d.to_string())),
             ] {
                 text.extend(value.map(|value| format!(" {name}={value}")));
@@ -164,6 +175,10 @@ fn told(decision: &Decision) -> String {
             text
         }
         ApiWrite::Delete(child, _) => format!("delete {child}"),
+        ApiWrite::DeleteOrphan(child, uid) => format!("delete orphan {child} {uid}"),
+        ApiWrite::RemovePods(lost) => {
+            format!("remove {}", lost.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>().join(" "))
+        }
         ApiWrite::DeleteSelf => "delete the job".to_owned(),
     }
 }
@@ -347,9 +362,15 @@ fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
     use Child::{Cleanup, Map, Reduce};
     use JobState::{Complete, Failed, Failing};
     let on_success = json!({"cleanup": "OnSuccess"});
+    let made_at = |second| ChildJob { created: Some(Time(at(second))), ..run(1) };
+    let told_so = |why: &str| {
+        let mut job = plain("Failed");
+        job.status = Some(Draft::of(&job, at(9)).cleanup_failed(why).done());
+        job
+    };
     check(vec![
         ("pods that run are ended", plain("Failed"), with(Map, run(5)), "patch map deadline=1"),
-        ("once", plain("Failed"), with(Map, ChildJob { deadline: Some(1), ..run(5) }), "rest"),
+        ("once", plain("Failed"), with(Map, ChildJob { deadline: Some(1), ..run(5) }), "rest 120 s"),
         (
             "also of a job that isn't held",
             released(plain("Failed")),
@@ -366,7 +387,7 @@ fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
             "pods that end are waited for",
             plain("Failed"),
             ended(Map, Failing("x".into()), PodReport::Unread),
-            "rest",
+            "rest 120 s",
         ),
         (
             "then the data is removed",
@@ -374,13 +395,42 @@ fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
             ended(Map, Failed("x".into()), PodReport::Unread),
             "create cleanup 1/1",
         ),
-        ("for as long as it takes", plain("Failed"), with(Cleanup, run(1)), "rest"),
+        (
+            "for as long as it takes",
+            plain("Failed"),
+            with(Cleanup, ChildJob { active: 1, ready: 1, ..run(1) }),
+            "rest",
+        ),
+        ("unless its pod can't start", plain("Failed"), with(Cleanup, made_at(1)), "rest 111 s"),
+        ("then that is told", plain("Failed"), with(Cleanup, made_at(-110)), "record Failed"),
+        (
+            "and it is made anew",
+            told_so("its pod could not start"),
+            with(Cleanup, made_at(-110)),
+            "delete cleanup",
+        ),
+        (
+            "not before it is gone",
+            told_so("its pod could not start"),
+            with(Cleanup, ChildJob { deleting: true, ..made_at(-110) }),
+            "rest 1 s",
+        ),
+        (
+            "or the job's time is over",
+            {
+                let mut job = told_so("its pod could not start");
+                job.spec.ttl_seconds_after_finished = Some(1);
+                job
+            },
+            with(Cleanup, made_at(-110)),
+            "delete the job",
+        ),
         ("then the job is let go", plain("Failed"), ended(Cleanup, Complete, PodReport::Unread), "release"),
         (
-            "even if that failed",
-            plain("Failed"),
+            "one that failed is made anew too",
+            told_so("x"),
             ended(Cleanup, Failed("x".into()), PodReport::Unread),
-            "release: intermediate data may be left: the cleanup Job failed: x",
+            "delete cleanup",
         ),
         ("OnSuccess keeps it for a look", job("Failed", &on_success), seen(), "rest"),
         (

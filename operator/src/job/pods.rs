@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use mapreduce_api::wire::{ErrorReport, RecordRef, Termination};
+use serde_json::Value;
 
 use super::build::names::Child;
 use super::build::pod_template::WORKER;
 use super::observed::{Failure, Reason, Stuck};
+use crate::kube_ext::controller_of;
 
 /// Most bytes of a condition's message.
 const MAX_MESSAGE: usize = 16 << 10;
@@ -43,20 +46,25 @@ fn is_disrupted(pod: &Pod) -> bool {
     conditions.into_iter().any(|c| c.type_ == "DisruptionTarget" && c.status == "True")
 }
 
-/// Why a Job has failed: the report that says most, else how a pod ended, else what the Job says. The
-/// phase is below the field `path` of the manifest.
-pub fn failure(child: Child, path: &str, failed: &[Pod], job_says: &str) -> Failure {
-    let report = |pod: &Pod| match serde_json::from_str(&last_words(pod)) {
-        Ok(Termination::Failed(report)) => Some(report),
+/// How much a failed pod says of why its Job failed; the greatest is asked.
+pub fn rank(pod: &Pod) -> impl Ord + use<> {
+    let report = report(pod);
+    let at = ended(pod).and_then(|(_, end)| end.finished_at.as_ref()).map(|t| t.0);
+    (!is_disrupted(pod), report.as_ref().is_some_and(|r| r.permanent), report.is_some(), at)
+}
+
+fn report(pod: &Pod) -> Option<ErrorReport> {
+    match termination(&last_words(pod)) {
+        Some(Termination::Failed(report)) => Some(report),
         _ => None,
-    };
-    let rank = |pod: &&Pod| {
-        let report = report(pod);
-        let at = ended(pod).and_then(|(_, end)| end.finished_at.as_ref()).map(|t| t.0);
-        (!is_disrupted(pod), report.as_ref().is_some_and(|r| r.permanent), report.is_some(), at)
-    };
+    }
+}
+
+/// Why a Job has failed: what the pod that says most reports, else how it ended, else what the Job says. The
+/// phase is below the field `path` of the manifest.
+pub fn failure(child: Child, path: &str, most: Option<&Pod>, job_says: &str) -> Failure {
     let usual = if child == Child::Plan { Reason::PlanFailed } else { Reason::TaskFailed };
-    let Some(pod) = failed.iter().max_by_key(rank) else {
+    let Some(pod) = most else {
         let message = format!("the {child} Job failed, and no pod is left to say why: {job_says}");
         return Failure { reason: usual, message };
     };
@@ -77,10 +85,69 @@ pub fn failure(child: Child, path: &str, failed: &[Pod], job_says: &str) -> Fail
             (usual, format!("pod {} failed: {}", pod.name_any(), why.as_deref().unwrap_or(job_says)))
         }
     };
-    if reason != Reason::OutOfMemory {
-        let _ = write!(message, "\n(pod {})", pod.name_any());
+    if let Some(evicted) = evicted(child, path, pod) {
+        message = format!("{evicted}\n{message}");
     }
+    let _ = write!(message, "\n({})", whereabouts(child, pod));
     Failure { reason, message: bounded(message) }
+}
+
+/// Which pod it was, where, of which task, and at which attempt.
+fn whereabouts(child: Child, pod: &Pod) -> String {
+    let annotation = |name: &str| pod.metadata.annotations.as_ref()?.get(name).cloned();
+    let mut text = format!("pod {}", pod.name_any());
+    if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) {
+        let _ = write!(text, " on node {node}");
+    }
+    if child != Child::Plan
+        && let Some(index) = annotation("batch.kubernetes.io/job-completion-index")
+    {
+        let _ = write!(text, ", task {index}");
+    }
+    let failed =
+        annotation("batch.kubernetes.io/job-index-failure-count").and_then(|n| n.parse::<u32>().ok());
+    if let Some(failed) = failed {
+        let _ = write!(text, ", attempt {}", failed.saturating_add(1));
+    }
+    text
+}
+
+/// Why a node has ended the pod, and which limit to raise: what the worker says is that it was told to end.
+fn evicted(child: Child, path: &str, pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    if status.reason.as_deref() != Some("Evicted") {
+        return None;
+    }
+    let why = status.message.as_deref().unwrap_or("the node had too little of something");
+    let disk = why.contains("ephemeral") || why.contains("emptyDir");
+    let remedy = if disk {
+        format!(": raise {path}.{}.resources.limits.ephemeral-storage", phase_field(child))
+    } else {
+        String::new()
+    };
+    Some(format!("the node evicted pod {}: {}{remedy}", pod.name_any(), why.trim_end_matches(['.', ' '])))
+}
+
+/// The field of the manifest with the settings of a Job's pods.
+fn phase_field(child: Child) -> &'static str {
+    if child == Child::Reduce { "reduce" } else { "map" }
+}
+
+/// A pod's last words, if they are some of ours. No number in them is larger than the API server takes: a status
+/// that can't be read again would hold its job for ever.
+pub fn termination(message: &str) -> Option<Termination> {
+    let mut said: Value = serde_json::from_str(message).ok()?;
+    clamp(&mut said);
+    serde_json::from_value(said).ok()
+}
+
+fn clamp(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.as_i64().is_none() && number.is_u64() => *value = i64::MAX.into(),
+        Value::Array(items) => items.iter_mut().for_each(clamp),
+        Value::Object(fields) => fields.values_mut().for_each(clamp),
+        _ => {}
+    }
 }
 
 /// The report as text: a line, then causes, the user's traceback among them whole.
@@ -136,7 +203,6 @@ fn out_of_memory(
     if end.reason.as_deref() != Some("OOMKilled") {
         return None;
     }
-    let phase = if child == Child::Reduce { "reduce" } else { "map" };
     let limit = pod
         .spec
         .iter()
@@ -146,8 +212,9 @@ fn out_of_memory(
         .map_or_else(String::new, |limit| format!(" of {}", limit.0));
     Some(format!(
         "container {container} of pod {} was killed for using more memory than its limit{limit}: \
-         raise {path}.{phase}.resources.limits.memory",
-        pod.name_any()
+         raise {path}.{}.resources.limits.memory",
+        pod.name_any(),
+        phase_field(child)
     ))
 }
 
@@ -163,16 +230,109 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-/// Since when the pod that has waited longest has been waiting, and what keeps one from starting.
-pub fn longest_pending(pods: &[Pod]) -> Option<(Timestamp, Option<Stuck>)> {
-    let mut waiting: Vec<(Timestamp, &Pod)> = pods
-        .iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-        .filter_map(|pod| Some((pod.metadata.creation_timestamp.as_ref()?.0, pod)))
-        .collect();
-    waiting.sort_by_key(|(since, _)| *since);
-    let since = waiting.first()?.0;
-    Some((since, waiting.iter().find_map(|(_, pod)| stuck(pod))))
+/// Whether a Job is the pod's own.
+pub fn is_of(pod: &Pod, job_uid: &str) -> bool {
+    controller_of(pod).is_some_and(|owner| owner.uid == job_uid)
+}
+
+/// Pods that have not started, a page after the other.
+#[derive(Debug, Default)]
+pub struct Pending {
+    count: i32,
+    /// The one that has waited longest.
+    since: Option<Timestamp>,
+    /// The one that has waited longest of those that can't start, and why.
+    stuck: Option<(Timestamp, Stuck)>,
+    /// The one that has waited longest of those whose containers are being made.
+    creating: Option<(Timestamp, Pod)>,
+}
+
+impl Pending {
+    /// One more.
+    pub fn add(&mut self, pod: Pod) {
+        self.count += 1;
+        if pod.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        let Some(since) = pod.metadata.creation_timestamp.as_ref().map(|t| t.0) else { return };
+        let longer = |than: Option<Timestamp>| than.is_none_or(|than| since < than);
+        if longer(self.since) {
+            self.since = Some(since);
+        }
+        if let Some(stuck) = stuck(&pod) {
+            if longer(self.stuck.as_ref().map(|(since, _)| *since)) {
+                self.stuck = Some((since, stuck));
+            }
+        } else if longer(self.creating.as_ref().map(|(since, _)| *since)) && is_scheduled(&pod) {
+            self.creating = Some((since, pod));
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Since when the one that has waited longest has been waiting.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+
+    /// What keeps one from starting that time alone won't help.
+    pub fn stuck(&self) -> Option<Stuck> {
+        self.stuck.as_ref().map(|(_, stuck)| stuck.clone())
+    }
+
+    /// The one that has waited longest of those whose containers are being made.
+    pub fn longest_creating(&self) -> Option<&Pod> {
+        self.creating.as_ref().map(|(_, pod)| pod)
+    }
+}
+
+fn is_scheduled(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// How long ago it was made.
+pub fn age(pod: &Pod, now: Timestamp) -> SignedDuration {
+    pod.metadata.creation_timestamp.as_ref().map_or(SignedDuration::ZERO, |t| now.duration_since(t.0))
+}
+
+/// When an event was last seen.
+pub fn event_time(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().map(|series| series.last_observed_time.0);
+    let last = event.deprecated_last_timestamp.as_ref().map(|t| t.0);
+    series.max(last).max(event.event_time.as_ref().map(|t| t.0))
+}
+
+/// Whether it should have ended so long ago. Its time of deletion has the time that it is given in it.
+pub fn is_overdue(pod: &Pod, now: Timestamp, limit: SignedDuration) -> bool {
+    pod.metadata.deletion_timestamp.as_ref().is_some_and(|t| now.duration_since(t.0) >= limit)
+}
+
+/// Whether the pod's worker has ended well: the pod is done, whatever else runs in it.
+pub fn worker_succeeded(pod: &Pod) -> bool {
+    ended(pod).is_some_and(|(container, end)| container == WORKER && end.exit_code == 0)
+}
+
+/// The container that goes on so long after the worker has ended that the pod may never end.
+pub fn sidecar_goes_on(pod: &Pod, now: Timestamp, grace: SignedDuration) -> Option<Stuck> {
+    let (container, end) = ended(pod)?;
+    let since = end.finished_at.as_ref()?.0;
+    if container != WORKER || now.duration_since(since) < grace {
+        return None;
+    }
+    let containers = pod.status.as_ref()?.container_statuses.iter().flatten();
+    let goes_on = containers.into_iter().find(|c| c.state.as_ref().is_some_and(|s| s.running.is_some()))?;
+    Some(Stuck {
+        reason: "SidecarRunning".to_owned(),
+        message: format!(
+            "container {} of pod {} goes on, though the worker has ended: the pod can't end. Make it a sidecar, which is \
+             an init container with restartPolicy: Always, or keep it from being injected into the job's pods",
+            goes_on.name,
+            pod.name_any()
+        ),
+    })
 }
 
 fn stuck(pod: &Pod) -> Option<Stuck> {

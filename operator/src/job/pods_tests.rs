@@ -1,9 +1,22 @@
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use mapreduce_api::wire::Termination;
 use serde_json::{Value, json};
 
-use super::{failure, longest_pending};
+use super::{Pending, is_of, rank, sidecar_goes_on, termination, worker_succeeded};
 use crate::job::build::names::Child;
-use crate::job::observed::{Reason, Stuck};
+use crate::job::observed::{Failure, Reason, Stuck};
+
+fn failure(child: Child, path: &str, failed: &[Pod], job_says: &str) -> Failure {
+    super::failure(child, path, failed.iter().max_by_key(|pod| rank(pod)), job_says)
+}
+
+/// Since when the one has waited that has waited longest, and what keeps one from starting.
+fn longest_pending(pods: &[Pod]) -> Option<(Timestamp, Option<Stuck>)> {
+    let mut pending = Pending::default();
+    pods.iter().for_each(|pod| pending.add(pod.clone()));
+    Some((pending.since()?, pending.stuck()))
+}
 
 fn pod(name: &str, status: &Value) -> Pod {
     serde_json::from_value(json!({
@@ -75,7 +88,7 @@ fn a_container_that_used_too_much_memory_is_told_with_the_remedy() {
     assert_eq!(
         told.message,
         "container worker of pod p was killed for using more memory than its limit of 1Gi: \
-         raise spec.reduce.resources.limits.memory"
+         raise spec.reduce.resources.limits.memory\n(pod p)"
     );
     assert!(
         failure(Child::Plan, "spec.steps[1]", &[killed], "").message.contains("spec.steps[1].map.resources")
@@ -157,4 +170,79 @@ fn what_keeps_a_pod_from_starting_is_told_in_the_cluster_s_words() {
         assert_eq!(stuck, expected);
     }
     assert_eq!(longest_pending(&[]), None);
+}
+
+#[test]
+fn no_number_that_a_pod_reports_is_too_large_for_the_api_server() {
+    let said = format!(
+        r#"{{"finished":{{"counters":{{"mapInputRecords":{}}},"parts":2,"committed":true}}}}"#,
+        u64::MAX
+    );
+    let Some(Termination::Finished(summary)) = termination(&said) else { panic!("{said}") };
+    assert_eq!(summary.counters.map_input_records, u64::try_from(i64::MAX).unwrap());
+    assert_eq!(summary.parts, 2);
+}
+
+#[test]
+fn a_pod_that_only_bears_a_job_s_label_is_not_asked() {
+    let mut pod = pod("p", &json!({}));
+    assert!(!is_of(&pod, "j"));
+    let owner =
+        json!({"apiVersion": "batch/v1", "kind": "Job", "name": "wc-map", "uid": "j", "controller": true});
+    pod.metadata.owner_references = Some(vec![serde_json::from_value(owner).unwrap()]);
+    assert!(is_of(&pod, "j") && !is_of(&pod, "other"));
+}
+
+#[test]
+fn an_evicted_pod_names_the_limit_to_raise() {
+    let mut evicted = reported("p", 1, &json!({"message": "cancelled"}));
+    let status = evicted.status.as_mut().unwrap();
+    status.reason = Some("Evicted".into());
+    status.message =
+        Some("Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ".into());
+    let told = failure(Child::Reduce, "spec", &[evicted], "");
+    assert_eq!(
+        told.message,
+        "the node evicted pod p: Pod ephemeral local storage usage exceeds the total limit of containers 1Gi: raise \
+         spec.reduce.resources.limits.ephemeral-storage\ncancelled\n(pod p)"
+    );
+}
+
+#[test]
+fn a_failure_names_the_node_the_task_and_the_attempt() {
+    let mut failed = reported("p", 1, &json!({"message": "no"}));
+    failed.spec.as_mut().unwrap().node_name = Some("n1".into());
+    failed.metadata.annotations = Some(
+        [
+            ("batch.kubernetes.io/job-completion-index", "3"),
+            ("batch.kubernetes.io/job-index-failure-count", "1"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+    );
+    let told = failure(Child::Map, "spec", &[failed], "");
+    assert_eq!(told.message, "no\n(pod p on node n1, task 3, attempt 2)");
+}
+
+#[test]
+fn a_container_that_goes_on_after_the_worker_is_named_with_the_remedy() {
+    let at = |second: u32| format!("2026-01-01T00:00:{second:02}Z").parse::<Timestamp>().unwrap();
+    let status = |worker: &Value| {
+        json!({"phase": "Running", "containerStatuses": [
+            {"name": "proxy", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}},
+            {"name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": worker},
+        ]})
+    };
+    let done =
+        pod("p", &status(&json!({"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:00:10Z"}})));
+    let grace = SignedDuration::from_secs(15);
+    assert_eq!(sidecar_goes_on(&done, at(20), grace), None);
+    let stuck = sidecar_goes_on(&done, at(25), grace).unwrap();
+    assert_eq!(stuck.reason, "SidecarRunning");
+    assert!(
+        stuck.message.contains("container proxy of pod p") && stuck.message.contains("restartPolicy: Always")
+    );
+    assert!(worker_succeeded(&done));
+    let works = pod("p", &status(&json!({"running": {}})));
+    assert!(sidecar_goes_on(&works, at(59), grace).is_none() && !worker_succeeded(&works));
 }

@@ -21,6 +21,12 @@ pub const SUSPENDED: &str = "Suspended";
 pub const PLANNED: &str = "Planned";
 /// `False` while pods can't start.
 pub const PROGRESSING: &str = "Progressing";
+/// `False` while the intermediate data of a job that has failed can't be removed.
+pub const CLEANED: &str = "Cleaned";
+/// `Progressing` while all pods can start.
+const STARTED: &str = "PodsStarted";
+/// `Progressing` after an attempt at a task has failed.
+pub const RETRYING: &str = "Retrying";
 
 /// A condition of this type.
 pub fn condition<'a>(status: &'a MapReduceJobStatus, kind: &str) -> Option<&'a Condition> {
@@ -190,6 +196,13 @@ impl<'a> Draft<'a> {
         self.ended(JobPhase::Failed, Some(failure.reason.as_str()))
     }
 
+    /// The intermediate data of a job that has failed is still there.
+    pub fn cleanup_failed(mut self, why: &str) -> Self {
+        let message = format!("intermediate data is still there, and its removal is tried again: {why}");
+        self.set(CLEANED, false, "CleanupFailed", &message);
+        self
+    }
+
     fn ended(mut self, phase: JobPhase, reason: Option<&str>) -> Self {
         self.status.phase = Some(phase);
         self.status.reason = reason.map(str::to_owned);
@@ -209,8 +222,10 @@ impl<'a> Draft<'a> {
         };
         if let Some(counts) = counts {
             counts.active = run.active;
-            counts.failed = run.failed;
-            counts.succeeded = if run.state == JobState::Complete { counts.total } else { run.succeeded };
+            // A Job that was made again counts from 0.
+            counts.failed = run.failed.max(counts.failed);
+            let succeeded = if run.state == JobState::Complete { counts.total } else { run.succeeded };
+            counts.succeeded = succeeded.max(counts.succeeded);
             counts.progress = format!("{}/{}", counts.succeeded, counts.total);
             // A Job's start is reset at each resume.
             counts.start_time = counts.start_time.clone().or_else(|| run.start_time.clone());
@@ -248,15 +263,40 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// They can again, if ever they couldn't.
-    pub fn progressing(mut self) -> Self {
-        if condition(&self.status, PROGRESSING).is_some_and(|c| c.status == "False") {
-            self.set(PROGRESSING, true, "PodsStarted", "");
-            if !is_true(&self.status, SUSPENDED) {
-                self.status.reason = None;
-            }
+    /// Some pods can't start, and others run.
+    pub fn slowed(mut self, reason: &str, message: &str) -> Self {
+        let told =
+            condition(&self.status, PROGRESSING).is_some_and(|c| c.status == "True" && c.reason == reason);
+        if !told {
+            self.set(PROGRESSING, true, reason, message);
+            self.unstick();
         }
         self
+    }
+
+    /// An attempt at a task has failed, and there will be another one.
+    pub fn retrying(mut self, error: &str) -> Self {
+        self.set(PROGRESSING, true, RETRYING, error);
+        if !is_true(&self.status, SUSPENDED) {
+            self.status.reason = Some(RETRYING.to_owned());
+        }
+        self
+    }
+
+    /// They can again, if ever they couldn't.
+    pub fn progressing(mut self) -> Self {
+        let told = condition(&self.status, PROGRESSING);
+        if told.is_some_and(|c| c.status == "False" || ![STARTED, RETRYING].contains(&c.reason.as_str())) {
+            self.set(PROGRESSING, true, STARTED, "");
+            self.unstick();
+        }
+        self
+    }
+
+    fn unstick(&mut self) {
+        if !is_true(&self.status, SUSPENDED) {
+            self.status.reason = None;
+        }
     }
 }
 

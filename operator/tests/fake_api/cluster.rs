@@ -142,7 +142,11 @@ fn pod(store: &mut Store, job: &Value, index: u64, phase: &str, end: Option<(&Va
     }
     let object = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"labels": {"batch.kubernetes.io/controller-uid": job["metadata"]["uid"]}},
+        "metadata": {
+            "labels": {"batch.kubernetes.io/controller-uid": job["metadata"]["uid"]},
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"],
+                                 "uid": job["metadata"]["uid"], "controller": true}],
+        },
         "spec": job["spec"]["template"]["spec"], "status": status,
     });
     let key = ("pods".to_owned(), job["metadata"]["namespace"].as_str().unwrap().to_owned(), name);

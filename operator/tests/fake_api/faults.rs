@@ -43,6 +43,8 @@ pub(crate) struct Faults {
     pub(crate) overtaken: usize,
     /// Creations of this resource are refused for now, with this message.
     pub(crate) forbidden: Option<(&'static str, &'static str)>,
+    /// Creations of this resource are denied by a webhook, with a code of its own.
+    pub(crate) denied: Option<(&'static str, u16)>,
     /// Creations of this resource are refused for good, with this message.
     pub(crate) invalid: Option<(&'static str, &'static str)>,
 }
@@ -84,6 +86,11 @@ impl Faults {
         }
         if let Some((_, message)) = creates(self.forbidden) {
             return Fate::Refuse(failure(403, "Forbidden", message));
+        }
+        if let Some((_, code)) =
+            self.denied.filter(|(resource, _)| route.verb == Verb::Create && route.resource == *resource)
+        {
+            return Fate::Refuse(failure(code, "Denied", "admission webhook says no"));
         }
         if let Some((_, message)) = creates(self.invalid) {
             return Fate::Refuse(failure(422, "Invalid", message));

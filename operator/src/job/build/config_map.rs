@@ -21,7 +21,7 @@ pub fn config_map(job: &ValidatedJob) -> Result<ConfigMap, serde_json::Error> {
         metadata: ObjectMeta {
             name: Some(names::config_map(&job.name)),
             namespace: Some(job.namespace.clone()),
-            labels: Some(labels::common(&job.name, None)),
+            labels: Some(labels::common(&job.name, &job.uid, None)),
             owner_references: Some(vec![job.owner.clone()]),
             ..ObjectMeta::default()
         },

@@ -41,7 +41,7 @@ pub fn job(
     deadline: Option<Duration>,
     pods: &PodDefaults,
 ) -> Job {
-    let mut own = labels::common(&job.name, Some(child));
+    let mut own = labels::common(&job.name, &job.uid, Some(child));
     own.extend(job.step_label(child));
     if child != Child::Cleanup {
         // A cleanup that waits in a queue would hold up the deletion of its job.

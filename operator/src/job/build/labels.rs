@@ -6,6 +6,12 @@ use super::names::Child;
 
 /// Selects our children.
 pub const OURS: &str = "app.kubernetes.io/managed-by=mapreduce-operator";
+/// Who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value on what we make.
+pub const OPERATOR: &str = "mapreduce-operator";
+/// The UID of the job that a child belongs to: what is left of the relation when owners are taken away.
+pub const JOB_UID: &str = "mapreduce.dev/job-uid";
 /// The job that a child or a pod belongs to.
 pub const JOB: &str = "mapreduce.dev/job";
 /// The phase that a Job or a pod belongs to.
@@ -18,9 +24,10 @@ pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 pub const QUEUE_PRIORITY: &str = "kueue.x-k8s.io/priority-class";
 
 /// Labels of every child, and of pods.
-pub fn common(job: &str, child: Option<Child>) -> BTreeMap<String, String> {
+pub fn common(job: &str, uid: &str, child: Option<Child>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
-        ("app.kubernetes.io/managed-by".to_owned(), "mapreduce-operator".to_owned()),
+        (MANAGED_BY.to_owned(), OPERATOR.to_owned()),
+        (JOB_UID.to_owned(), uid.to_owned()),
         ("app.kubernetes.io/name".to_owned(), "mapreduce".to_owned()),
         (JOB.to_owned(), job.to_owned()),
     ]);

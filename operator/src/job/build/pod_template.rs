@@ -5,8 +5,8 @@ use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvFromSource, EnvVar,
     EnvVarSource, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext, Volume,
-    VolumeMount,
+    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext,
+    Toleration, Volume, VolumeMount,
 };
 use kube::api::ObjectMeta;
 use mapreduce_api::wire::env;
@@ -96,6 +96,7 @@ fn base(phase: &PhasePods, defaults: &PodDefaults) -> PodSpec {
         automount_service_account_token: Some(false),
         // A namespace with many Services would fill the environment of commands.
         enable_service_links: Some(false),
+        tolerations: Some(["not-ready", "unreachable"].map(|taint| until_lost(taint, defaults)).into()),
         image_pull_secrets: Some(pull_secrets).filter(|s| !s.is_empty()),
         service_account_name: phase.service_account.clone().or_else(|| defaults.service_account.clone()),
         security_context: Some(PodSecurityContext {
@@ -118,6 +119,17 @@ fn base(phase: &PhasePods, defaults: &PodDefaults) -> PodSpec {
             ..Container::default()
         }],
         ..PodSpec::default()
+    }
+}
+
+/// Kubernetes waits for a silent node for five minutes where a pod doesn't say how long.
+fn until_lost(taint: &str, defaults: &PodDefaults) -> Toleration {
+    Toleration {
+        key: Some(format!("node.kubernetes.io/{taint}")),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoExecute".to_owned()),
+        toleration_seconds: i64::try_from(defaults.lost_node_timeout.as_secs()).ok(),
+        value: None,
     }
 }
 
@@ -158,7 +170,7 @@ fn required(
         mounts.push(mount("mapreduce-bin", INSTALL_DIR, true));
         init = Some(vec![installer(&parts.resources, defaults)]);
     }
-    let mut own = labels::common(&job.name, Some(child));
+    let mut own = labels::common(&job.name, &job.uid, Some(child));
     own.extend(job.step_label(child));
     let mut args = vec![child.word().to_owned(), "--job".to_owned(), format!("{JOB_DIR}/{KEY}")];
     if let Some(step) = job.step.filter(|_| child != Child::Cleanup) {

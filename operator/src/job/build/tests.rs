@@ -17,6 +17,7 @@ fn defaults() -> PodDefaults {
         service_account: None,
         resources: serde_json::from_value(json!({"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}))
             .unwrap(),
+        lost_node_timeout: Duration::from_mins(1),
     }
 }
 
@@ -57,7 +58,7 @@ fn the_map_job_is_this_and_nothing_else() {
     let labels = |queue: bool| {
         let mut labels = json!({
             "app.kubernetes.io/managed-by": "mapreduce-operator", "app.kubernetes.io/name": "mapreduce",
-            "mapreduce.dev/job": "wc", "mapreduce.dev/phase": "map",
+            "mapreduce.dev/job": "wc", "mapreduce.dev/job-uid": "u-1", "mapreduce.dev/phase": "map",
         });
         if queue {
             labels["kueue.x-k8s.io/queue-name"] = json!("q");
@@ -84,6 +85,10 @@ fn the_map_job_is_this_and_nothing_else() {
             "template": {
                 "metadata": {"labels": labels(false)},
                 "spec": {
+                    "tolerations": [
+                        {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+                        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+                    ],
                     "restartPolicy": "Never", "automountServiceAccountToken": false, "enableServiceLinks": false,
                     "securityContext": {
                         "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,

@@ -1,0 +1,132 @@
+//! What nobody looks after any more: orphans of an earlier job, jobs that no selector has, jobs that can't be read.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use mapreduce_operator::stranded;
+
+use super::*;
+
+fn context(api: &FakeApi) -> Context {
+    let args = Args::try_parse_from(["mapreduce-operator", "--worker-image=worker:1"]).unwrap();
+    Context::new(api.client(), Arc::new(Metrics::default()), &args)
+}
+
+/// Takes a job away as `kubectl delete --cascade=orphan` does: its children stay, without an owner.
+fn orphan(api: &FakeApi) {
+    let mut store = api.store();
+    for resource in ["jobs", "configmaps"] {
+        for mut child in store.list(resource, "ns", "", "") {
+            let name = child["metadata"]["name"].as_str().unwrap().to_owned();
+            child["metadata"]["ownerReferences"] = json!([]);
+            store.update("orphan", (resource.into(), "ns".into(), name), child);
+        }
+    }
+    store.objects.remove(&("mapreducejobs".into(), "ns".into(), "wc".into()));
+}
+
+#[test]
+fn what_an_orphaning_deletion_left_is_removed_for_the_next_job_of_the_name() {
+    run(async {
+        let api = FakeApi::default();
+        let running = cluster(Cluster::new(&api).with("map", Run::Hang));
+        let first = operator(&api);
+        submit(&api, &json!({}));
+        until(&api, "running maps", |api| {
+            phase(api) == "Mapping" && api.store().get("jobs", "wc-map").is_some()
+        })
+        .await;
+        drop((first, running));
+        orphan(&api);
+        let old = api.store().get("jobs", "wc-map").unwrap()["metadata"]["uid"].clone();
+        let (_operator, _cluster) = (operator(&api), cluster(Cluster::new(&api)));
+        submit(&api, &json!({}));
+        ends(&api, "Succeeded").await;
+        assert_ne!(api.store().get("jobs", "wc-map").unwrap()["metadata"]["uid"], old);
+        assert_eq!(created(&api), [2, 2, 1, 0], "{}", api.store().log.join("\n"));
+    });
+}
+
+#[test]
+fn a_creation_that_a_webhook_denies_with_any_code_is_shown_in_its_words() {
+    for code in [400, 403, 418] {
+        run(async {
+            let api = FakeApi::default();
+            api.faults().denied = Some(("jobs", code));
+            let (_operator, _cluster) = (operator(&api), cluster(Cluster::new(&api)));
+            submit(&api, &json!({}));
+            until(&api, "the refusal", |api| condition(api, "Progressing")["reason"] == "CreateRefused")
+                .await;
+            let message = condition(&api, "Progressing")["message"].as_str().unwrap().to_owned();
+            assert!(message.contains("admission webhook says no"), "{message}");
+            api.faults().denied = None;
+            ends(&api, "Succeeded").await;
+        });
+    }
+}
+
+#[test]
+fn a_deleted_job_that_no_selector_has_is_let_go_when_its_time_is_over() {
+    run(async {
+        let api = FakeApi::default();
+        let held = json!({
+            "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
+            "metadata": {"finalizers": ["mapreduce.dev/cleanup", "theirs/too"]},
+            "spec": {"input": {"urls": ["s3://b/"]}, "output": {"url": "s3://b/out/"}},
+        });
+        api.store().create(("mapreducejobs".into(), "ns".into(), "wc".into()), held);
+        let (context, watch) = (context(&api), Watch::default());
+        let look = async |minutes| {
+            let now = Timestamp::now() + SignedDuration::from_mins(minutes);
+            stranded::release(&context, &watch, &[], now).await.unwrap()
+        };
+        assert_eq!(look(60).await, 0, "it isn't deleted");
+        delete(&api, "mapreducejobs", "wc");
+        assert_eq!(look(5).await, 0, "another operator may have it");
+        assert_eq!(look(60).await, 1);
+        let left = api.store().get("mapreducejobs", "wc").unwrap()["metadata"]["finalizers"].clone();
+        assert_eq!(left, json!(["theirs/too"]));
+        context.events.flush().await;
+        assert_eq!(api.store().list("events", "ns", "", "reason=CleanupIncomplete").len(), 1);
+    });
+}
+
+#[test]
+fn a_job_that_cannot_be_read_and_is_deleted_is_let_go() {
+    run(async {
+        let api = FakeApi::default();
+        let unreadable = json!({
+            "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
+            "metadata": {"finalizers": ["mapreduce.dev/cleanup"]}, "spec": {"input": 3},
+        });
+        api.store().create(("mapreducejobs".into(), "ns".into(), "wc".into()), unreadable);
+        let _operator = operator(&api);
+        until(&api, "word of it", |api| {
+            !api.store().list("events", "ns", "", "reason=Unreadable").is_empty()
+        })
+        .await;
+        assert!(api.store().get("mapreducejobs", "wc").is_some());
+        delete(&api, "mapreducejobs", "wc");
+        until(&api, "its end", |api| api.store().get("mapreducejobs", "wc").is_none()).await;
+    });
+}
+
+#[test]
+fn a_job_whose_labels_somebody_took_is_found_again() {
+    run(async {
+        let api = FakeApi::default();
+        let (_operator, _cluster) = (operator(&api), cluster(Cluster::new(&api).with("map", Run::Hang)));
+        submit(&api, &json!({}));
+        until(&api, "a map Job", |api| api.store().get("jobs", "wc-map").is_some()).await;
+        {
+            let mut store = api.store();
+            let mut job = store.get("jobs", "wc-map").unwrap().clone();
+            job["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("somebody");
+            store.update("relabel", ("jobs".into(), "ns".into(), "wc-map".into()), job);
+        }
+        until(&api, "its labels", |api| {
+            let store = api.store();
+            store.get("jobs", "wc-map").unwrap()["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+                == "mapreduce-operator"
+        })
+        .await;
+    });
+}
