@@ -6,6 +6,8 @@
 #[path = "scenarios/between.rs"]
 mod between;
 mod fake_api;
+#[path = "scenarios/frozen.rs"]
+mod frozen;
 #[path = "scenarios/left_alone.rs"]
 mod left_alone;
 #[path = "scenarios/steps.rs"]
@@ -45,7 +47,9 @@ fn operator(api: &FakeApi) -> Operator {
 }
 
 fn operator_with(api: &FakeApi, flags: &[&str]) -> Operator {
-    let args = ["mapreduce-operator", "--worker-image=worker:1"].iter().chain(flags);
+    let image =
+        flags.iter().all(|flag| !flag.starts_with("--worker-image")).then_some("--worker-image=worker:1");
+    let args = ["mapreduce-operator"].into_iter().chain(image).chain(flags.iter().copied());
     let args = Args::try_parse_from(args).unwrap();
     let mut context = Context::new(api.client(), Arc::new(Metrics::default()), &args);
     context.backoff = Arc::new(Backoff::new(Duration::from_millis(5), Duration::from_millis(20)));

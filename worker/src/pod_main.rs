@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mapreduce_api::ids::AttemptId;
-use mapreduce_api::wire::{Counters, ErrorReport, JobFile, JobSummary, Termination, env, exit};
+use mapreduce_api::wire::{Counters, ErrorReport, JobFile, JobSummary, Termination, digest, env, exit};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, IoContext as _, Result};
@@ -148,12 +149,31 @@ fn finished(success: &Success) -> Termination {
 
 fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: CancellationToken) -> Result<Job> {
     let bytes = std::fs::read(file).context(|| format!("can't read {}", file.display()))?;
-    let job: JobFile = serde_json::from_slice(&bytes).map_err(|e| {
+    let revision = digest(&bytes);
+    check_revision(&revision, file)?;
+    let mut job: JobFile = serde_json::from_slice(&bytes).map_err(|e| {
         Error::permanent(format!("can't read {}: operator and worker must be of one release", file.display()))
             .because(e)
     })?;
+    if let Some(cleanup) = variables::text(env::CLEANUP).map(Value::String) {
+        job.spec.cleanup = serde_json::from_value(cleanup)
+            .map_err(|e| Error::permanent(format!("{} can't be read", env::CLEANUP)).because(e))?;
+    }
     let failed_before = variables::text(env::FAILED_BEFORE).and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?.after_failures(failed_before))
+    let job = Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?;
+    Ok(job.of_revision(revision).after_failures(failed_before))
+}
+
+/// A pod works for the run that it was made for, or not at all: tasks of one run must agree on what they do.
+fn check_revision(mounted: &str, file: &Path) -> Result<()> {
+    match variables::text(env::REVISION).filter(|wanted| wanted != mounted) {
+        None => Ok(()),
+        Some(wanted) => Err(Error::permanent(format!(
+            "{} is revision {mounted} of the job, and this pod was made for revision {wanted}: its ConfigMap was \
+             replaced while the job ran; delete the job and apply it again",
+            file.display()
+        ))),
+    }
 }
 
 /// A pod that is drained gets SIGTERM: what it has written is removed before it ends.

@@ -100,6 +100,59 @@ fn a_script_that_no_config_map_has_fails_the_job_at_once() {
     assert!(report.message.contains("no ConfigMap scripts with the key gone.js"), "{report:?}");
 }
 
+fn sums_of_words() -> Place {
+    place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}))
+}
+
+/// The digest of the description that a pod would mount now.
+fn revision(place: &Place) -> String {
+    mapreduce_api::wire::digest(&place.read("job.json"))
+}
+
+fn edit(place: &Place, field: &str, value: Value) {
+    let mut job: Value = serde_json::from_slice(&place.read("job.json")).unwrap();
+    job["spec"][field] = value;
+    place.write("job.json", job.to_string());
+}
+
+#[test]
+fn a_pod_that_mounts_another_revision_than_it_was_made_for_fails_the_job_at_once() {
+    let place = sums_of_words();
+    let made_for = revision(&place);
+    edit(&place, "reduce", json!({"function": {"builtin": {"name": "max"}}, "tasks": 1}));
+    for phase in ["plan", "map", "reduce", "cleanup"] {
+        let (code, said) = pod(&place, &[phase], &[("MAPREDUCE_REVISION", &made_for)]);
+        let Termination::Failed(report) = said else { panic!("{said:?}") };
+        assert_eq!((code, report.permanent), (3, true), "{phase}");
+        let told = [made_for.as_str(), &revision(&place), "its ConfigMap was replaced"];
+        assert!(told.iter().all(|part| report.message.contains(part)), "{report:?}");
+    }
+    assert!(!place.path("out").exists(), "nothing was touched");
+}
+
+#[test]
+fn a_plan_of_another_revision_is_not_taken() {
+    let place = sums_of_words();
+    assert_eq!(pod(&place, &["plan"], &[("MAPREDUCE_REVISION", &revision(&place))]).0, 0);
+    edit(&place, "reduce", json!({"function": {"builtin": {"name": "max"}}, "tasks": 2}));
+    for phase in ["plan", "map"] {
+        let (code, said) = pod(&place, &[phase], &[("MAPREDUCE_REVISION", &revision(&place))]);
+        let Termination::Failed(report) = said else { panic!("{phase}: {said:?}") };
+        assert_eq!((code, report.permanent), (3, true), "{phase}");
+        assert!(report.message.starts_with("the plan was made for revision"), "{report:?}");
+    }
+}
+
+#[test]
+fn pods_of_one_revision_finish_their_job_and_clean_up_as_it_is_wanted_by_then() {
+    for (cleanup, stays) in [("Always", false), ("Never", true)] {
+        let place = sums_of_words();
+        finished(&place, &[("MAPREDUCE_REVISION", &revision(&place)), ("MAPREDUCE_CLEANUP", cleanup)]);
+        assert_eq!(place.output_text(), "x\t2\ny\t1\n");
+        assert_eq!(place.path("out/_mapreduce-run-1").exists(), stays, "{cleanup}");
+    }
+}
+
 #[test]
 fn attempts_that_failed_before_are_counted() {
     let place = place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}));

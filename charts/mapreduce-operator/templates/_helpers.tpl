@@ -62,8 +62,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
-# The job's description for its pods: read by its name, written once, deleted with its owner. Delete: one that an
-# earlier job of the name has left without an owner.
+# What the job's run does, for its pods: read by its name, written once, deleted with its owner. Delete: one that an
+# earlier job of the name has left without an owner, or that is not what the status says.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, delete]

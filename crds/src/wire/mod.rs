@@ -1,7 +1,7 @@
 //! What the operator tells its pods, and what they tell it.
 //!
 //! ```text
-//!  operator ── ConfigMap job.json (JobFile) ──> pod
+//!  operator ── ConfigMap job.json (JobFile), and its digest in a variable ──> pod
 //!  operator <── termination message (Termination, ≤ 4,096 bytes of JSON) ── pod
 //! ```
 
@@ -28,6 +28,12 @@ pub struct JobFile {
     pub spec: MapReduceJobSpec,
 }
 
+/// The digest of a job's description, byte by byte: the name of a run's revision. It tells two apart; it is no
+/// signature.
+pub fn digest(description: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(description))
+}
+
 /// Environment variables that a pod's container gets beside the user's.
 pub mod env {
     /// The pod's UID: the attempt's id.
@@ -40,6 +46,10 @@ pub mod env {
     pub const MEMORY_LIMIT: &str = "MAPREDUCE_MEMORY_LIMIT";
     /// The folder with the ConfigMaps' keys that functions are read from, as `NAME/KEY`.
     pub const CONFIG_MAPS: &str = "MAPREDUCE_CONFIG_MAPS";
+    /// The digest of the job's description that the pod was made for.
+    pub const REVISION: &str = "MAPREDUCE_REVISION";
+    /// `spec.cleanup`, as it was when the pod's Job was made: it may be changed while the job runs.
+    pub const CLEANUP: &str = "MAPREDUCE_CLEANUP";
     /// Where spills go: an emptyDir.
     pub const SCRATCH: &str = "MAPREDUCE_SCRATCH";
 }

@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 
 use super::build::jobs::Size;
 use super::build::names::Child;
-use super::build::{config_map, jobs, labels, names};
+use super::build::revision::{Revision, digest_in};
+use super::build::{jobs, labels, names};
 use super::decision::{ApiWrite, Change};
 use super::events::{Notice, of_change};
 use super::observed::{ChildState, LostPod, Reason, Refusal};
-use super::validate::ValidatedJob;
 use super::{FINALIZER, dereference, steps};
 use crate::context::Context;
 use crate::kube_ext::{self, Created};
@@ -71,12 +71,7 @@ pub enum Written {
 }
 
 /// Makes one write.
-pub async fn apply(
-    context: &Context,
-    job: &MapReduceJob,
-    valid: Option<&ValidatedJob>,
-    write: ApiWrite,
-) -> Result<Written, Error> {
+pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Result<Written, Error> {
     match write {
         ApiWrite::Rest => Ok(Written::Child),
         ApiWrite::AddFinalizer => {
@@ -93,15 +88,7 @@ pub async fn apply(
             Ok(written)
         }
         ApiWrite::Record(status) => record(context, job, &status).await,
-        ApiWrite::Create(child, size) => match valid {
-            Some(valid) => create(context, job, valid, child, size).await,
-            // A job that was never valid has started nothing; one edited since can't be built any more.
-            None => Ok(Written::Refused(Refusal {
-                child,
-                permanent: Some(Reason::InvalidSpec),
-                message: "its spec is not valid any more".to_owned(),
-            })),
-        },
+        ApiWrite::Create(child, size) => create(context, job, child, size).await,
         ApiWrite::Patch(child, uid, change) => {
             let api = jobs_of(context, job);
             let mut patch = json!({"metadata": {"uid": uid}, "spec": fields(change)});
@@ -259,51 +246,20 @@ fn count(context: &Context, job: &MapReduceJob, old: &MapReduceJobStatus, new: &
     }
 }
 
-/// The description before the Job whose pods mount it.
-async fn create(
-    context: &Context,
-    job: &MapReduceJob,
-    valid: &ValidatedJob,
-    child: Child,
-    size: Size,
-) -> Result<Written, Error> {
-    let configs: Api<ConfigMap> = Api::namespaced(context.client.clone(), &valid.namespace);
-    match kube_ext::create(&configs, &config_map::config_map(valid)?).await {
-        Ok(Created::New(_)) => {}
-        Ok(Created::Exists) => {
-            let name = names::config_map(&valid.name);
-            match configs.get_opt(&name).await.map_err(writing("config"))? {
-                None => return Ok(Written::Later),
-                Some(found) => match dereference::owner(&found, job) {
-                    None => {}
-                    Some(ChildState::Leftover) => return Ok(Written::Later),
-                    Some(ChildState::Orphan(uid)) => {
-                        kube_ext::delete_opt(&configs, &name, &uid, PropagationPolicy::Background)
-                            .await
-                            .map_err(writing("config"))?;
-                        return Ok(Written::Later);
-                    }
-                    Some(_) => {
-                        let message = format!(
-                            "there is a ConfigMap {name} that is not this job's: rename one of the two"
-                        );
-                        return Ok(Written::Refused(Refusal {
-                            child,
-                            permanent: Some(Reason::NameTaken),
-                            message,
-                        }));
-                    }
-                },
-            }
-        }
-        Err(e) => return refused(context, job, e, child, "config"),
-    }
+/// The revision before the Job whose pods mount it.
+async fn create(context: &Context, job: &MapReduceJob, child: Child, size: Size) -> Result<Written, Error> {
+    let revision = match revision_of(context, job, child).await? {
+        Ok(revision) => revision,
+        Err(written) => return Ok(written),
+    };
     let deadline = (child == Child::Cleanup).then_some(CLEANUP_DEADLINE.max(context.limits.cleanup_timeout));
-    match kube_ext::create(&jobs_of(context, job), &jobs::job(valid, child, size, deadline, &context.pods))
-        .await
-    {
+    let Some(made) = jobs::job(job, &revision, child, size, deadline) else {
+        let message = format!("ConfigMap {} has no pods of {child}", names::config_map(&job.name_any()));
+        return Ok(impossible(child, Reason::RevisionLost, message));
+    };
+    match kube_ext::create(&jobs_of(context, job), &made).await {
         Ok(Created::New(_)) => {
-            context.creations.made(&valid.uid, &child.name_in(job), context.now());
+            context.creations.made(&job.uid().unwrap_or_default(), &child.name_in(job), context.now());
             context.metrics.child_made(child.word());
             Ok(Written::Child)
         }
@@ -315,6 +271,61 @@ async fn create(
 
 /// A cleanup that hangs is ended after this time. One that can't begin is given up long before.
 const CLEANUP_DEADLINE: Duration = Duration::from_hours(1);
+
+/// The revision of the job's run, which is made where the run is about to begin. Else why there is none.
+async fn revision_of(
+    context: &Context,
+    job: &MapReduceJob,
+    child: Child,
+) -> Result<Result<Revision, Written>, Error> {
+    let configs: Api<ConfigMap> =
+        Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    let name = names::config_map(&job.name_any());
+    // What a job without a revision does is in its ConfigMap alone: an older operator has begun it.
+    let recorded = job.status.as_ref().and_then(|status| status.revision.as_ref());
+    let Some(found) = configs.get_opt(&name).await.map_err(writing("config"))? else {
+        let revision = match Revision::new(job, &context.pods) {
+            Ok(revision) => revision,
+            Err(error) => return Ok(Err(impossible(child, Reason::InvalidSpec, error.to_string()))),
+        };
+        // What is to be removed is the same in all revisions.
+        if child != Child::Cleanup && recorded.is_some_and(|recorded| *recorded != revision.digest()) {
+            let message = format!(
+                "ConfigMap {name} was deleted while the job ran, and the job has been changed since: what its \
+                 run does is not known any more"
+            );
+            return Ok(Err(impossible(child, Reason::RevisionLost, message)));
+        }
+        return match kube_ext::create(&configs, &revision.config_map(job)?).await {
+            Ok(Created::New(_)) => Ok(Ok(revision)),
+            // Whose it is shows at the next look.
+            Ok(Created::Exists) => Ok(Err(Written::Child)),
+            Err(e) => refused(context, job, e, child, "config").map(Err),
+        };
+    };
+    let foreign = match dereference::owner(&found, job) {
+        None if recorded.is_none_or(|recorded| *recorded == digest_in(&found)) => {
+            return Ok(Revision::read(&found, job, &context.pods)
+                .map_err(|error| impossible(child, Reason::RevisionLost, error.to_string())));
+        }
+        Some(ChildState::Leftover) => return Ok(Err(Written::Later)),
+        None | Some(ChildState::Orphan(_)) => false,
+        Some(_) => true,
+    };
+    if foreign {
+        let message = format!("there is a ConfigMap {name} that is not this job's: rename one of the two");
+        return Ok(Err(impossible(child, Reason::NameTaken, message)));
+    }
+    // Of a revision that has not begun, or of an earlier job: the right one is made at the next look.
+    let uid = found.uid().unwrap_or_default();
+    let deleted = kube_ext::delete_opt(&configs, &name, &uid, PropagationPolicy::Background).await;
+    deleted.map_err(writing("config"))?;
+    Ok(Err(Written::Later))
+}
+
+fn impossible(child: Child, reason: Reason, message: String) -> Written {
+    Written::Refused(Refusal { child, permanent: Some(reason), message })
+}
 
 fn refused(
     context: &Context,

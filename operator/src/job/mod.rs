@@ -187,7 +187,7 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
             return Ok(wake_or_resync(&job, decision.wake));
         }
         // apply (client)
-        match apply::apply(context, &job, valid.as_ref().ok(), decision.write).await? {
+        match apply::apply(context, &job, decision.write).await? {
             Written::Job(new) => job = *new,
             Written::Child => {}
             Written::Refused(refusal) => refused = Some(refusal),

@@ -118,6 +118,8 @@ impl ChildState {
 pub struct ChildJob {
     /// Its UID.
     pub uid: String,
+    /// The digest of the revision that it was made from.
+    pub revision: Option<String>,
     /// Where it is.
     pub state: JobState,
     /// It is being deleted.
@@ -210,6 +212,7 @@ impl From<&Job> for ChildJob {
         let label = |name: &str| job.metadata.labels.as_ref().and_then(|labels| labels.get(name));
         Self {
             uid: job.metadata.uid.clone().unwrap_or_default(),
+            revision: job.metadata.annotations.as_ref().and_then(|a| a.get(labels::REVISION).cloned()),
             state,
             labelled: label(labels::MANAGED_BY).is_some_and(|by| by == labels::OPERATOR),
             created: job.metadata.creation_timestamp.clone(),
@@ -263,6 +266,8 @@ pub enum Reason {
     InvalidSpec,
     /// A child's name is somebody else's.
     NameTaken,
+    /// What the run does is not known any more.
+    RevisionLost,
     /// The input could not be planned: a missing object, an output that exists.
     PlanFailed,
     /// A task has used up its attempts, or none could do better.
@@ -283,6 +288,7 @@ impl Reason {
         match self {
             Self::InvalidSpec => "InvalidSpec",
             Self::NameTaken => "NameTaken",
+            Self::RevisionLost => "RevisionLost",
             Self::PlanFailed => "PlanFailed",
             Self::TaskFailed => "TaskFailed",
             Self::OutOfMemory => "OutOfMemory",

@@ -22,6 +22,7 @@ use mapreduce_api::wire::JobSummary;
 use super::build::jobs::Size;
 use super::build::labels;
 use super::build::names::Child;
+use super::build::revision;
 use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
 use super::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Waiting,
@@ -63,9 +64,9 @@ pub fn decide(
             Err(invalid) => fail(job, seen, Reason::InvalidSpec, invalid.to_string()),
             Ok(_) => begin(job, seen),
         },
-        JobPhase::Planning => active(job, valid, seen, limits, phase, Child::Plan),
-        JobPhase::Mapping => active(job, valid, seen, limits, phase, Child::Map),
-        JobPhase::Reducing => active(job, valid, seen, limits, phase, Child::Reduce),
+        JobPhase::Planning => active(job, seen, limits, phase, Child::Plan),
+        JobPhase::Mapping => active(job, seen, limits, phase, Child::Map),
+        JobPhase::Reducing => active(job, seen, limits, phase, Child::Reduce),
     }
 }
 
@@ -88,18 +89,12 @@ fn begin(job: &MapReduceJob, seen: &Observed) -> Decision {
     if job.spec.cleanup != Cleanup::Never && !is_held(job) {
         return Decision::write(ApiWrite::AddFinalizer);
     }
-    let new = Draft::of(job, seen.now).suspension(false).started().planning(steps::at(job)).done();
+    let draft = Draft::of(job, seen.now).suspension(false).started();
+    let new = draft.revision(revision::digest_of(job).ok()).planning(steps::at(job)).done();
     Decision::write(ApiWrite::Record(Box::new(new)))
 }
 
-fn active(
-    job: &MapReduceJob,
-    valid: &Result<ValidatedJob, Invalid>,
-    seen: &Observed,
-    limits: &Limits,
-    phase: JobPhase,
-    child: Child,
-) -> Decision {
+fn active(job: &MapReduceJob, seen: &Observed, limits: &Limits, phase: JobPhase, child: Child) -> Decision {
     let slot = seen.child(child);
     if let Some(decision) = ended(job, seen, phase, slot) {
         return decision;
@@ -119,7 +114,7 @@ fn active(
         }
         ChildState::Leftover => Decision::rest(Some(SOON)),
         ChildState::Orphan(uid) => Decision::write(ApiWrite::DeleteOrphan(child, uid.clone())),
-        ChildState::Unread | ChildState::Absent => missing(job, valid, seen, limits, child),
+        ChildState::Unread | ChildState::Absent => missing(job, seen, limits, child),
         ChildState::Ours(run) => running(job, seen, phase, child, run),
     }
 }
@@ -181,16 +176,7 @@ fn is_map_only(job: &MapReduceJob) -> bool {
 }
 
 /// The phase is recorded and has no Job: not yet, or not any more.
-fn missing(
-    job: &MapReduceJob,
-    valid: &Result<ValidatedJob, Invalid>,
-    seen: &Observed,
-    limits: &Limits,
-    child: Child,
-) -> Decision {
-    if let Err(invalid) = valid {
-        return fail(job, seen, Reason::InvalidSpec, invalid.to_string());
-    }
+fn missing(job: &MapReduceJob, seen: &Observed, limits: &Limits, child: Child) -> Decision {
     let draft = Draft::of(job, seen.now).suspension(job.spec.suspend);
     if let Some(Refusal { permanent, message, .. }) = &seen.refused {
         if let Some(reason) = permanent {

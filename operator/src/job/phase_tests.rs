@@ -337,10 +337,10 @@ fn a_failed_job_says_why() {
             "record Failed InvalidSpec",
         ),
         (
-            "also later",
+            "one that became none later: the run's revision is made already",
             job("Mapping", &json!({"map": {"template": {"spec": 3}}})),
             seen(),
-            "record Failed InvalidSpec",
+            "create map 5/5",
         ),
         (
             "a Job that is refused for good",

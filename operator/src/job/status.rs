@@ -103,6 +103,12 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// What the run does is this.
+    pub fn revision(mut self, digest: Option<String>) -> Self {
+        self.status.revision = digest;
+        self
+    }
+
     /// The job begins.
     pub fn started(mut self) -> Self {
         self.status.start_time = Some(Time(self.now));

@@ -1,18 +1,14 @@
 //! A job with its open parts parsed: after this, building its children can't fail.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
-use mapreduce_api::v1alpha1::{self, Function, MapReduceJob, MapReduceJobSpec, Phases};
+use mapreduce_api::v1alpha1::{self, Function, MapReduceJob, Phases};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::build::from_cluster::FromCluster;
-use super::build::labels;
-use super::build::names::Child;
 use super::steps::{self, CurrentStep};
 
 /// A job whose children can be built.
@@ -20,16 +16,8 @@ use super::steps::{self, CurrentStep};
 pub struct ValidatedJob {
     /// Its name.
     pub name: String,
-    /// Its namespace.
-    pub namespace: String,
     /// Its UID: the run's id.
     pub uid: String,
-    /// What its children say of their owner.
-    pub owner: OwnerReference,
-    /// Labels for Kueue.
-    pub queue: BTreeMap<String, String>,
-    /// What the user wrote.
-    pub spec: MapReduceJobSpec,
     /// The number of the step that it is at, from 1, in a job with steps.
     pub step: Option<i32>,
     /// The step's name.
@@ -90,34 +78,22 @@ pub fn validate(job: &MapReduceJob) -> Result<ValidatedJob, Invalid> {
         check_combine(step)?;
         pods_of(step).map(drop)
     })?;
-    let step = steps::at(job);
+    parsed(job, steps::at(job))
+}
+
+/// A step of a job with its open parts parsed.
+pub fn parsed(job: &MapReduceJob, step: CurrentStep<'_>) -> Result<ValidatedJob, Invalid> {
     let (map, reduce) = pods_of(step)?;
+    let s3 = job.spec.storage.s3.as_ref();
     Ok(ValidatedJob {
         name: job.name_any(),
-        namespace: job.namespace().unwrap_or_default(),
         uid: job.uid().unwrap_or_default(),
-        owner: owner(job),
-        queue: labels::queue(job.metadata.labels.as_ref()),
-        secret: spec
-            .storage
-            .s3
-            .as_ref()
-            .and_then(|s3| s3.secret_ref.as_ref())
-            .map(|secret| secret.name.clone()),
-        spec: spec.clone(),
         step: step.number(),
         step_name: step.phases().name.map(str::to_owned),
+        secret: s3.and_then(|s3| s3.secret_ref.as_ref()).map(|secret| secret.name.clone()),
         map,
         reduce,
     })
-}
-
-impl ValidatedJob {
-    /// The label of what belongs to the step.
-    pub fn step_label(&self, child: Child) -> Option<(String, String)> {
-        let name = self.step_name.clone().filter(|_| child != Child::Cleanup)?;
-        Some((labels::STEP.to_owned(), name))
-    }
 }
 
 /// The rule on combine functions that the CRD's can't say whole.
@@ -168,7 +144,7 @@ fn pods_of(step: CurrentStep<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
 
 /// The reference to a job that its children carry. While the job is being deleted in the foreground, the
 /// garbage collector removes all children that block it: the one that removes the data must not.
-fn owner(job: &MapReduceJob) -> OwnerReference {
+pub fn owner(job: &MapReduceJob) -> OwnerReference {
     let deleting = job.metadata.deletion_timestamp.is_some();
     OwnerReference {
         api_version: MapReduceJob::api_version(&()).into_owned(),

@@ -71,6 +71,7 @@ impl Job {
         let run = RunContext {
             id,
             name,
+            revision: None,
             cancel,
             last_resort: LastResort::default(),
             skipped: Arc::default(),
@@ -143,6 +144,13 @@ impl Job {
     #[must_use]
     pub fn after_failures(mut self, failed_before: u64) -> Self {
         self.step.run.failed_before = failed_before;
+        self
+    }
+
+    /// The job in the revision of this digest.
+    #[must_use]
+    pub fn of_revision(mut self, digest: String) -> Self {
+        self.step.run.revision = Some(digest);
         self
     }
 

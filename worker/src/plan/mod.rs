@@ -44,6 +44,9 @@ const TASKS: &str = "plan.tasks-";
 pub struct Plan {
     version: u32,
     hash: String,
+    /// The digest of what the run does for which it was made; none where a run is in one process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
     /// Numbers of tasks and partitions, and what the input is.
     pub summary: PlanSummary,
     /// The name of the map tasks' object.
@@ -61,6 +64,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// An error where the plan is of another revision of the step's run.
+    pub fn check_revision(&self, step: &Step) -> Result<()> {
+        match (&self.revision, &step.run.revision) {
+            (Some(planned), Some(own)) if planned != own => Err(Error::permanent(format!(
+                "the plan was made for revision {planned} of the job, and this pod for revision {own}: delete the \
+                 job and apply it again"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Which partition a key goes to.
     pub fn partitioner(&self, step: &Step) -> Result<Partitioner> {
         let cuts = self.cuts.iter().map(|cut| from_hex(cut)).collect::<Option<Vec<_>>>();
@@ -230,6 +244,7 @@ fn assemble(
     let plan = Plan {
         version: VERSION,
         hash: HASH.to_owned(),
+        revision: step.run.revision.clone(),
         summary,
         tasks: String::new(),
         offsets: Vec::new(),

@@ -119,6 +119,8 @@ pub struct RunContext {
     pub id: JobId,
     /// The job's name.
     pub name: String,
+    /// The digest of what the run does; none of a run that is in one process.
+    pub revision: Option<String>,
     /// Asks all work to stop.
     pub cancel: CancellationToken,
     /// What is done about a function that can't be stopped.

@@ -6,14 +6,17 @@ use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
+use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
-use mapreduce_api::wire::exit;
+use mapreduce_api::v1alpha1::MapReduceJob;
+use mapreduce_api::wire::{env, exit};
 
 use super::labels;
 use super::names::Child;
-use super::pod_template::{WORKER, pod_template};
-use crate::context::PodDefaults;
-use crate::job::validate::ValidatedJob;
+use super::pod_template::{WORKER, variable};
+use super::revision::Revision;
+use crate::job::steps;
+use crate::job::validate::owner;
 
 /// How many tasks a Job has and how many of them run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,30 +32,43 @@ impl Size {
     pub const ONE: Self = Self { completions: 1, parallelism: 1 };
 }
 
-/// The Job of a phase, or the one that removes intermediate data within `deadline`.
+/// The Job of a phase, or the one that removes intermediate data within `deadline`. Its pods are the revision's; what
+/// may change while the run goes on is the job's as it is now. None where the revision knows of no such pods.
 ///
 /// It is created once and never applied again: Kueue changes `suspend`, `parallelism` and the template
 /// of a Job that it admits. It has no TTL of its own: a Job that vanishes would look like one that was
 /// never made.
 pub fn job(
-    job: &ValidatedJob,
+    parent: &MapReduceJob,
+    revision: &Revision,
     child: Child,
     size: Size,
     deadline: Option<Duration>,
-    pods: &PodDefaults,
-) -> Job {
-    let mut own = labels::common(&job.name, &job.uid, Some(child));
-    own.extend(job.step_label(child));
+) -> Option<Job> {
+    let (name, step) = (parent.name_any(), steps::at(parent));
+    let spec = &revision.file.spec;
+    let mut template = revision.pods(child, step.number())?.clone();
+    let pods = template.spec.iter_mut().flat_map(|pods| pods.containers.iter_mut());
+    for worker in pods.filter(|container| container.name == WORKER) {
+        let cleanup = serde_json::to_value(parent.spec.cleanup).ok()?;
+        worker.env.get_or_insert_default().extend([
+            variable(env::REVISION, &revision.digest()),
+            variable(env::CLEANUP, cleanup.as_str().unwrap_or_default()),
+        ]);
+    }
+    let mut own = labels::common(&name, &parent.uid().unwrap_or_default(), Some(child));
+    own.extend(labels::step(step.phases().name, child));
     if child != Child::Cleanup {
         // A cleanup that waits in a queue would hold up the deletion of its job.
-        own.extend(job.queue.clone());
+        own.extend(labels::queue(parent.metadata.labels.as_ref()));
     }
-    Job {
+    Some(Job {
         metadata: ObjectMeta {
-            name: Some(child.name(&job.name, job.step)),
-            namespace: Some(job.namespace.clone()),
+            name: Some(child.name(&name, step.number())),
+            namespace: parent.namespace(),
             labels: Some(own),
-            owner_references: Some(vec![job.owner.clone()]),
+            annotations: Some([(labels::REVISION.to_owned(), revision.digest())].into()),
+            owner_references: Some(vec![owner(parent)]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
@@ -62,18 +78,18 @@ pub fn job(
             parallelism: Some(size.parallelism),
             // One extra attempt records the loss of a task if the last one was killed.
             backoff_limit_per_index: Some(
-                job.spec.retries + i32::from(child == Child::Map && !job.spec.max_failed_tasks.is_none()),
+                spec.retries + i32::from(child == Child::Map && !spec.max_failed_tasks.is_none()),
             ),
             // One task that has used up its attempts ends the job: nothing can be reduced without it.
             max_failed_indexes: Some(0),
             pod_failure_policy: Some(failure_policy()),
             // Not before the old pod has ended: two attempts are safe, but cost twice.
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: pod_template(job, child, pods),
+            template,
             ..JobSpec::default()
         }),
         status: None,
-    }
+    })
 }
 
 /// A node that goes away is no fault of the task; a fault that no attempt can avoid ends the job at once.

@@ -18,6 +18,8 @@ pub const JOB: &str = "mapreduce.dev/job";
 pub const PHASE: &str = "mapreduce.dev/phase";
 /// The step that they belong to, in a job with steps.
 pub const STEP: &str = "mapreduce.dev/step";
+/// The annotation with the digest of the revision that a Job was made from.
+pub const REVISION: &str = "mapreduce.dev/revision";
 /// The queue that Kueue admits a Job from.
 pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// Its priority there.
@@ -35,6 +37,12 @@ pub fn common(job: &str, uid: &str, child: Option<Child>) -> BTreeMap<String, St
         labels.insert(PHASE.to_owned(), child.word().to_owned());
     }
     labels
+}
+
+/// The label of what belongs to a step. What removes data belongs to all steps.
+pub fn step(name: Option<&str>, child: Child) -> Option<(String, String)> {
+    let name = name.filter(|_| child != Child::Cleanup)?;
+    Some((STEP.to_owned(), name.to_owned()))
 }
 
 /// The labels that Kueue reads, from the job to its Jobs. Never to pods: Kueue would admit these once more.

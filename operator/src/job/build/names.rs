@@ -25,6 +25,9 @@ impl Child {
     /// The Jobs of the phases, in their order.
     pub const PHASES: [Self; 3] = [Self::Plan, Self::Map, Self::Reduce];
 
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plan, Self::Map, Self::Reduce, Self::Cleanup];
+
     /// The Job of a phase.
     pub fn of(phase: JobPhase) -> Option<Self> {
         match phase {
@@ -49,10 +52,15 @@ impl Child {
     /// name may have (46 with steps), a task's number and separators this is within the 63 of a pod's
     /// host name.
     pub fn name(self, job: &str, step: Option<i32>) -> String {
+        format!("{job}-{}", self.end_of_name(step))
+    }
+
+    /// What stands behind the job's name in it.
+    pub fn end_of_name(self, step: Option<i32>) -> String {
         match step {
             // The data of all steps is removed at once.
-            Some(step) if self != Self::Cleanup => format!("{job}-{step}-{}", self.word()),
-            _ => format!("{job}-{}", self.word()),
+            Some(step) if self != Self::Cleanup => format!("{step}-{}", self.word()),
+            _ => self.word().to_owned(),
         }
     }
 
@@ -68,7 +76,7 @@ impl fmt::Display for Child {
     }
 }
 
-/// The name of the ConfigMap with the job's description.
+/// The name of the ConfigMap with the run's revision.
 pub fn config_map(job: &str) -> String {
     format!("{job}-job")
 }

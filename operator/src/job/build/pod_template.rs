@@ -4,16 +4,16 @@
 use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvFromSource, EnvVar,
-    EnvVarSource, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext,
-    Toleration, Volume, VolumeMount,
+    EnvVarSource, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec,
+    PodTemplateSpec, ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretEnvSource,
+    SecurityContext, Toleration, Volume, VolumeMount,
 };
 use kube::api::ObjectMeta;
 use mapreduce_api::wire::env;
 
-use super::config_map::KEY;
 use super::from_cluster::FromCluster;
 use super::names::Child;
+use super::revision::DESCRIPTION;
 use super::{labels, names};
 use crate::context::PodDefaults;
 use crate::job::validate::{PhasePods, ValidatedJob};
@@ -156,6 +156,11 @@ fn required(
         name: "job".to_owned(),
         config_map: Some(ConfigMapVolumeSource {
             name: names::config_map(&job.name),
+            items: Some(vec![KeyToPath {
+                key: DESCRIPTION.to_owned(),
+                path: DESCRIPTION.to_owned(),
+                mode: None,
+            }]),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()
@@ -171,8 +176,8 @@ fn required(
         init = Some(vec![installer(&parts.resources, defaults)]);
     }
     let mut own = labels::common(&job.name, &job.uid, Some(child));
-    own.extend(job.step_label(child));
-    let mut args = vec![child.word().to_owned(), "--job".to_owned(), format!("{JOB_DIR}/{KEY}")];
+    own.extend(labels::step(job.step_name.as_deref(), child));
+    let mut args = vec![child.word().to_owned(), "--job".to_owned(), format!("{JOB_DIR}/{DESCRIPTION}")];
     if let Some(step) = job.step.filter(|_| child != Child::Cleanup) {
         args.extend(["--step".to_owned(), step.to_string()]);
     }
@@ -215,7 +220,7 @@ fn installer(resources: &ResourceRequirements, defaults: &PodDefaults) -> Contai
     }
 }
 
-fn variable(name: &str, value: &str) -> EnvVar {
+pub(super) fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }
 

@@ -3,11 +3,10 @@ use std::time::Duration;
 use mapreduce_api::v1alpha1::{MapReduceJob, Variable};
 use serde_json::{Value, json};
 
-use super::config_map::config_map;
 use super::jobs::{Size, job};
 use super::names::Child;
+use super::revision::{Revision, digest_in, digest_of};
 use crate::context::PodDefaults;
-use crate::job::validate::{ValidatedJob, validate};
 
 fn defaults() -> PodDefaults {
     PodDefaults {
@@ -21,7 +20,7 @@ fn defaults() -> PodDefaults {
     }
 }
 
-fn valid(spec: &Value) -> ValidatedJob {
+fn resource(spec: &Value) -> MapReduceJob {
     let mut resource = json!({
         "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob",
         "metadata": {
@@ -36,13 +35,16 @@ fn valid(spec: &Value) -> ValidatedJob {
     for (key, value) in spec.as_object().unwrap() {
         resource["spec"][key] = value.clone();
     }
-    let resource: MapReduceJob = serde_json::from_value(resource).unwrap();
-    validate(&resource).unwrap()
+    serde_json::from_value(resource).unwrap()
+}
+
+fn revision(spec: &Value) -> Revision {
+    Revision::new(&resource(spec), &defaults()).unwrap()
 }
 
 fn built(spec: &Value, child: Child) -> Value {
     let size = Size { completions: 5, parallelism: 2 };
-    serde_json::to_value(job(&valid(spec), child, size, None, &defaults())).unwrap()
+    serde_json::to_value(job(&resource(spec), &revision(spec), child, size, None).unwrap()).unwrap()
 }
 
 /// The pods' spec, and in it the worker container.
@@ -66,10 +68,12 @@ fn the_map_job_is_this_and_nothing_else() {
         }
         labels
     };
+    let revision = revision(&json!({})).digest();
     let expected = json!({
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {
             "name": "wc-map", "namespace": "ns", "labels": labels(true),
+            "annotations": {"mapreduce.dev/revision": revision},
             "ownerReferences": [{
                 "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob", "name": "wc", "uid": "u-1",
                 "controller": true, "blockOwnerDeletion": true,
@@ -105,6 +109,8 @@ fn the_map_job_is_this_and_nothing_else() {
                             {"name": "MAPREDUCE_SCRATCH", "value": "/scratch"},
                             {"name": "MAPREDUCE_MEMORY_LIMIT",
                              "valueFrom": {"resourceFieldRef": {"containerName": "worker", "resource": "limits.memory"}}},
+                            {"name": "MAPREDUCE_REVISION", "value": revision},
+                            {"name": "MAPREDUCE_CLEANUP", "value": "Always"},
                         ],
                         "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}},
                         "securityContext": {
@@ -118,7 +124,7 @@ fn the_map_job_is_this_and_nothing_else() {
                         ],
                     }],
                     "volumes": [
-                        {"name": "job", "configMap": {"name": "wc-job"}},
+                        {"name": "job", "configMap": {"name": "wc-job", "items": [{"key": "job.json", "path": "job.json"}]}},
                         {"name": "scratch", "emptyDir": {}},
                     ],
                 },
@@ -263,7 +269,8 @@ fn a_pod_has_what_its_functions_take_from_the_cluster_and_no_more() {
 
 #[test]
 fn a_cleanup_has_a_deadline_and_waits_in_no_queue() {
-    let built = job(&valid(&json!({})), Child::Cleanup, Size::ONE, Some(Duration::from_mins(2)), &defaults());
+    let (resource, revision) = (resource(&json!({})), revision(&json!({})));
+    let built = job(&resource, &revision, Child::Cleanup, Size::ONE, Some(Duration::from_mins(2))).unwrap();
     assert_eq!(built.spec.unwrap().active_deadline_seconds, Some(120));
     assert!(built.metadata.labels.unwrap().keys().all(|label| !label.starts_with("kueue")));
 }
@@ -280,9 +287,72 @@ fn of_a_map_task_that_a_job_may_go_on_without_one_more_pod_says_so() {
 
 #[test]
 fn the_description_is_what_a_worker_reads_and_no_edit_changes_it() {
-    let map = config_map(&valid(&json!({"retries": 7}))).unwrap();
+    let map = revision(&json!({"retries": 7})).config_map(&resource(&json!({}))).unwrap();
     assert_eq!(map.immutable, Some(true));
     assert_eq!(map.metadata.name.as_deref(), Some("wc-job"));
     let file: mapreduce_api::wire::JobFile = serde_json::from_str(&map.data.unwrap()["job.json"]).unwrap();
     assert_eq!((file.id.as_str(), file.name.as_str(), file.spec.retries), ("u-1", "wc", 7));
+}
+
+/// The template of a phase's pods, as a Job of this revision has it.
+fn template(job_spec: &Value, revision: &Revision, child: Child) -> Value {
+    let made = job(&resource(job_spec), revision, child, Size::ONE, None).unwrap();
+    serde_json::to_value(made.spec.unwrap().template).unwrap()
+}
+
+#[test]
+fn a_job_is_made_from_its_revision_whatever_the_resource_and_the_flags_say_by_then() {
+    let begun = json!({"retries": 5});
+    let config = revision(&begun).config_map(&resource(&begun)).unwrap();
+    let edited = json!({
+        "retries": 1, "map": {"image": "other:2"}, "storage": {"s3": {"secretRef": {"name": "keys"}}},
+        "reduce": {"function": {"command": {"shell": "cat"}}, "serviceAccountName": "r"},
+    });
+    let flags = PodDefaults { image: "worker:2".into(), ..defaults() };
+    let kept = Revision::read(&config, &resource(&edited), &flags).unwrap();
+    assert_eq!(kept.digest(), digest_in(&config));
+    for child in Child::ALL {
+        let made = job(&resource(&edited), &kept, child, Size::ONE, None).unwrap();
+        assert_eq!(made.spec.unwrap().backoff_limit_per_index, Some(5), "{child}");
+        assert_eq!(template(&edited, &kept, child), template(&begun, &revision(&begun), child), "{child}");
+    }
+}
+
+#[test]
+fn what_an_older_operator_has_begun_is_run_as_its_description_says() {
+    let begun = json!({"reduce": {"function": {"builtin": {"name": "sum"}}, "image": "python:3"}});
+    let mut config = revision(&begun).config_map(&resource(&begun)).unwrap();
+    config.data.as_mut().unwrap().remove("pods.json").unwrap();
+    let kept = Revision::read(&config, &resource(&json!({})), &defaults()).unwrap();
+    let pods = template(&json!({}), &kept, Child::Reduce);
+    assert_eq!(pods, template(&begun, &revision(&begun), Child::Reduce));
+    assert_eq!(pods["spec"]["containers"][0]["image"], "python:3");
+}
+
+#[test]
+fn what_may_change_while_a_job_runs_is_in_no_revision() {
+    let digest = |spec: &Value| digest_of(&resource(spec)).unwrap();
+    let plain = digest(&json!({}));
+    let steered = json!({"suspend": true, "activeDeadlineSeconds": 60, "pendingDeadlineSeconds": 60,
+                         "ttlSecondsAfterFinished": 60});
+    assert_eq!(digest(&steered), plain);
+    for other in
+        [json!({"retries": 1}), json!({"map": {"image": "other:2"}}), json!({"shuffle": {"url": "s3://b/"}})]
+    {
+        assert_ne!(digest(&other), plain, "{other}");
+    }
+}
+
+#[test]
+fn a_revision_has_the_pods_of_every_step() {
+    let step = |name: &str, image: &str| json!({"name": name, "map": {"image": image}});
+    let mut resource = resource(&json!({"steps": [step("a", "one:1"), step("b", "two:1")]}));
+    let revision = Revision::new(&resource, &defaults()).unwrap();
+    for (number, image) in [(1, "one:1"), (2, "two:1")] {
+        resource.status =
+            serde_json::from_value(json!({"step": {"name": "x", "number": number, "total": 2}})).unwrap();
+        let made = job(&resource, &revision, Child::Map, Size::ONE, None).unwrap();
+        assert_eq!(made.metadata.name, Some(format!("wc-{number}-map")));
+        assert_eq!(made.spec.unwrap().template.spec.unwrap().containers[0].image.as_deref(), Some(image));
+    }
 }

@@ -78,11 +78,15 @@ impl Exchange for InStore {
     }
 
     fn keep_plan(&self, job: &Job, mut planned: PlannedStep, attempt: &AttemptId) -> Result<Arc<Plan>> {
-        plan::store(&job.places().work, &mut planned, attempt).map(Arc::new)
+        let plan = plan::store(&job.places().work, &mut planned, attempt)?;
+        plan.check_revision(job.step())?;
+        Ok(Arc::new(plan))
     }
 
     fn plan(&self, job: &Job) -> Result<Arc<Plan>> {
-        plan::load(&job.places().work).map(Arc::new)
+        let plan = plan::load(&job.places().work)?;
+        plan.check_revision(job.step())?;
+        Ok(Arc::new(plan))
     }
 
     fn map_task(&self, job: &Job, plan: &Plan, index: u32) -> Result<MapTask> {
