@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use futures::future::join_all;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
-use kube::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Config as ControllerConfig, Controller, Error as ControllerError};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
+use kube::{Api, ResourceExt as _};
 use mapreduce_api::v1alpha1::MapReduceJob;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -106,6 +107,12 @@ pub fn controllers(
     (join_all(running).map(|_| ()), stores)
 }
 
+/// The job that a child belongs to, by its label: an owner may have been taken away.
+fn job_of(child: &PartialObjectMeta<Job>) -> Option<ObjectRef<DeserializeGuard<MapReduceJob>>> {
+    let name = child.labels().get(labels::JOB)?;
+    Some(ObjectRef::new(name).within(&child.namespace()?))
+}
+
 fn controller(
     context: &Arc<Context>,
     namespace: Option<&str>,
@@ -129,7 +136,7 @@ fn controller(
         config = config.labels(selector);
     }
     let controller = Controller::new(jobs, config)
-        .owns(children, watcher::Config::default().labels(labels::OURS))
+        .watches(children, watcher::Config::default().labels(labels::OURS), |child| job_of(&child))
         .with_config(ControllerConfig::default().concurrency(concurrency))
         .graceful_shutdown_on(stop.clone().cancelled_owned());
     let store = controller.store();

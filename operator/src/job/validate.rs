@@ -152,7 +152,7 @@ pub fn owner(job: &MapReduceJob) -> OwnerReference {
         name: job.name_any(),
         uid: job.uid().unwrap_or_default(),
         controller: Some(true),
-        block_owner_deletion: Some(!deleting),
+        block_owner_deletion: Some(true),
     }
 }
 

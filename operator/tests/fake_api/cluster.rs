@@ -124,6 +124,9 @@ impl Cluster {
     }
 }
 
+/// Holds an object that is deleted with `--cascade=foreground` until nothing is left that it owns.
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+
 fn key(resource: &str, object: &Value) -> Key {
     let text = |name: &str| object["metadata"][name].as_str().unwrap().to_owned();
     (resource.to_owned(), text("namespace"), text("name"))
@@ -173,8 +176,29 @@ fn remove(store: &mut Store, mut job: Value) {
     store.update("collect", key("jobs", &job), job);
 }
 
-/// Removes what has an owner that is gone.
+/// Removes what has an owner that is gone, or that is being deleted in the foreground.
 fn collect_garbage(store: &mut Store) {
+    for mut owner in store.list("mapreducejobs", "", "", "") {
+        let finalizers = owner["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        if !finalizers.contains(&json!(FOREGROUND)) || owner["metadata"]["deletionTimestamp"].is_null() {
+            continue;
+        }
+        let uid = owner["metadata"]["uid"].clone();
+        let mut owned = 0;
+        for resource in ["jobs", "configmaps"] {
+            for child in store.list(resource, "", "", "") {
+                if child["metadata"]["ownerReferences"][0]["uid"] == uid {
+                    owned += 1;
+                    store.delete(&key(resource, &child));
+                }
+            }
+        }
+        if owned == 0 {
+            let others: Vec<&Value> = finalizers.iter().filter(|f| *f != FOREGROUND).collect();
+            owner["metadata"]["finalizers"] = json!(others);
+            store.update("collect", key("mapreducejobs", &owner), owner);
+        }
+    }
     for resource in ["jobs", "configmaps"] {
         for child in store.list(resource, "", "", "") {
             let Some(uid) = child["metadata"]["ownerReferences"][0]["uid"].as_str() else { continue };

@@ -1,5 +1,6 @@
 //! What nobody looks after any more: orphans of an earlier job, jobs that no selector has, jobs that can't be read.
 
+use fake_api::cluster::FOREGROUND;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mapreduce_operator::stranded;
 
@@ -42,6 +43,25 @@ fn what_an_orphaning_deletion_left_is_removed_for_the_next_job_of_the_name() {
         ends(&api, "Succeeded").await;
         assert_ne!(api.store().get("jobs", "wc-map").unwrap()["metadata"]["uid"], old);
         assert_eq!(created(&api), [2, 2, 1, 0], "{}", api.store().log.join("\n"));
+    });
+}
+
+#[test]
+fn a_job_deleted_in_the_foreground_has_its_data_removed_once() {
+    run(async {
+        let api = FakeApi::default();
+        let (_operator, _cluster) = (operator(&api), cluster(Cluster::new(&api).with("map", Run::Hang)));
+        submit(&api, &json!({}));
+        until(&api, "running maps", |api| {
+            phase(api) == "Mapping" && api.store().get("jobs", "wc-map").is_some()
+        })
+        .await;
+        edit(&api, |job| job["metadata"]["finalizers"].as_array_mut().unwrap().push(json!(FOREGROUND)));
+        delete(&api, "mapreducejobs", "wc");
+        until(&api, "its end", |api| api.store().get("mapreducejobs", "wc").is_none()).await;
+        assert_eq!(created(&api)[3], 1, "{}", api.store().log.join("\n"));
+        let cleanup = api.store().get("jobs", "wc-cleanup").unwrap().clone();
+        assert!(cleanup["spec"]["ttlSecondsAfterFinished"].is_number(), "nobody else removes it");
     });
 }
 

@@ -32,12 +32,15 @@ impl Size {
     pub const ONE: Self = Self { completions: 1, parallelism: 1 };
 }
 
+/// How long a cleanup Job that nobody owns is kept.
+const ALONE_TTL_SECONDS: i32 = 300;
+
 /// The Job of a phase, or the one that removes intermediate data within `deadline`. Its pods are the revision's; what
 /// may change while the run goes on is the job's as it is now. None where the revision knows of no such pods.
 ///
 /// It is created once and never applied again: Kueue changes `suspend`, `parallelism` and the template
-/// of a Job that it admits. It has no TTL of its own: a Job that vanishes would look like one that was
-/// never made.
+/// of a Job that it admits. A phase's has no TTL of its own: a Job that vanishes would look like one
+/// that was never made.
 pub fn job(
     parent: &MapReduceJob,
     revision: &Revision,
@@ -62,16 +65,20 @@ pub fn job(
         // A cleanup that waits in a queue would hold up the deletion of its job.
         own.extend(labels::queue(parent.metadata.labels.as_ref()));
     }
+    // The garbage collector removes what a job that is deleted in the foreground owns, at once: not what removes its
+    // data. The labels say whose it is, and it goes by itself.
+    let on_its_own = child == Child::Cleanup && parent.metadata.deletion_timestamp.is_some();
     Some(Job {
         metadata: ObjectMeta {
             name: Some(child.name(&name, step.number())),
             namespace: parent.namespace(),
             labels: Some(own),
             annotations: Some([(labels::REVISION.to_owned(), revision.digest())].into()),
-            owner_references: Some(vec![owner(parent)]),
+            owner_references: (!on_its_own).then(|| vec![owner(parent)]),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {
+            ttl_seconds_after_finished: on_its_own.then_some(ALONE_TTL_SECONDS),
             active_deadline_seconds: deadline.map(|d| d.as_secs().max(1) as i64),
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(size.completions),
