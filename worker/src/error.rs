@@ -17,6 +17,8 @@ pub struct Error {
     kind: Kind,
     /// Whether a record is at fault, so that the job can go on without it.
     bad_record: bool,
+    /// Whether the user's function has failed by itself, and nothing around it.
+    of_function: bool,
 }
 
 /// What an error means for the attempts to come.
@@ -40,6 +42,11 @@ impl Error {
     /// A failure that another attempt may not meet.
     pub fn retry(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
+    }
+
+    /// A failure of the user's function: it has said so itself.
+    pub fn of_function(message: impl Into<String>) -> Self {
+        Self { of_function: true, ..Self::retry(message) }
     }
 
     /// A failure that every attempt would meet.
@@ -186,6 +193,18 @@ impl Error {
     /// Whether another attempt may do better.
     pub fn is_retryable(&self) -> bool {
         self.kind == Kind::Retry
+    }
+
+    /// Whether it is the user's function that has failed.
+    pub fn is_of_function(&self) -> bool {
+        self.of_function
+    }
+
+    /// Whether it is the same failure, at the same record: then it is there to stay.
+    pub fn recurs(&self, before: &Self) -> bool {
+        self.record.is_some()
+            && (&self.record, &self.message, &self.causes)
+                == (&before.record, &before.message, &before.causes)
     }
 
     /// What led to it, outermost first.

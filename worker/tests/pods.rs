@@ -162,6 +162,54 @@ fn attempts_that_failed_before_are_counted() {
     assert_eq!(success["counters"]["failedTasks"], 4);
 }
 
+/// A function that writes a line for each attempt at its task, and fails at the record `y x` with what `fails` says.
+fn failing(place: &Place, fails: &str) -> Value {
+    let log = place.path("tries");
+    let source = format!(
+        "def map(key, value):\n    if value == 'y x':\n        open({log:?}, 'a').write('x')\n        n = len(open({log:?}).read())\n        {fails}\n    yield value, 1\n"
+    );
+    json!({"script": {"language": "python", "source": source}})
+}
+
+fn failing_place(fails: &str) -> Place {
+    let place = place(&json!({}), &json!({"builtin": {"name": "sum"}}));
+    let job = String::from_utf8(place.read("job.json")).unwrap();
+    let mut job: Value = serde_json::from_str(&job).unwrap();
+    job["spec"]["map"]["function"] = failing(&place, fails);
+    place.write("job.json", job.to_string());
+    place
+}
+
+#[test]
+fn the_same_failure_of_a_function_at_the_same_record_twice_is_final() {
+    let place = failing_place("raise ValueError('nope')");
+    assert_eq!(pod(&place, &["plan"], &[]).0, 0);
+    let (code, said) = pod(&place, &["map"], &[]);
+    let Termination::Failed(report) = said else { panic!("{said:?}") };
+    assert_eq!((code, report.permanent, place.read("tries").len()), (3, true, 2));
+    assert!(report.causes.iter().any(|cause| cause.contains("ValueError: nope")), "{report:?}");
+}
+
+#[test]
+fn a_function_that_fails_in_another_way_each_time_is_tried_as_often_as_the_job_says() {
+    let place = failing_place("raise ValueError(str(n))");
+    assert_eq!(pod(&place, &["plan"], &[]).0, 0);
+    let (code, said) = pod(&place, &["map"], &[]);
+    let Termination::Failed(report) = said else { panic!("{said:?}") };
+    assert_eq!((code, report.permanent, place.read("tries").len()), (3, true, 4));
+    // Attempts of pods before count.
+    let (code, _) = pod(&place, &["map"], &[("MAPREDUCE_FAILED_BEFORE", "2")]);
+    assert_eq!((code, place.read("tries").len()), (3, 6));
+}
+
+#[test]
+fn a_function_that_fails_once_is_tried_again_in_the_same_pod() {
+    let place = failing_place("if n < 2: raise ValueError('once')");
+    let summary = finished(&place, &[]);
+    assert_eq!(place.output_text(), "x\t1\ny x\t1\n");
+    assert_eq!((summary.counters.map_input_records, summary.counters.failed_tasks), (2, 1));
+}
+
 #[test]
 fn the_attempt_behind_the_last_says_that_there_is_nothing_of_the_task() {
     let place = place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}));

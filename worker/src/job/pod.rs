@@ -2,6 +2,8 @@
 //!
 //! The last map task to commit ends the map phase, the last reduce task the job.
 
+use std::time::Duration;
+
 use mapreduce_api::ids::{AttemptId, TaskId, TaskKind};
 use mapreduce_api::v1alpha1::Cleanup;
 use mapreduce_api::wire::PlanSummary;
@@ -10,7 +12,7 @@ use super::exchange::{Attempt, Exchange as _, InStore};
 use super::tasks;
 pub use super::tasks::PlanOutcome;
 use super::{Job, Resources};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::task::finish::{self, Fate, Success};
 
 /// Plans a step.
@@ -45,8 +47,13 @@ pub fn cleanup(job: &Job) -> Result<Option<Success>> {
     tasks::cleanup(job, &InStore)
 }
 
+/// The pauses before a function that has failed is tried again. Kubernetes would make a new pod for it, after ten
+/// seconds and more each time, and its author waits for the error.
+const FUNCTION_PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
 fn run(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources) -> Result<Option<Success>> {
-    run_unfinished(job, task, attempt, resources).or_else(|error| {
+    run_attempts(job, task, attempt, resources).or_else(|error| {
         // What went wrong doesn't matter once the job is finished: of two tasks that both took themselves for
         // the last, one has removed what the other was reading.
         // It may be asked to stop because all is over.
@@ -55,6 +62,38 @@ fn run(job: &Job, task: TaskId, attempt: &AttemptId, resources: &Resources) -> R
             _ => Err(error.in_task(task).in_step(job.step().name())),
         }
     })
+}
+
+/// Tries a function that fails as often as the job says. The same failure at the same record twice is final, and so is
+/// the last one: another pod would fail in the same way.
+fn run_attempts(
+    job: &Job,
+    task: TaskId,
+    attempt: &AttemptId,
+    resources: &Resources,
+) -> Result<Option<Success>> {
+    let retries = u64::try_from(job.spec().retries).unwrap_or_default();
+    let before = job.run().failed_before;
+    let (mut failed, mut last) = (0, None::<Error>);
+    loop {
+        let id = if failed == 0 { attempt.clone() } else { AttemptId::new(format!("{attempt}-{failed}")) };
+        // The last of them says whether the job may go on without the task.
+        let job = &job.clone().after_failures(before + failed);
+        let error = match run_unfinished(job, task, &id, resources) {
+            Err(error) if error.is_of_function() && error.is_retryable() => error,
+            ended => return ended,
+        };
+        let recurs = last.as_ref().is_some_and(|last| error.recurs(last));
+        if before + failed >= retries || (recurs && job.spec().max_failed_tasks.is_none()) {
+            return Err(error.permanently());
+        }
+        tracing::warn!(%error, causes = ?error.causes(), attempt = before + failed, "The function failed and is tried again.");
+        let pause =
+            FUNCTION_PAUSES[usize::try_from(failed).unwrap_or(usize::MAX).min(FUNCTION_PAUSES.len() - 1)];
+        job.run().pause(pause)?;
+        failed = if recurs { retries.saturating_sub(before) } else { failed + 1 };
+        last = Some(error);
+    }
 }
 
 fn run_unfinished(

@@ -12,6 +12,7 @@ mod context;
 mod ending;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mapreduce_api::ids::{AttemptId, JobId, TaskId};
 use mapreduce_api::v1alpha1::MapReduceJobSpec;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::ending::Ending;
 use crate::error::{Error, Result};
 use crate::function::{Functions, LastResort, ReduceFunction};
+use crate::machine::clock;
 use crate::memory;
 use crate::record::block::BlockCodec;
 use crate::record::format::Format;
@@ -139,6 +141,16 @@ impl RunContext {
     /// An error once somebody has asked to stop.
     pub fn check_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    }
+
+    /// Waits, and no longer than until somebody asks to stop.
+    pub fn pause(&self, time: Duration) -> Result<()> {
+        let end = clock::now() + time;
+        while clock::now() < end {
+            self.check_cancelled()?;
+            clock::sleep(Duration::from_millis(20));
+        }
+        self.check_cancelled()
     }
 
     /// Adds the requests for intermediate data since it was last called.

@@ -374,7 +374,9 @@ impl Process {
             }
             (None, None) => (format!("{name} ended: {status}"), None),
         };
-        let error = self.with_last_words(Error::retry(message));
+        // What kills a command is outside of it, as a machine that is out of memory.
+        let error = if status.code().is_some() { Error::of_function(message) } else { Error::retry(message) };
+        let error = self.with_last_words(error);
         Err(hint.into_iter().fold(error, Error::because))
     }
 

@@ -138,7 +138,8 @@ impl Instance {
         match done {
             Ok((Ok(()),)) => Ok(()),
             Ok((Err(message),)) => {
-                Err(Error::retry(format!("{name} failed: {}", shortened(message, MAX_LINE))).of_record())
+                Err(Error::of_function(format!("{name} failed: {}", shortened(message, MAX_LINE)))
+                    .of_record())
             }
             Err(error) => Err(failed(store.data(), name, &error)),
         }
@@ -156,18 +157,18 @@ fn failed(state: &State, name: &str, error: &wasmtime::Error) -> Error {
     let cause = error.root_cause().to_string();
     let trap = error.downcast_ref::<Trap>();
     let failed = if state.wanted_more_memory {
-        Error::retry(format!("{name} failed: it needs more than {} MiB of memory", MEMORY_BYTES >> 20))
+        Error::of_function(format!("{name} failed: it needs more than {} MiB of memory", MEMORY_BYTES >> 20))
     } else if trap == Some(&Trap::StackOverflow) {
-        Error::retry(format!("{name} failed: it needs more than {} KiB of stack", STACK_BYTES >> 10))
+        Error::of_function(format!("{name} failed: it needs more than {} KiB of stack", STACK_BYTES >> 10))
     } else if cause.starts_with("unknown import") {
         Error::permanent(format!("{name} failed: {cause}")).because(
             "a component has the functions of worker/wit/function.wit and no files, network or clock",
         )
     } else if let Some(line) = &state.last_line {
         let line = shortened(line.clone(), MAX_LINE);
-        Error::retry(format!("{name} failed: {cause}; the last that it logged was: {line}"))
+        Error::of_function(format!("{name} failed: {cause}; the last that it logged was: {line}"))
     } else {
-        Error::retry(format!("{name} failed: {cause}"))
+        Error::of_function(format!("{name} failed: {cause}"))
     };
     let failed = match stack(error) {
         Some(stack) => failed.because(stack),

@@ -11,25 +11,25 @@ pub(super) fn explained<'js>(ctx: &Ctx<'js>, name: &str, value: &Value<'js>) -> 
     let mebibytes = MEMORY_BYTES >> 20;
     if value.is_null() {
         // All that is left to an engine without memory for an exception.
-        return Error::retry(format!(
+        return Error::of_function(format!(
             "{name} failed: it threw null, most often because it needs more than {mebibytes} MiB of memory"
         ));
     }
     let Some(exception) = value.as_exception() else {
         let mut shown = String::new();
         let _ = text::push(ctx, value, "exception", &mut shown);
-        return Error::retry(format!("{name} failed: it threw {}", shortened(shown, MAX_LINE)));
+        return Error::of_function(format!("{name} failed: it threw {}", shortened(shown, MAX_LINE)));
     };
     let kind = exception.get::<_, String>("name").unwrap_or_else(|_| "Error".to_owned());
     let message = exception.message().unwrap_or_default();
     let line = message.lines().next().unwrap_or_default();
     let failed = match (kind.as_str(), line) {
         ("InternalError", "out of memory") => {
-            Error::retry(format!("{name} failed: it needs more than {mebibytes} MiB of memory"))
+            Error::of_function(format!("{name} failed: it needs more than {mebibytes} MiB of memory"))
         }
         _ => {
             let line = shortened(line.to_owned(), MAX_LINE);
-            Error::retry(format!("{name} failed: {kind}: {line}"))
+            Error::of_function(format!("{name} failed: {kind}: {line}"))
         }
     };
     match exception.stack() {

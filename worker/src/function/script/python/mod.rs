@@ -230,7 +230,7 @@ impl Answers {
     fn failure(&self, report: &[u8]) -> Error {
         let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return garbled() };
         let message = format!("{} failed: {}", self.name, shortened(failure.message, MAX_LINE));
-        let error = if failure.permanent { Error::permanent(message) } else { Error::retry(message) };
+        let error = if failure.permanent { Error::permanent(message) } else { Error::of_function(message) };
         let error = match failure.traceback {
             Some(traceback) => error.because(shortened(traceback, MAX_TRACEBACK)),
             None => error,
