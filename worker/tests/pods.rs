@@ -164,7 +164,7 @@ fn attempts_that_failed_before_are_counted() {
 
 /// A function that writes a line for each attempt at its task, and fails at the record `y x` with what `fails` says.
 fn failing(place: &Place, fails: &str) -> Value {
-    let log = place.path("tries");
+    let log = place.path("tries").display().to_string();
     let source = format!(
         "def map(key, value):\n    if value == 'y x':\n        open({log:?}, 'a').write('x')\n        n = len(open({log:?}).read())\n        {fails}\n    yield value, 1\n"
     );

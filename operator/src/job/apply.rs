@@ -80,6 +80,9 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
             set_finalizers(context, job, &finalizers).await
         }
         ApiWrite::RemoveFinalizer(note) => {
+            if job.metadata.deletion_timestamp.is_some() {
+                remove_cleanup_config_map(context, job).await?;
+            }
             let others: Vec<String> = job.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
             let written = set_finalizers(context, job, &others).await?;
             if let (Written::Job(_) | Written::Gone, Some(note)) = (&written, note) {
@@ -175,6 +178,24 @@ fn jobs_of(context: &Context, job: &MapReduceJob) -> Api<Job> {
     Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
 }
 
+fn configs_of(context: &Context, job: &MapReduceJob) -> Api<ConfigMap> {
+    Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
+}
+
+/// The one of a cleanup that stood on its own, if there was one.
+async fn remove_cleanup_config_map(context: &Context, job: &MapReduceJob) -> Result<(), Error> {
+    let (configs, name) = (configs_of(context, job), names::cleanup_config_map(&job.name_any()));
+    let Some(found) = configs.get_opt(&name).await.map_err(writing("config"))? else { return Ok(()) };
+    // Nobody owns it: whose it is stands in its labels.
+    if dereference::owner(&found, job).is_some() {
+        return Ok(());
+    }
+    let uid = found.uid().unwrap_or_default();
+    kube_ext::delete_opt(&configs, &name, &uid, PropagationPolicy::Background)
+        .await
+        .map_err(writing("config"))
+}
+
 fn fields(change: Change) -> Map<String, Value> {
     let suspend = change.suspend.map(|s| ("suspend".to_owned(), json!(s)));
     let parallelism = change.parallelism.map(|p| ("parallelism".to_owned(), json!(p)));
@@ -257,6 +278,13 @@ async fn create(context: &Context, job: &MapReduceJob, child: Child, size: Size)
         let message = format!("ConfigMap {} has no pods of {child}", names::config_map(&job.name_any()));
         return Ok(impossible(child, Reason::RevisionLost, message));
     };
+    if child == Child::Cleanup && job.metadata.deletion_timestamp.is_some() {
+        let copy = revision.cleanup_config_map(job)?;
+        match kube_ext::create(&configs_of(context, job), &copy).await {
+            Ok(_) => {}
+            Err(e) => return refused(context, job, e, child, "config"),
+        }
+    }
     match kube_ext::create(&jobs_of(context, job), &made).await {
         Ok(Created::New(_)) => {
             context.creations.made(&job.uid().unwrap_or_default(), &child.name_in(job), context.now());
@@ -278,8 +306,7 @@ async fn revision_of(
     job: &MapReduceJob,
     child: Child,
 ) -> Result<Result<Revision, Written>, Error> {
-    let configs: Api<ConfigMap> =
-        Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    let configs = configs_of(context, job);
     let name = names::config_map(&job.name_any());
     // What a job without a revision does is in its ConfigMap alone: an older operator has begun it.
     let recorded = job.status.as_ref().and_then(|status| status.revision.as_ref());

@@ -142,10 +142,8 @@ fn pods_of(step: CurrentStep<'_>) -> Result<(PhasePods, PhasePods), Invalid> {
     Ok((map, reduce))
 }
 
-/// The reference to a job that its children carry. While the job is being deleted in the foreground, the
-/// garbage collector removes all children that block it: the one that removes the data must not.
+/// The reference to a job that its children carry.
 pub fn owner(job: &MapReduceJob) -> OwnerReference {
-    let deleting = job.metadata.deletion_timestamp.is_some();
     OwnerReference {
         api_version: MapReduceJob::api_version(&()).into_owned(),
         kind: MapReduceJob::kind(&()).into_owned(),

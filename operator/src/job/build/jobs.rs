@@ -11,10 +11,10 @@ use kube::api::ObjectMeta;
 use mapreduce_api::v1alpha1::MapReduceJob;
 use mapreduce_api::wire::{env, exit};
 
-use super::labels;
 use super::names::Child;
-use super::pod_template::{WORKER, variable};
+use super::pod_template::{DESCRIPTION_VOLUME, WORKER, variable};
 use super::revision::Revision;
+use super::{labels, names};
 use crate::job::steps;
 use crate::job::validate::owner;
 
@@ -51,6 +51,16 @@ pub fn job(
     let (name, step) = (parent.name_any(), steps::at(parent));
     let spec = &revision.file.spec;
     let mut template = revision.pods(child, step.number())?.clone();
+    // The garbage collector removes what a job that is deleted in the foreground owns, at once: not what removes its
+    // data. The labels say whose it is, and it goes by itself.
+    let on_its_own = child == Child::Cleanup && parent.metadata.deletion_timestamp.is_some();
+    if on_its_own {
+        let volumes = template.spec.iter_mut().flat_map(|pods| pods.volumes.iter_mut().flatten());
+        let description = volumes.filter(|volume| volume.name == DESCRIPTION_VOLUME);
+        for source in description.filter_map(|volume| volume.config_map.as_mut()) {
+            source.name = names::cleanup_config_map(&name);
+        }
+    }
     let pods = template.spec.iter_mut().flat_map(|pods| pods.containers.iter_mut());
     for worker in pods.filter(|container| container.name == WORKER) {
         let cleanup = serde_json::to_value(parent.spec.cleanup).ok()?;
@@ -65,9 +75,6 @@ pub fn job(
         // A cleanup that waits in a queue would hold up the deletion of its job.
         own.extend(labels::queue(parent.metadata.labels.as_ref()));
     }
-    // The garbage collector removes what a job that is deleted in the foreground owns, at once: not what removes its
-    // data. The labels say whose it is, and it goes by itself.
-    let on_its_own = child == Child::Cleanup && parent.metadata.deletion_timestamp.is_some();
     Some(Job {
         metadata: ObjectMeta {
             name: Some(child.name(&name, step.number())),

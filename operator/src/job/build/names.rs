@@ -76,6 +76,11 @@ impl fmt::Display for Child {
     }
 }
 
+/// The name of the ConfigMap that only the cleanup of a deleted job reads.
+pub fn cleanup_config_map(job: &str) -> String {
+    format!("{job}-cleanup")
+}
+
 /// The name of the ConfigMap with the run's revision.
 pub fn config_map(job: &str) -> String {
     format!("{job}-job")

@@ -20,6 +20,8 @@ use crate::job::validate::{PhasePods, ValidatedJob};
 
 /// The container that runs tasks.
 pub const WORKER: &str = "worker";
+/// The volume with the job's description.
+pub const DESCRIPTION_VOLUME: &str = "job";
 const BINARY: &str = "/mapreduce-worker";
 const INSTALL_DIR: &str = "/mapreduce/bin";
 const JOB_DIR: &str = "/etc/mapreduce";
@@ -153,7 +155,7 @@ fn required(
     // Another image has no worker in it: it is brought.
     let brought = parts.image != defaults.image;
     let mut volumes = vec![Volume {
-        name: "job".to_owned(),
+        name: DESCRIPTION_VOLUME.to_owned(),
         config_map: Some(ConfigMapVolumeSource {
             name: names::config_map(&job.name),
             items: Some(vec![KeyToPath {
@@ -168,7 +170,7 @@ fn required(
     if !parts.users_scratch {
         volumes.push(empty_dir("scratch"));
     }
-    let mut mounts = vec![mount("job", JOB_DIR, true), mount("scratch", SCRATCH_DIR, false)];
+    let mut mounts = vec![mount(DESCRIPTION_VOLUME, JOB_DIR, true), mount("scratch", SCRATCH_DIR, false)];
     let mut init = None;
     if brought {
         volumes.push(empty_dir("mapreduce-bin"));

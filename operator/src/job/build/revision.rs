@@ -98,6 +98,15 @@ impl Revision {
         self.pods.get(&child.end_of_name(step))
     }
 
+    /// A copy for the cleanup of a job that is being deleted. Nothing owns it, so the garbage collector leaves it: who
+    /// lets the job go removes it.
+    pub fn cleanup_config_map(&self, job: &MapReduceJob) -> Result<ConfigMap, serde_json::Error> {
+        let mut copy = self.config_map(job)?;
+        copy.metadata.name = Some(names::cleanup_config_map(&job.name_any()));
+        copy.metadata.owner_references = None;
+        Ok(copy)
+    }
+
     /// The ConfigMap that holds it.
     pub fn config_map(&self, job: &MapReduceJob) -> Result<ConfigMap, serde_json::Error> {
         let name = job.name_any();
