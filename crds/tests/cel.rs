@@ -108,6 +108,8 @@ fn good() -> Vec<String> {
         ("  output:", "  maxFailedTasks: 3\n  output:"),
         ("  output:", "  maxFailedTasks: 5%\n  output:"),
         ("  output:", "  taskTimeoutSeconds: 315360000\n  output:"),
+        ("  output:", "  storage: {timeoutSeconds: 0}\n  output:"),
+        ("  output:", "  storage: {timeoutSeconds: 315360000}\n  output:"),
         ("  output:", "  ttlSecondsAfterFinished: 315360000\n  output:"),
         ("  output:", "  skipBadRecords: {max: 1000}\n  output:"),
         ("{builtin: {name: words}}", "{command: {argv: [cat, -n], env: {A: b}, files: {a: b}}}"),

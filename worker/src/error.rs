@@ -31,6 +31,8 @@ pub enum Kind {
     Permanent,
     /// The manifest alone shows the fault.
     Usage,
+    /// A store was away for as long as the job waits for one: waiting more is for a person to decide.
+    StoreUnavailable,
     /// Somebody has asked to stop.
     Cancelled,
 }
@@ -64,6 +66,12 @@ impl Error {
     pub fn permanently(mut self) -> Self {
         self.kind = Kind::Permanent;
         self
+    }
+
+    /// Says, in another message, that a store was away for as long as the job waits.
+    #[must_use]
+    pub fn store_unavailable(self, message: String) -> Self {
+        Self { kind: Kind::StoreUnavailable, message, ..self }
     }
 
     /// The end of work that nobody wants any more.

@@ -10,7 +10,7 @@ use mapreduce_api::wire::{Counters, ErrorReport, JobFile, JobSummary, Terminatio
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, IoContext as _, Result};
+use crate::error::{Error, IoContext as _, Kind, Result};
 use crate::function::LastResort;
 use crate::job::{Job, Resources, pod};
 use crate::machine::{random, variables};
@@ -73,6 +73,7 @@ impl Args {
 
 /// Writes how the attempt has ended; the exit code.
 fn last_words(done: Result<Termination>, termination_log: &Path) -> u8 {
+    let is_store_away = done.as_ref().is_err_and(|error| error.kind() == Kind::StoreUnavailable);
     let last_words = done.unwrap_or_else(|error| {
         tracing::error!(%error, causes = ?error.causes(), "The attempt failed.");
         Termination::Failed(error.report())
@@ -82,6 +83,7 @@ fn last_words(done: Result<Termination>, termination_log: &Path) -> u8 {
         tracing::warn!(%error, path = %termination_log.display(), "The termination message was not written.");
     }
     match last_words {
+        Termination::Failed(_) if is_store_away => exit::STORE_UNAVAILABLE,
         Termination::Failed(ErrorReport { permanent: true, .. }) => exit::PERMANENT,
         Termination::Failed(_) => exit::RETRY,
         _ => 0,

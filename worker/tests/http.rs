@@ -62,11 +62,16 @@ struct Client {
 
 impl Client {
     fn new() -> Self {
+        Self::waiting(600)
+    }
+
+    /// One that waits so many seconds for a server that is away.
+    fn waiting(seconds: i64) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let folder = std::path::Path::new("/");
         let stores = Stores::new(
-            serde_json::from_value(json!({})).unwrap(),
+            serde_json::from_value(json!({"timeoutSeconds": seconds})).unwrap(),
             folder,
             runtime.handle().clone(),
             CancellationToken::new(),
@@ -232,7 +237,7 @@ fn a_server_that_is_busy_is_asked_again() {
         assert_eq!(Client::new().read(&server.url("/x"), 0..5).unwrap(), b"to be");
         assert_eq!(server.asked().len(), 4, "two that failed, a look, a read");
         let server = Server::start(busy);
-        let client = Client::new();
+        let client = Client::waiting(0);
         let place = client.stores.locate(&server.url("/x")).unwrap();
         let error = place.store.head(&place.key).unwrap_err();
         assert!(
@@ -240,8 +245,25 @@ fn a_server_that_is_busy_is_asked_again() {
             "{}",
             said(&error)
         );
-        assert_eq!((error.kind(), server.asked().len()), (Kind::Retry, 9));
+        assert_eq!((error.kind(), server.asked().len()), (Kind::Retry, 5));
+        let server = serve_after(7, busy, |request| Response::ranged(request, b"to be"));
+        assert_eq!(Client::new().read(&server.url("/x"), 0..5).unwrap(), b"to be");
+        assert_eq!(server.asked().len(), 9, "seven that failed, a look, a read");
     }
+}
+
+#[test]
+fn a_server_that_stays_away_is_an_error_when_it_has_been_waited_for() {
+    let server = Server::start(|_| Response::new("503 Service Unavailable\nRetry-After: 0", b""));
+    let client = Client::waiting(1);
+    let place = client.stores.locate(&server.url("/x")).unwrap();
+    let error = place.store.head(&place.key).unwrap_err();
+    assert_eq!(error.kind(), Kind::StoreUnavailable, "{}", said(&error));
+    let message = format!("can't read {}: the store was away for 1 s", server.url("/x"));
+    assert_eq!(
+        (error.to_string(), &*error.causes()[0]),
+        (message, "the server answers 503 Service Unavailable")
+    );
 }
 
 #[test]

@@ -1,65 +1,18 @@
 //! Uploads that nobody ends: the store's list of them, and what runs that are killed leave.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "common/buckets.rs"]
+mod buckets;
 mod common;
 #[path = "s3/server.rs"]
 mod server;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use common::{Place, merge, word_count};
-use mapreduce_api::ids::JobId;
-use mapreduce_api::v1alpha1::MapReduceJobSpec;
-use mapreduce_api::wire::JobFile;
-use mapreduce_worker::error::{Kind, Result};
-use mapreduce_worker::job::Job;
-use mapreduce_worker::job::local::{self, Progress};
-use mapreduce_worker::storage::{BucketStore, Created, PendingUpload, SharedStore, Staged, Stores};
-use mapreduce_worker::task::finish::Success;
-use object_store::aws::AmazonS3Builder;
-use object_store::{BackoffConfig, RetryConfig};
-use serde_json::{Value, json};
+use buckets::{bucket, run};
+use common::{Place, word_count};
+use mapreduce_worker::error::Kind;
+use mapreduce_worker::storage::{Created, PendingUpload, SharedStore, Staged};
+use serde_json::json;
 use server::{Fault, S3};
-use tokio_util::sync::CancellationToken;
-
-/// The bucket as jobs see it.
-fn bucket(place: &Place, s3: &S3) -> SharedStore {
-    bucket_at(place, &s3.endpoint())
-}
-
-fn bucket_at(place: &Place, endpoint: &str) -> SharedStore {
-    let retries = RetryConfig {
-        backoff: BackoffConfig { init_backoff: Duration::from_millis(1), ..BackoffConfig::default() },
-        max_retries: 2,
-        retry_timeout: Duration::from_secs(20),
-    };
-    let builder = AmazonS3Builder::new()
-        .with_bucket_name("b")
-        .with_endpoint(endpoint)
-        .with_allow_http(true)
-        .with_access_key_id("id")
-        .with_secret_access_key("secret")
-        .with_retry(retries);
-    let (runtime, cancel) = (place.runtime.handle().clone(), CancellationToken::new());
-    Arc::new(BucketStore::s3("s3://b/".into(), builder, runtime, cancel).unwrap())
-}
-
-fn run(place: &Place, s3: &S3, fields: Value) -> Result<Success> {
-    local::run(&job(place, s3, fields)?, &place.resources, &Progress::default())
-}
-
-fn job(place: &Place, s3: &S3, fields: Value) -> Result<Job> {
-    let mut spec = json!({"input": {"urls": ["s3://b/in/"]}, "output": {"url": "s3://b/out/"}});
-    merge(&mut spec, fields);
-    let spec: MapReduceJobSpec = serde_json::from_value(spec).unwrap();
-    let stop = CancellationToken::new();
-    let runtime = place.runtime.handle().clone();
-    let stores = Stores::new(spec.storage.clone(), place.dir.path(), runtime, stop.clone());
-    stores.insert("s3://b/", bucket(place, s3));
-    let file = JobFile { id: JobId::new("run-1"), name: "test".into(), spec };
-    Job::with_stores(file, stores, stop)
-}
 
 fn staged(store: &SharedStore, key: &str, bytes: &[u8]) -> Staged {
     let mut writer = store.stage(key, "").unwrap();

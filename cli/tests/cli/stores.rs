@@ -124,11 +124,14 @@ fn that_nothing_listens_is_said_at_once_though_it_is_tried_for_longer() {
         let mut run = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(run.stderr.take().unwrap()).read_line(&mut line).unwrap();
-        // It would go on, and end with the same.
+        // It waits.
         let is_running = run.try_wait().unwrap().is_none();
         run.kill().unwrap();
         run.wait().unwrap();
-        assert!(line.contains("A server is not reached") && is_running, "{line}");
+        assert!(
+            line.contains("The store is away since ") && line.contains("up to 600 s") && is_running,
+            "{line}"
+        );
         assert!(line.contains("the connection was refused") && line.contains(&closed.to_string()), "{line}");
     }
 }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use server::{Fault, Request, S3};
 
 mod killed;
+mod outages;
 mod rivals;
 #[path = "../../../worker/tests/s3/server.rs"]
 mod server;

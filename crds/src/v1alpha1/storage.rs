@@ -5,13 +5,28 @@ use serde::{Deserialize, Serialize};
 use super::phase::LocalObject;
 
 /// How object stores are reached, by kind.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Storage {
     /// `s3://` URLs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Storage>,
+
+    /// How long a job waits for a store that is away before it fails. No attempt of a task is spent on that.
+    #[serde(default = "default_timeout_seconds")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 315_360_000)))]
+    pub timeout_seconds: i64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { s3: None, timeout_seconds: default_timeout_seconds() }
+    }
+}
+
+fn default_timeout_seconds() -> i64 {
+    600
 }
 
 /// How `s3://` URLs are reached.

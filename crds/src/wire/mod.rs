@@ -60,4 +60,6 @@ pub mod exit {
     pub const RETRY: u8 = 1;
     /// No attempt can do better: a missing bucket, an output that exists, a changed input.
     pub const PERMANENT: u8 = 3;
+    /// A store was away for as long as the job waits for one (`spec.storage.timeoutSeconds`).
+    pub const STORE_UNAVAILABLE: u8 = 4;
 }

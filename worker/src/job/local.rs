@@ -82,6 +82,8 @@ fn run_on<E: Exchange>(
         match tasks::cleanup(job, exchange) {
             // Its last words were lost, or somebody asked to stop when it had succeeded already.
             Ok(Some(success)) => Ok(success),
+            // The wish to stop has ended the wait for a store that is away, say.
+            _ if error.is_retryable() => job.run().check_cancelled().and(Err(error)),
             _ => Err(error),
         }
     })

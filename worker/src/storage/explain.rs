@@ -1,5 +1,6 @@
 //! What a store's error means, in one line: the library's own holds requests, signatures and pages of XML.
 
+use super::outage::{Failure, Unmet, gave_up};
 use super::unreached;
 use crate::error::Error;
 
@@ -24,6 +25,43 @@ pub(super) fn explain(verb: &str, base: &str, key: &str, error: &object_store::E
         }
         _ => Error::retry(format!("can't {verb} {url}")).because(cause),
     }
+}
+
+/// The error of a request that has no result.
+pub(super) fn explain_unmet(verb: &str, base: &str, key: &str, unmet: &Unmet<object_store::Error>) -> Error {
+    match unmet {
+        Unmet::Failed(error) => explain(verb, base, key, error),
+        Unmet::Away(error, waited) => gave_up(explain(verb, base, key, error), *waited),
+        Unmet::Cancelled => Error::cancelled(),
+    }
+}
+
+/// What servers call it that they may answer later.
+const PASSING: [&str; 6] = [
+    "InternalError",
+    "ServiceUnavailable",
+    "SlowDown",
+    "RequestTimeout",
+    "ThrottlingException",
+    "ServerBusy",
+];
+
+impl Failure for object_store::Error {
+    fn outage(&self) -> Option<String> {
+        let text = self.to_string();
+        let (code, cause) = summarise(&text);
+        let is_passing = status_of(&text).is_some_and(|status| matches!(status, 408 | 429 | 500 | 502..=599));
+        if is_passing || code.is_some_and(|code| PASSING.contains(&code)) {
+            return Some(cause);
+        }
+        unreached::lost(self)
+    }
+}
+
+/// The status of an answer that the library reports as an error.
+fn status_of(text: &str) -> Option<u16> {
+    let (_, rest) = text.split_once("status code: ")?;
+    rest.get(..3)?.parse().ok()
 }
 
 /// Whether an object or an upload is not there, in a bucket that is.
@@ -66,7 +104,13 @@ fn summarise(text: &str) -> (Option<&str>, String) {
         (Some(code), None) => code.to_owned(),
         _ => {
             let line = text.lines().next().unwrap_or_default();
-            line.strip_prefix("Generic S3 error: ").unwrap_or(line).chars().take(400).collect()
+            let line = line.strip_prefix("Generic S3 error: ").unwrap_or(line);
+            // What was asked for, how often and for how long is before it.
+            let (_, answer) = line.split_once("non-2xx status code: ").unwrap_or_default();
+            let answer = answer.trim_end_matches([':', ' ']);
+            let line =
+                if answer.is_empty() { line.to_owned() } else { format!("the server answers {answer}") };
+            line.chars().take(400).collect()
         }
     };
     (code, cause)
@@ -74,7 +118,7 @@ fn summarise(text: &str) -> (Option<&str>, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::explain;
+    use super::{Failure as _, explain};
     use crate::error::Kind;
 
     fn error(text: &str) -> object_store::Error {
@@ -104,5 +148,29 @@ mod tests {
         let error = explain("read", "s3://b/", "k", &error("connection refused\nand much more"));
         assert_eq!(error.kind(), Kind::Retry);
         assert_eq!(error.causes(), ["connection refused"]);
+    }
+
+    #[test]
+    fn an_answer_that_may_be_another_later_is_an_outage_and_no_other_is() {
+        let performing = "Error performing GET http://h/b/k in 1s, after 8 retries - Server returned";
+        for (answer, cause) in [
+            ("non-2xx status code: 503 Service Unavailable: ", "the server answers 503 Service Unavailable"),
+            ("non-2xx status code: 429 Too Many Requests: ", "the server answers 429 Too Many Requests"),
+            (
+                "non-2xx status code: 500 Internal Server Error: <Error><Code>InternalError</Code><Message>x</Message></Error>",
+                "InternalError: x",
+            ),
+            ("error response: <Error><Code>SlowDown</Code></Error>", "SlowDown"),
+        ] {
+            assert_eq!(error(&format!("{performing} {answer}")).outage().as_deref(), Some(cause));
+        }
+        for answer in [
+            "non-2xx status code: 403 Forbidden: <Error><Code>AccessDenied</Code></Error>",
+            "non-2xx status code: 404 Not Found: <Error><Code>NoSuchBucket</Code></Error>",
+            "non-2xx status code: 501 Not Implemented: ",
+            "non-2xx status code: 412 Precondition Failed: ",
+        ] {
+            assert_eq!(error(&format!("{performing} {answer}")).outage(), None, "{answer}");
+        }
     }
 }

@@ -24,14 +24,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{StatusCode, header};
-use object_store::client::{HttpClient, HttpError, HttpRequestBody, HttpResponse};
+use object_store::client::{HttpClient, HttpError, HttpErrorKind, HttpRequestBody, HttpResponse};
 use tokio::sync::mpsc::Sender;
 
-use self::answer::{ContentRange, header_of, is_lost, is_passing, pause, retry_after};
-use super::unreached;
+use self::answer::{ContentRange, header_of, is_passing, pause, retry_after};
+use super::outage::{Failure, Outage, Unmet, gave_up};
+use super::unreached::{self, is_lost};
 use super::wait::{Piece, PieceReader, Waiter};
 use super::{Created, Entry, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
+use crate::machine::clock;
 use crate::memory;
 
 /// Bytes of one request of a stream, where the server gives ranges.
@@ -53,7 +55,7 @@ pub(super) struct Retries {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self { most: 8, pause: Duration::from_millis(100) }
+        Self { most: 4, pause: Duration::from_millis(100) }
     }
 }
 
@@ -66,7 +68,7 @@ pub(super) struct HttpStore {
     waiter: Waiter,
     /// What is known of objects.
     known: Arc<Mutex<HashMap<String, Known>>>,
-    notice: Arc<unreached::Notice>,
+    outage: Arc<Outage>,
 }
 
 /// An object, as the server describes it.
@@ -98,7 +100,18 @@ enum Failed {
     Missing,
     /// The range is not in the object, which has so many bytes.
     OutOfRange(Option<u64>),
+    /// The server didn't answer, however often it was asked; why.
+    Away(Box<Error>, String),
     Other(Error),
+}
+
+impl Failure for Failed {
+    fn outage(&self) -> Option<String> {
+        match self {
+            Self::Away(_, cause) => Some(cause.clone()),
+            _ => None,
+        }
+    }
 }
 
 enum RequestError {
@@ -108,8 +121,14 @@ enum RequestError {
 
 impl HttpStore {
     /// A server whose objects' URLs begin with `base`.
-    pub(super) fn new(base: String, client: HttpClient, retries: Retries, waiter: Waiter) -> Self {
-        Self { base, client, retries, waiter, known: Arc::default(), notice: Arc::default() }
+    pub(super) fn new(
+        base: String,
+        client: HttpClient,
+        retries: Retries,
+        waiter: Waiter,
+        outage: Outage,
+    ) -> Self {
+        Self { base, client, retries, waiter, known: Arc::default(), outage: Arc::new(outage) }
     }
 
     fn url(&self, key: &str) -> String {
@@ -132,25 +151,39 @@ impl HttpStore {
         unreached::explained(self.fault(key), error)
     }
 
-    /// Asks for an object or a range of it; again, after a pause, where the server may answer later.
+    /// Asks for an object or a range of it, as long as the job waits for the server.
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Answer, Failed> {
+        let answer = self.outage.outlast(&self.waiter, || self.ask(key, range.clone())).await;
+        answer.map_err(|unmet| match unmet {
+            Unmet::Failed(failed) => failed,
+            Unmet::Away(failed, waited) => Failed::Other(gave_up(self.failed(key, failed), waited)),
+            Unmet::Cancelled => Failed::Other(Error::cancelled()),
+        })
+    }
+
+    /// Asks for it; again, after a pause, where the server may answer later.
+    async fn ask(&self, key: &str, range: Option<Range<u64>>) -> Result<Answer, Failed> {
         let mut attempt = 0;
         loop {
-            let (failed, asked) = match self.request(key, range.clone()).await {
-                Ok(response) if is_passing(response.status()) => (
-                    self.fault(key).because(format!("the server answers {}", response.status())),
-                    retry_after(&response),
-                ),
+            let asked_at = clock::now();
+            let (failed, cause, asked) = match self.request(key, range.clone()).await {
+                Ok(response) if is_passing(response.status()) => {
+                    let cause = format!("the server answers {}", response.status());
+                    (self.fault(key).because(&cause), cause, retry_after(&response))
+                }
                 Ok(response) => return self.answer(key, range.as_ref(), response),
                 Err(RequestError::Http(error)) if is_lost(&error) && !unreached::is_final(&error) => {
-                    self.notice.give(&self.base, &error);
-                    (self.broken(key, &error), None)
+                    let cause = unreached::cause(&error);
+                    if matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout) {
+                        self.outage.is_away(asked_at, &cause);
+                    }
+                    (self.broken(key, &error), cause, None)
                 }
                 Err(RequestError::Http(error)) => return Err(Failed::Other(self.broken(key, &error))),
                 Err(RequestError::Url(error)) => return Err(Failed::Other(error)),
             };
             if attempt == self.retries.most {
-                return Err(Failed::Other(failed));
+                return Err(Failed::Away(Box::new(failed), cause));
             }
             tracing::debug!(%failed, causes = ?failed.causes(), attempt, "A request is repeated.");
             tokio::time::sleep(asked.unwrap_or_else(|| pause(self.retries.pause, attempt))).await;
@@ -248,6 +281,7 @@ impl HttpStore {
         match failed {
             Failed::Missing => Error::permanent(format!("there is no object {}", self.url(key))),
             Failed::OutOfRange(_) => self.changed(key),
+            Failed::Away(error, _) => *error,
             Failed::Other(error) => error,
         }
     }

@@ -20,8 +20,10 @@ use object_store::client::{
 use object_store::path::Path;
 use object_store::{ClientConfigKey, ClientOptions};
 
+use super::outage::Outage;
 use super::uploads::{self, AsksForUploads};
 use super::{s3, tls, unreached};
+use crate::machine::clock;
 
 /// What stand-ins begin with; the key follows in hexadecimal.
 const MARK: &str = "mapreduce-key-";
@@ -60,15 +62,18 @@ tokio::task_local! {
 
 /// Makes clients that put keys in the place of their stand-ins.
 #[derive(Debug)]
-pub(super) struct RawKeysConnector(pub(super) Credentials);
+pub(super) struct RawKeysConnector {
+    pub(super) credentials: Credentials,
+    pub(super) outage: Arc<Outage>,
+}
 
 impl HttpConnector for RawKeysConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let is_plain =
             options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|text| text == "true");
         let client = tls::client(options, s3::limits(is_plain))?;
-        let notice = unreached::Notice::default();
-        Ok(HttpClient::new(RawKeys { client, credentials: Arc::clone(&self.0), notice }))
+        let (credentials, outage) = (Arc::clone(&self.credentials), Arc::clone(&self.outage));
+        Ok(HttpClient::new(RawKeys { client, credentials, outage }))
     }
 }
 
@@ -76,7 +81,7 @@ impl HttpConnector for RawKeysConnector {
 struct RawKeys {
     client: HttpClient,
     credentials: Credentials,
-    notice: unreached::Notice,
+    outage: Arc<Outage>,
 }
 
 impl HttpService for RawKeys {
@@ -118,10 +123,20 @@ impl RawKeys {
         let condition = CONDITION.try_with(Clone::clone).ok();
         let is_special = of_uploads || condition.is_some();
         request.headers_mut().extend(condition);
-        let uri = request.uri().clone();
+        let asked = clock::now();
         let mut response = self.client.execute(request).await.map_err(|error| {
-            self.notice.give(uri.authority().map_or("", |server| server.as_str()), &error);
-            without_retries(error)
+            if unreached::is_final(&error) {
+                // Asking again can't mend it.
+                return HttpError::new(HttpErrorKind::Unknown, error);
+            }
+            if matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout) {
+                // The library is about to ask again for some seconds: nobody should wonder meanwhile.
+                self.outage.is_away(asked, &unreached::cause(&error));
+            }
+            if error.kind() == HttpErrorKind::Unknown && unreached::is_lost(&error) {
+                return HttpError::new(HttpErrorKind::Interrupted, error);
+            }
+            error
         })?;
         if is_special && response.status() == StatusCode::NOT_IMPLEMENTED {
             // The library would ask again and again, as of a server that fails.
@@ -159,11 +174,6 @@ impl RawKeys {
             .try_authorize(request, digest.as_deref())
             .map_err(|e| HttpError::new(HttpErrorKind::Unknown, e))
     }
-}
-
-/// An error that asking again can't mend.
-fn without_retries(error: HttpError) -> HttpError {
-    if unreached::is_final(&error) { HttpError::new(HttpErrorKind::Unknown, error) } else { error }
 }
 
 /// The URI with the key in the place of its stand-in, if it has one.

@@ -1,7 +1,8 @@
 //! Why a server isn't reached, and what to do: the libraries' own words for all of it are "error sending request".
 
 use std::error::Error as StdError;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::error::Error;
 
@@ -10,6 +11,8 @@ use crate::error::Error;
 enum Obstacle {
     UnknownHost,
     Refused,
+    Silent,
+    NoTls,
     Untrusted,
     BadCertificate,
 }
@@ -21,10 +24,14 @@ impl Obstacle {
             Some(Self::Untrusted)
         } else if has(&["invalid peer certificate"]) {
             Some(Self::BadCertificate)
+        } else if has(&["received corrupt message of type InvalidContentType"]) {
+            Some(Self::NoTls)
         } else if has(&["failed to lookup address", "dns error", "Name or service not known"]) {
             Some(Self::UnknownHost)
         } else if has(&["Connection refused"]) {
             Some(Self::Refused)
+        } else if has(&["operation timed out", "deadline has elapsed"]) {
+            Some(Self::Silent)
         } else {
             None
         }
@@ -34,6 +41,8 @@ impl Obstacle {
         match self {
             Self::UnknownHost => Some("the host's name is unknown"),
             Self::Refused => Some("the connection was refused: nothing listens there"),
+            Self::Silent => Some("it does not answer"),
+            Self::NoTls => Some("it does not speak TLS"),
             Self::Untrusted => Some("its certificate is signed by an authority that is not trusted here"),
             Self::BadCertificate => None,
         }
@@ -43,6 +52,10 @@ impl Obstacle {
         match self {
             Self::UnknownHost => "correct the address, or see whether the network's name service knows it",
             Self::Refused => "correct the host and the port, or start the server",
+            Self::Silent => {
+                "correct the host and the port, or see whether the server is at work and the network lets it through"
+            }
+            Self::NoTls => "write http:// in the place of https://, or correct the port",
             Self::Untrusted => "set SSL_CERT_FILE to a file with the authority's certificate",
             Self::BadCertificate => "correct the address, or have the server's certificate renewed",
         }
@@ -63,7 +76,7 @@ fn obstacle(said: &[String]) -> Option<Obstacle> {
 
 /// Whether asking again can't help.
 pub(super) fn is_final(error: &(dyn StdError + 'static)) -> bool {
-    matches!(obstacle(&said(error)), Some(Obstacle::Untrusted | Obstacle::BadCertificate))
+    matches!(obstacle(&said(error)), Some(Obstacle::NoTls | Obstacle::Untrusted | Obstacle::BadCertificate))
 }
 
 /// Whether a server was not reached at all.
@@ -71,22 +84,31 @@ pub(super) fn is_unreached(error: &(dyn StdError + 'static)) -> bool {
     obstacle(&said(error)).is_some()
 }
 
-/// Says once that a server is not reached: requests are repeated for so long that silence would look like work.
-#[derive(Debug, Default)]
-pub(super) struct Notice(AtomicBool);
+/// Why a request or its answer was lost on the way, if it was.
+pub(super) fn lost(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut chain = std::iter::successors(Some(error), |&error| error.source());
+    let is_lost = chain.any(|error| error.downcast_ref::<HttpError>().is_some_and(is_lost))
+        // The library has no kind for a body that is cut off.
+        || said(error).iter().any(|text| text.contains("end of file before message length"));
+    (is_lost && !is_final(error)).then(|| cause(error))
+}
 
-impl Notice {
-    pub(super) fn give(&self, server: &str, error: &(dyn StdError + 'static)) {
-        let cause = match obstacle(&said(error)) {
-            Some(obstacle @ (Obstacle::UnknownHost | Obstacle::Refused)) => obstacle.cause(),
-            _ => None,
-        };
-        if let Some(cause) = cause
-            && !self.0.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(server, cause, "A server is not reached: it is asked again for up to a minute.");
-        }
+/// Whether the request or its answer was lost on the way.
+pub(super) fn is_lost(error: &HttpError) -> bool {
+    use HttpErrorKind::{Connect, Interrupted, Request, Timeout, Unknown};
+    match error.kind() {
+        Connect | Interrupted | Request | Timeout => true,
+        // A connection that ends while a request is begun on it has no kind of its own.
+        Unknown => said(error).iter().any(|text| text.contains("error sending request")),
+        _ => false,
     }
+}
+
+/// What stood in the way, in a line.
+pub(super) fn cause(error: &(dyn StdError + 'static)) -> String {
+    let said = said(error);
+    let known = obstacle(&said).and_then(Obstacle::cause).map(str::to_owned);
+    known.unwrap_or_else(|| said.into_iter().next().unwrap_or_default())
 }
 
 /// Adds to a failure why it was, and the remedy where there is one.

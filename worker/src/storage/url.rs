@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mapreduce_api::v1alpha1::Storage;
 use object_store::ClientOptions;
@@ -16,6 +17,7 @@ use super::authorities;
 use super::file::FileStore;
 use super::http::{HttpStore, Retries};
 use super::object::BucketStore;
+use super::outage::{Outage, Patience};
 use super::tls::Limits;
 use super::wait::Waiter;
 use super::{SharedStore, s3, tls};
@@ -143,7 +145,7 @@ impl Stores {
         let fail = |e| Error::permanent(format!("can't reach {base}")).because(e);
         // From http:// one may be sent on to https://, but not the other way round. An object that is read in one
         // piece takes as long as it takes.
-        let limits = Limits { is_plain, request: None, read: Some(std::time::Duration::from_mins(1)) };
+        let limits = Limits { is_plain, request: None, read: Some(Duration::from_mins(1)) };
         let options = limits.options(options()?);
         let client = match tls::client(&options, limits) {
             // Here are no certificate authorities. Without TLS there is no need of them.
@@ -153,15 +155,20 @@ impl Stores {
             }
             client => client.map_err(fail)?,
         };
-        let waiter = Waiter { runtime: self.runtime.clone(), cancel: self.cancel.clone() };
-        Ok(Arc::new(HttpStore::new(base.to_owned(), client, Retries::default(), waiter)))
+        let waiter = Waiter::new(self.runtime.clone(), self.cancel.clone());
+        let outage = Outage::new(base, self.patience());
+        Ok(Arc::new(HttpStore::new(base.to_owned(), client, Retries::default(), waiter, outage)))
     }
 
     fn s3(&self, base: &str) -> Result<SharedStore> {
         let storage = self.storage.s3.clone().unwrap_or_default();
         let builder = s3::builder(base, storage, options()?)?;
         let (runtime, cancel) = (self.runtime.clone(), self.cancel.clone());
-        Ok(Arc::new(BucketStore::s3(base.to_owned(), builder, runtime, cancel)?))
+        Ok(Arc::new(BucketStore::s3(base.to_owned(), builder, runtime, cancel, self.patience())?))
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::of(Duration::from_secs(self.storage.timeout_seconds.unsigned_abs()))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::outage::Unmet;
 use crate::error::{Error, Result};
 use crate::memory::MemoryReservation;
 
@@ -16,10 +17,27 @@ use crate::memory::MemoryReservation;
 #[derive(Clone, Debug)]
 pub(super) struct Waiter {
     pub(super) runtime: Handle,
+    /// Ends requests.
     pub(super) cancel: CancellationToken,
+    /// Ends the waits for a store that is away: also of what an interrupted job does last.
+    pub(super) hurry: CancellationToken,
 }
 
 impl Waiter {
+    pub(super) fn new(runtime: Handle, cancel: CancellationToken) -> Self {
+        Self { runtime, hurry: cancel.clone(), cancel }
+    }
+
+    /// For what an interrupted job does last: its requests go on, but wait for nobody any more.
+    pub(super) fn uninterrupted(&self) -> Self {
+        Self { cancel: CancellationToken::new(), ..self.clone() }
+    }
+
+    /// What becomes of a request that may not wait.
+    pub(super) fn cut_short<E>(&self, failure: E) -> Unmet<E> {
+        if self.cancel.is_cancelled() { Unmet::Cancelled } else { Unmet::Failed(failure) }
+    }
+
     /// Waits for work; an error at once where somebody asks to stop.
     pub(super) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         self.runtime.block_on(async {

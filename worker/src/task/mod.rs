@@ -11,7 +11,7 @@ mod turn;
 
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::machine::clock;
 
 /// Runs attempts at a task until one succeeds, an error is no attempt's fault, or `retries` more
@@ -37,8 +37,11 @@ const CLEANUPS: u32 = 6;
 pub(crate) fn patiently<T>(work: impl Fn() -> Result<T>) -> Result<T> {
     let mut pause = Duration::from_millis(20);
     for _ in 1..CLEANUPS {
-        if let Ok(done) = work() {
-            return Ok(done);
+        match work() {
+            // It has been waited for already.
+            Err(error) if error.kind() == Kind::StoreUnavailable => return Err(error),
+            Err(_) => {}
+            done => return done,
         }
         clock::sleep(pause);
         pause *= 2;

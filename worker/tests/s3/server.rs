@@ -12,6 +12,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 mod bucket;
 mod signature;
@@ -73,6 +74,30 @@ pub enum Fault {
     Answer(u16, Vec<(String, String)>, Vec<u8>),
 }
 
+/// How a server is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Away {
+    /// Nothing listens, for a moment.
+    Refuses,
+    /// Connections are ended before anything was read.
+    Resets,
+    /// Connections are held, and nothing is said.
+    Hangs,
+    /// This status and code.
+    Answers(u16, &'static str),
+}
+
+/// A server that is away, or will be.
+struct Absence {
+    meant: Box<dyn Fn(&Request) -> bool + Send + Sync>,
+    how: Away,
+    /// Requests until it is back.
+    left: usize,
+    has_begun: bool,
+    /// Connections that are held.
+    held: Vec<TcpStream>,
+}
+
 type Script = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
 
 struct Shared {
@@ -82,6 +107,8 @@ struct Shared {
     ignores_conditions: AtomicBool,
     /// What requests have to be signed with.
     secret: Mutex<Option<String>>,
+    absence: Mutex<Option<Absence>>,
+    turned_away: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -101,19 +128,35 @@ impl S3 {
             page: AtomicUsize::new(1000),
             ignores_conditions: AtomicBool::new(false),
             secret: Mutex::default(),
+            absence: Mutex::default(),
+            turned_away: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if serving.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let shared = Arc::clone(&serving);
-                std::thread::spawn(move || stream.map(|stream| shared.serve(&stream)));
-            }
-        });
+        std::thread::spawn(move || listen(listener, &serving));
         Self { address, shared }
+    }
+
+    /// Is away from the first request on that is meant, until so many more were turned away.
+    pub fn goes_away(
+        &self,
+        meant: impl Fn(&Request) -> bool + Send + Sync + 'static,
+        how: Away,
+        requests: usize,
+    ) {
+        let absence =
+            Absence { meant: Box::new(meant), how, left: requests, has_begun: false, held: Vec::new() };
+        *self.shared.absence.lock().unwrap() = Some(absence);
+    }
+
+    /// Requests, or attempts at a connection, that found it away.
+    pub fn turned_away(&self) -> usize {
+        self.shared.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is back from where it was to go.
+    pub fn is_back(&self) -> bool {
+        self.shared.absence.lock().unwrap().is_none()
     }
 
     /// For `storage.s3.endpoint`.
@@ -183,9 +226,80 @@ impl Drop for S3 {
     }
 }
 
+/// How long nothing listens.
+const REFUSAL: Duration = Duration::from_millis(200);
+
+fn listen(mut listener: TcpListener, shared: &Arc<Shared>) {
+    let address = listener.local_addr().unwrap();
+    loop {
+        let Ok((stream, _)) = listener.accept() else { continue };
+        if shared.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        match shared.away() {
+            None => {
+                let shared = Arc::clone(shared);
+                std::thread::spawn(move || shared.serve(&stream));
+            }
+            Some(Away::Refuses) => {
+                drop((stream, listener));
+                assert!(TcpStream::connect(address).is_err(), "something listens");
+                shared.turns_away(None);
+                std::thread::sleep(REFUSAL);
+                *shared.absence.lock().unwrap() = None;
+                listener = TcpListener::bind(address).unwrap();
+            }
+            Some(Away::Resets) => {
+                drop(stream);
+                shared.turns_away(None);
+            }
+            Some(Away::Hangs) => shared.turns_away(Some(stream)),
+            Some(Away::Answers(status, code)) => {
+                shared.turns_away(None);
+                std::thread::spawn(move || {
+                    let is_head = read_request(&stream).is_some_and(|request| request.method == "HEAD");
+                    Response::error(status, code).write(&stream, is_head);
+                });
+            }
+        }
+    }
+}
+
 impl Shared {
+    /// How the server is away, if it is.
+    fn away(&self) -> Option<Away> {
+        self.absence.lock().unwrap().as_ref().filter(|absence| absence.has_begun).map(|absence| absence.how)
+    }
+
+    fn turns_away(&self, held: Option<TcpStream>) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        let mut absence = self.absence.lock().unwrap();
+        if let Some(Absence { left, held: all, .. }) = &mut *absence {
+            all.extend(held);
+            *left -= 1;
+            if *left == 0 {
+                *absence = None;
+            }
+        }
+    }
+
+    /// Whether this request is the first that is not answered.
+    fn leaves(&self, request: &Request) -> bool {
+        let mut absence = self.absence.lock().unwrap();
+        let Some(absence) = absence.as_mut().filter(|absence| !absence.has_begun) else { return false };
+        absence.has_begun = (absence.meant)(request);
+        absence.has_begun
+    }
+
     fn serve(&self, stream: &TcpStream) {
         let Some(mut request) = read_request(stream) else { return };
+        if self.leaves(&request) {
+            if self.away() == Some(Away::Refuses) {
+                // Who listens hears of it.
+                drop(TcpStream::connect(stream.local_addr().unwrap()));
+            }
+            return;
+        }
         // One after the other: a script sees requests as they are done.
         let mut bucket = self.bucket.lock().unwrap();
         bucket.asked.push(request.clone());

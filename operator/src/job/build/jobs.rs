@@ -123,7 +123,8 @@ fn failure_policy() -> PodFailurePolicy {
                 on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
                     container_name: Some(WORKER.to_owned()),
                     operator: "In".to_owned(),
-                    values: vec![i32::from(exit::PERMANENT)],
+                    // The pod has waited for the store already: the next would wait as long again.
+                    values: vec![exit::PERMANENT.into(), exit::STORE_UNAVAILABLE.into()],
                 }),
                 on_pod_conditions: None,
             },

@@ -84,7 +84,7 @@ fn the_map_job_is_this_and_nothing_else() {
             "backoffLimitPerIndex": 3, "maxFailedIndexes": 0, "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": [
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                {"action": "FailJob", "onExitCodes": {"containerName": "worker", "operator": "In", "values": [3]}},
+                {"action": "FailJob", "onExitCodes": {"containerName": "worker", "operator": "In", "values": [3, 4]}},
             ]},
             "template": {
                 "metadata": {"labels": labels(false)},

@@ -3,18 +3,12 @@
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode, header};
-use object_store::client::{HttpError, HttpErrorKind, HttpResponse};
+use object_store::client::HttpResponse;
 
 use crate::machine::random;
 
 /// The longest pause, whatever the server asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// Whether the request or its answer was lost on the way.
-pub(super) fn is_lost(error: &HttpError) -> bool {
-    use HttpErrorKind::{Connect, Interrupted, Request, Timeout};
-    matches!(error.kind(), Connect | Interrupted | Request | Timeout)
-}
 
 /// Whether a server says that it may answer later.
 pub(super) fn is_passing(status: StatusCode) -> bool {
