@@ -35,6 +35,7 @@ use super::storage::{Shuffle, Storage};
                   "metadata.name must be a DNS label of at most 50 characters: pods are named after it"),
     validation = ("!has(self.spec.steps) || self.metadata.name.size() <= 46",
                   "metadata.name of a job with steps has at most 46 characters: pods are named after it and a step's number"),
+    validation = (super::fixed::RULE, super::fixed::RULE_MESSAGE),
 ))]
 #[cfg_attr(feature = "crd", x_kube(
     validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.__function__))",
@@ -48,8 +49,6 @@ use super::storage::{Shuffle, Storage};
                   "steps can't be added, removed or renamed: make a new job"),
     validation = ("has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
                   "managedBy can't be changed"),
-    validation = ("self.input == oldSelf.input && self.output == oldSelf.output",
-                  "input and output can't be changed: make a new job"),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MapReduceJobSpec {

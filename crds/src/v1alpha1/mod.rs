@@ -13,6 +13,8 @@
 //! A field is here only when it works: one that is accepted and ignored is a defect.
 
 mod combine;
+#[cfg(feature = "crd")]
+mod fixed;
 mod function;
 mod input;
 mod job;

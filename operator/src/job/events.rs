@@ -31,6 +31,10 @@ impl Notice {
 pub fn of_change(old: &MapReduceJobStatus, new: &MapReduceJobStatus) -> Vec<Notice> {
     let mut notices = Vec::new();
     let message = |kind: &str| condition(new, kind).map(|c| c.message.clone()).unwrap_or_default();
+    if old.revision.is_some() && new.revision != old.revision {
+        let note = "the job was changed before a pod of it had started: its Job is made anew";
+        notices.push(Notice::normal("Amended", note));
+    }
     if is_true(new, PLANNED) && !is_true(old, PLANNED) {
         notices.push(Notice::normal("Planned", message(PLANNED)));
     }

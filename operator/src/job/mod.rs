@@ -1,5 +1,6 @@
 //! A pass over one job: look, decide, make one write, and again until there is none to make.
 
+pub mod amend;
 pub mod apply;
 pub mod build;
 pub mod cleanup;

@@ -174,6 +174,11 @@ impl ChildJob {
         matches!(self.state, JobState::Complete | JobState::Failed(_))
     }
 
+    /// Whether a pod of it is known to have started.
+    pub fn has_started(&self) -> bool {
+        self.state != JobState::Running || self.ready > 0 || self.succeeded > 0 || self.failed > 0
+    }
+
     /// Whether a pod of it may still write: one that runs, or will.
     pub fn may_write(&self) -> bool {
         // A Job that is being deleted makes no more pods, and those that have ended hold it only.
@@ -321,6 +326,8 @@ pub struct Waiting {
     pub stuck: Option<Stuck>,
     /// Whether others run meanwhile.
     pub others_run: bool,
+    /// Whether they have not even begun: what waits are pods that are to be started or made.
+    pub none_started: bool,
     /// When to look again.
     pub again: Duration,
 }

@@ -29,7 +29,7 @@ use super::observed::{
 };
 use super::status::{Draft, PROGRESSING, active_for, condition};
 use super::validate::{Invalid, ValidatedJob};
-use super::{cleanup, steps};
+use super::{amend, cleanup, steps};
 use crate::context::Limits;
 
 /// Most tasks of an Indexed Job.
@@ -64,7 +64,9 @@ pub fn decide(
             Err(invalid) => fail(job, seen, Reason::InvalidSpec, invalid.to_string()),
             Ok(_) => begin(job, seen),
         },
-        JobPhase::Planning => active(job, seen, limits, phase, Child::Plan),
+        JobPhase::Planning => {
+            amend::amended(job, valid, seen).unwrap_or_else(|| active(job, seen, limits, phase, Child::Plan))
+        }
         JobPhase::Mapping => active(job, seen, limits, phase, Child::Map),
         JobPhase::Reducing => active(job, seen, limits, phase, Child::Reduce),
     }
@@ -96,6 +98,15 @@ fn begin(job: &MapReduceJob, seen: &Observed) -> Decision {
 
 fn active(job: &MapReduceJob, seen: &Observed, limits: &Limits, phase: JobPhase, child: Child) -> Decision {
     let slot = seen.child(child);
+    if let ChildState::Ours(run) = slot
+        && amend::is_outdated(job, run)
+    {
+        return if run.deleting {
+            Decision::rest(None)
+        } else {
+            Decision::write(ApiWrite::Delete(child, run.uid.clone()))
+        };
+    }
     if let Some(decision) = ended(job, seen, phase, slot) {
         return decision;
     }
@@ -185,7 +196,7 @@ fn missing(job: &MapReduceJob, seen: &Observed, limits: &Limits, child: Child) -
         if let Some(failure) = refused_too_long(job, message, seen.now) {
             return fail(job, seen, failure.reason, failure.message);
         }
-        let new = draft.stuck("CreateRefused", message).done();
+        let new = draft.stuck("CreateRefused", message).amendable(amend::is_first(job)).done();
         return record(job, new).unwrap_or_else(|| Decision::rest(Some(limits.start_grace)));
     }
     if let Some(decision) = record(job, draft.done()) {
@@ -241,6 +252,9 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
     let mut draft = Draft::of(job, now).suspension(job.spec.suspend).counts(phase, run);
     if let Some(error) = &seen.last_failure {
         draft = draft.retrying(error);
+    }
+    if let Some(amendable) = amend::amendable(job, run, &seen.starting) {
+        draft = draft.amendable(amendable);
     }
     match &seen.starting {
         Starting::Waiting(waiting) => {

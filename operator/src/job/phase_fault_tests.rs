@@ -11,7 +11,13 @@ fn created(child: Child, made: u32, refused: u32, second: i64) -> Observed {
 
 fn stuck(others_run: bool) -> Starting {
     let stuck = Some(Stuck { reason: "Unschedulable".into(), message: "no node".into() });
-    Starting::Waiting(Waiting { since: at(2), stuck, again: Duration::from_secs(15), others_run })
+    Starting::Waiting(Waiting {
+        since: at(2),
+        stuck,
+        again: Duration::from_secs(15),
+        others_run,
+        none_started: true,
+    })
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn a_condition_keeps_the_time_since_which_it_holds() {
             stuck: Some(stuck),
             again: Duration::from_secs(15),
             others_run: false,
+            none_started: true,
         });
         Observed { now: at(second), starting, ..with(Child::Map, run(5)) }
     };

@@ -24,6 +24,8 @@ const LIMITS: Limits = Limits {
     default_parallelism: 100,
 };
 
+#[path = "phase_amend_tests.rs"]
+mod amend;
 #[path = "phase_deletion_tests.rs"]
 mod deletion;
 #[path = "phase_fault_tests.rs"]
@@ -132,7 +134,13 @@ fn failed(reason: Reason) -> PodReport {
 
 fn waiting(since: i64, stuck: bool) -> Starting {
     let stuck = stuck.then(|| Stuck { reason: "Unschedulable".into(), message: "no node".into() });
-    Starting::Waiting(Waiting { since: at(since), stuck, again: Duration::from_secs(15), others_run: false })
+    Starting::Waiting(Waiting {
+        since: at(since),
+        stuck,
+        again: Duration::from_secs(15),
+        others_run: false,
+        none_started: true,
+    })
 }
 
 fn after(job: &MapReduceJob, seen: &Observed) -> Decision {

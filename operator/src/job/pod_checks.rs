@@ -120,6 +120,7 @@ impl Look<'_> {
         if stopping {
             return Ok((Starting::Unread, lost));
         }
+        let none_started = sidecar.is_none() && run.active - run.ready <= pending.count();
         let stuck = match pending.stuck() {
             Some(stuck) => Some(stuck),
             None => match self.creating(&pending).await? {
@@ -128,7 +129,8 @@ impl Look<'_> {
             },
         };
         let waiting = |since: Timestamp, stuck: Option<Stuck>| {
-            Starting::Waiting(Waiting { since, stuck, again: self.again, others_run: run.ready > 0 })
+            let others_run = run.ready > 0;
+            Starting::Waiting(Waiting { since, stuck, again: self.again, others_run, none_started })
         };
         if let Some(since) = pending.since() {
             return Ok((waiting(since, stuck), lost));

@@ -109,6 +109,12 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Notes whether what the run does may still be changed, as no pod of it has started.
+    pub fn amendable(mut self, amendable: bool) -> Self {
+        self.status.amendable = amendable.then_some(true);
+        self
+    }
+
     /// The job begins.
     pub fn started(mut self) -> Self {
         self.status.start_time = Some(Time(self.now));
@@ -137,6 +143,7 @@ impl<'a> Draft<'a> {
         if let Some(before) = self.step.before() {
             self.step_done(before, plan.before.as_ref());
         }
+        self.status.amendable = None;
         self.status.maps = Some(untouched(plan.map_tasks));
         self.status.reduces = Some(untouched(plan.reduce_tasks));
         let step = self.step.phases().name.map(|name| format!("step {name}: ")).unwrap_or_default();
@@ -211,6 +218,7 @@ impl<'a> Draft<'a> {
 
     fn ended(mut self, phase: JobPhase, reason: Option<&str>) -> Self {
         self.status.phase = Some(phase);
+        self.status.amendable = None;
         self.status.reason = reason.map(str::to_owned);
         self.status.completion_time = Some(Time(self.now));
         for counts in self.status.maps.iter_mut().chain(&mut self.status.reduces) {

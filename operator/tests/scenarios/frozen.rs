@@ -135,3 +135,90 @@ fn a_job_that_an_older_operator_has_begun_goes_on() {
         assert_eq!(api.store().get("jobs", "wc-reduce").unwrap()["spec"]["backoffLimitPerIndex"], 3);
     });
 }
+
+fn is_amendable(api: &FakeApi) -> bool {
+    api.store().get("mapreducejobs", "wc").unwrap()["status"]["amendable"] == true
+}
+
+fn mend(api: &FakeApi) {
+    edit(api, |job| {
+        job["spec"]["map"] = json!({"image": "mended:2", "serviceAccountName": "there"});
+        job["spec"]["storage"] = json!({"s3": {"secretRef": {"name": "right"}}});
+    });
+}
+
+#[test]
+fn a_job_whose_first_pod_can_not_start_is_mended_and_runs_as_it_says_by_then() {
+    // At once, or while it is suspended.
+    for suspended in [false, true] {
+        run(async {
+            let api = FakeApi::default();
+            let _operator = operator(&api);
+            let stuck = cluster(Cluster::new(&api).with("plan", Run::Pending));
+            submit(
+                &api,
+                &json!({"map": {"image": "wrong:1"}, "storage": {"s3": {"secretRef": {"name": "wrong"}}}}),
+            );
+            until(&api, "a job that may be mended", is_amendable).await;
+            let before = revision(&api);
+            if suspended {
+                edit(&api, |job| job["spec"]["suspend"] = json!(true));
+                until(&api, "no pods", |api| api.store().get("pods", "wc-plan-0").is_none()).await;
+            }
+            mend(&api);
+            if suspended {
+                until(&api, "the new revision", |api| revision(api) != before).await;
+                edit(&api, |job| job["spec"]["suspend"] = json!(false));
+            }
+            until(&api, "another Job", |api| api.store().count("create jobs wc-plan") == 2).await;
+            drop(stuck);
+            let _cluster = cluster(Cluster::new(&api));
+            ends(&api, "Succeeded").await;
+            assert_eq!((created(&api), is_amendable(&api)), (vec![2, 1, 1, 0], false));
+            for job in ["wc-plan", "wc-map"] {
+                assert_eq!(worker(&api, job)["image"], "mended:2", "{job}");
+                assert_eq!(template(&api, job)["spec"]["serviceAccountName"], "there", "{job}");
+            }
+            let secret = json!([{"secretRef": {"name": "right"}}]);
+            assert_eq!(worker(&api, "wc-reduce")["envFrom"], secret);
+            assert_eq!(api.store().list("events", "ns", "", "reason=Amended").len(), 1);
+        });
+    }
+}
+
+#[test]
+fn an_operator_that_ends_at_any_write_of_a_mended_job_is_succeeded_by_one_that_goes_on() {
+    let mut fired = 0;
+    for n in 1..20 {
+        let mut over = false;
+        run(async {
+            let api = FakeApi::default();
+            let first = operator(&api);
+            let stuck = cluster(Cluster::new(&api).with("plan", Run::Pending));
+            submit(&api, &json!({"map": {"image": "wrong:1"}}));
+            until(&api, "a job that may be mended", is_amendable).await;
+            api.faults().at = Some((n, Kind::KilledAfter));
+            mend(&api);
+            until(&api, "the operator's end, or another Job", |api| {
+                api.faults().fired || api.store().count("create jobs wc-plan") == 2
+            })
+            .await;
+            over = !api.faults().fired;
+            drop((first, stuck));
+            api.faults().at = None;
+            api.faults().dead = false;
+            api.store().drop_watches();
+            let _second = operator(&api);
+            let _cluster = cluster(Cluster::new(&api));
+            ends(&api, "Succeeded").await;
+            assert_eq!(worker(&api, "wc-map")["image"], "mended:2", "killed at write {n}");
+            assert_eq!(created(&api), [2, 1, 1, 0], "killed at write {n}");
+        });
+        if over {
+            break;
+        }
+        fired += 1;
+    }
+    // The revision, the two deletions, the two creations.
+    assert!(fired >= 4, "only {fired} writes were cut");
+}
