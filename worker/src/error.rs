@@ -15,6 +15,7 @@ pub struct Error {
     record: Option<RecordRef>,
     task: Option<String>,
     kind: Kind,
+    names_step: bool,
     /// Whether a record is at fault, so that the job can go on without it.
     bad_record: bool,
     /// Whether the user's function has failed by itself, and nothing around it.
@@ -175,10 +176,11 @@ impl Error {
         self
     }
 
-    /// Says which step of a job of several failed.
+    /// Says which step of a job of several failed, where that isn't said yet.
     #[must_use]
     pub fn in_step(mut self, step: Option<&str>) -> Self {
-        if let Some(step) = step.filter(|_| self.kind != Kind::Cancelled) {
+        let is_said = std::mem::replace(&mut self.names_step, true);
+        if let Some(step) = step.filter(|_| self.kind != Kind::Cancelled && !is_said) {
             self.message = format!("step {step}: {}", self.message);
         }
         self

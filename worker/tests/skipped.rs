@@ -376,3 +376,19 @@ fn all_steps_of_a_job_share_the_budget() {
         assert_eq!(records, ["bad", "x"], "each step's in an object of its own");
     }
 }
+
+#[test]
+fn the_step_that_has_left_out_too_many_is_named() {
+    let steps = json!([
+        {"name": "numbers", "reduce": {"function": {"builtin": {"name": "sum"}}, "tasks": 2}},
+        {"name": "same", "reduce": {"function": {"builtin": {"name": "identity"}}, "tasks": 1}},
+    ]);
+    for as_pods in [false, true] {
+        let place = place("bad\n1\nx\n2\n");
+        let error = run(&place, 1, &json!({"steps": steps}), as_pods).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "step numbers: 2 bad records or more, and spec.skipBadRecords.max is 1"
+        );
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::server::Request;
-use super::{Place, TEXTS, assert_counts, code, names, said};
+use super::{Moment, Place, TEXTS, assert_counts, code, names, said};
 
 /// Kills a run at each of its requests, one run a request, and runs the job again.
 fn kill_everywhere(fields: &Value, if_exists: &str) {
@@ -45,6 +45,57 @@ fn after_a_kill_at_any_request_the_next_run_is_right_and_no_object_of_the_first_
 #[test]
 fn after_a_kill_at_any_request_of_a_run_with_a_shuffle_in_the_bucket_the_next_one_replaces_all_of_it() {
     kill_everywhere(&json!({"shuffle": {"url": "s3://b/shuffle/"}}), "Replace");
+}
+
+#[test]
+fn uploads_that_are_under_way_at_a_kill_are_aborted_by_the_next_run() {
+    // A part that is uploaded in pieces, one of them for ever.
+    let text = "0123456789abcdef".repeat(20 << 16);
+    let fields = json!({
+        "map": {"function": {"builtin": {"name": "identity"}}}, "reduce": {"tasks": 0}, "input": {"urls": ["s3://b/large/"]},
+    });
+    for piece in ["1", "2"] {
+        let place = Place::new(&fields);
+        place.s3.put("large/x", &text);
+        let is_meant = move |request: &Request| {
+            request.asks("uploadId") && request.query.get("partNumber").is_some_and(|number| number == piece)
+        };
+        let (output, moment) = place.run_until("KILL", is_meant, |_| None);
+        assert_eq!(moment, Some(Moment::StagesPart), "{piece}: no upload was under way");
+        assert_killed(&output);
+        let left: Vec<_> = place.s3.uploads().into_values().map(|upload| upload.key).collect();
+        assert_eq!(left, [b"out/part-00000"], "{piece}");
+        let again = place.run();
+        assert_eq!(code(&again), Some(0), "{piece}: {}", said(&again));
+        assert!(place.s3.uploads().is_empty(), "{piece}: {:?}", place.s3.uploads().keys());
+        let size = place.s3.get("out/part-00000").map(|part| part.len());
+        assert!(size.is_some_and(|size| size > text.len()), "{piece}: {size:?}");
+    }
+}
+
+#[test]
+fn folders_of_functions_go_with_the_next_run_after_a_kill() {
+    let place = local("Replace", &json!({}));
+    let function_folders = |place: &Place| {
+        names(place.path()).into_iter().filter(|name| name.starts_with("mapreduce-function-")).count()
+    };
+    let mark = place.path().join("killed");
+    let shell = format!("if mkdir {} 2>/dev/null; then kill -9 $PPID; fi; cat", mark.display());
+    place.manifest(
+        "job.yaml",
+        &json!({
+            "input": {"urls": ["file:in/"]}, "output": {"url": "file:out/", "ifExists": "Replace"},
+            "map": {"function": {"command": {"shell": shell}}}, "reduce": {"tasks": 0},
+        }),
+    );
+    assert_killed(&place.command("job.yaml").output().unwrap());
+    assert!(function_folders(&place) > 0, "the killed run has left none");
+    // Another's, which may be alive.
+    let others = place.path().join("mapreduce-function-1-2-3-4.x");
+    std::fs::create_dir(&others).unwrap();
+    let again = place.run();
+    assert_eq!(code(&again), Some(0), "{}", said(&again));
+    assert!(others.exists() && function_folders(&place) == 1, "{:?}", names(place.path()));
 }
 
 /// A word count of files into files, with these fields in their place.

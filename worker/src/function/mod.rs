@@ -19,6 +19,7 @@ use mapreduce_api::v1alpha1::{Function, MapReduceJobSpec, check_combine};
 pub use self::context::TaskContext;
 pub use self::kind::{MapFunction, ReduceFunction};
 pub use self::last_resort::LastResort;
+pub(crate) use self::process::remove_of_dead as remove_folders_of_dead;
 pub use self::role::Role;
 pub use self::skipping::map_careful;
 use crate::error::{Error, Result};

@@ -30,8 +30,13 @@ pub(super) fn input_counters(step: &Step, summary: &PlanSummary) -> Counters {
     Counters { input_objects: summary.input_objects, input_bytes: summary.input_bytes, ..Counters::default() }
 }
 
-/// What a step that is complete has left, by its commit records.
+/// What a step that is complete has left, by its commit records. What is wrong with it is that step's, and not the
+/// next one's that asks.
 pub(super) fn ended<E: Exchange>(job: &Job, exchange: &E, attempt: &AttemptId) -> Result<StepInput> {
+    left(job, exchange, attempt).map_err(|error| error.in_step(job.step().name()))
+}
+
+fn left<E: Exchange>(job: &Job, exchange: &E, attempt: &AttemptId) -> Result<StepInput> {
     let plan = exchange.plan(job)?;
     let summary = &plan.summary;
     let all = |kind, tasks| {

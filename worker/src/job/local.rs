@@ -14,6 +14,7 @@ use super::threads::{in_threads, threads};
 use super::{Job, Resources, tasks};
 use crate::commit::sign;
 use crate::error::{Error, Result};
+use crate::function::remove_folders_of_dead;
 use crate::plan::Plan;
 use crate::record::pairs::{LocalPairs, PairsPlace};
 use crate::task::attempts;
@@ -54,6 +55,7 @@ impl Progress {
 pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
     let job = &job.alone();
     leftovers::remove(job);
+    remove_folders_of_dead(&resources.scratch);
     finish::check_output(&job.publication())?;
     let new = NewFolders::of(&[&job.places().output, &job.places().folder]);
     // A run's own error says more than one of cleaning up after it.

@@ -52,6 +52,27 @@ impl Process {
         Some(Self { boot: read("/proc/sys/kernel/random/boot_id"), namespace, pid, began })
     }
 
+    /// As a part of a file's name: what tells it from other processes of this machine.
+    pub(crate) fn to_name(&self) -> String {
+        let digits = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
+        let Self { boot, namespace, pid, began } = self;
+        [&digits(boot), &digits(namespace), &pid.to_string(), began].map(String::as_str).join("-")
+    }
+
+    /// Whether the process that is called so has certainly ended.
+    pub(crate) fn is_dead_by_name(name: &str) -> bool {
+        let (Some(us), Some(pid)) = (Self::this(), name.split('-').nth(2).and_then(|pid| pid.parse().ok()))
+        else {
+            return false;
+        };
+        let of_this_machine = |process: &Self| {
+            let name = process.to_name();
+            name.splitn(3, '-').take(2).collect::<Vec<_>>().join("-")
+        };
+        name.starts_with(&format!("{}-", of_this_machine(&us)))
+            && Self::of(pid).is_none_or(|process| process.to_name() != name)
+    }
+
     fn simulated(pid: u32) -> Self {
         Self { boot: "simulated".into(), namespace: String::new(), pid, began: String::new() }
     }

@@ -7,6 +7,9 @@ use std::net::TcpStream;
 
 use super::Request;
 
+/// The least bytes of a part but the last.
+const MIN_PART_BYTES: usize = 5 << 20;
+
 /// An upload that is neither completed nor aborted.
 #[derive(Clone, Debug, Default)]
 pub struct Upload {
@@ -149,6 +152,10 @@ impl Bucket {
         let Some(upload) = self.uploads.get(id) else { return Response::error(404, "NoSuchUpload") };
         let body = String::from_utf8(request.body.clone()).unwrap();
         let numbers = values(&body, "PartNumber");
+        let sizes: Vec<usize> = upload.parts.values().map(Vec::len).collect();
+        if sizes.iter().rev().skip(1).any(|&size| size < MIN_PART_BYTES) {
+            return Response::error(400, "EntityTooSmall");
+        }
         let mut bytes = Vec::new();
         for (number, tag) in numbers.iter().zip(values(&body, "ETag")) {
             match upload.parts.get(&number.parse().unwrap()) {

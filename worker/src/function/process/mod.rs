@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-pub(crate) use self::folder::check_names;
 use self::folder::{Folder, exclusively};
+pub(crate) use self::folder::{check_names, remove_of_dead};
 use self::stderr::Stderr;
 use super::context::TaskContext;
 use crate::error::{Error, IoContext as _, Result};
