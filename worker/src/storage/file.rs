@@ -1,11 +1,16 @@
 //! Local files. Names are taken as written: nothing is percent-decoded.
 
+mod open;
+mod walk;
+
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use self::open::{FileReader, StagedFile, Unchanged};
+use self::walk::{entry, missing, not_utf8, walk, walk_unfollowed};
 use super::stream::{self, is_stream};
 use super::{Contents, Created, Entry, Listing, Staged, StagedWriter, Store};
 use crate::error::{Error, IoContext as _, Result};
@@ -199,163 +204,6 @@ impl Store for FileStore {
 
 fn wrong_kind(key: &str) -> Error {
     Error::permanent(format!("the commit record of file://{key} was not written by this kind of store"))
-}
-
-/// The folder that isn't there, or a file in the place of a folder.
-fn missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-fn entry(key: String, meta: &fs::Metadata) -> Entry {
-    let version = format!("{:x}-{:x}-{:x}.{:x}", meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
-    Entry { key, size: meta.len(), version: Some(version) }
-}
-
-/// Follows symbolic links, to files and folders, but not in a circle.
-fn walk(folder: &Path, recursive: bool, above: &mut Vec<(u64, u64)>, found: &mut Listing) -> Result<()> {
-    let what = || format!("can't list file://{}", folder.display());
-    let meta = fs::metadata(folder).context(what)?;
-    let id = (meta.dev(), meta.ino());
-    if above.contains(&id) {
-        return Ok(());
-    }
-    above.push(id);
-    for item in fs::read_dir(folder).context(what)? {
-        let path = item.context(what)?.path();
-        let meta = match fs::metadata(&path) {
-            // A link to nothing is no object, nor is what was removed while we looked.
-            Err(e) if missing(&e) => {
-                if path.is_symlink() {
-                    found.dangling.push(shown(&path));
-                }
-                continue;
-            }
-            other => other.context(|| format!("can't read file://{}", path.display()))?,
-        };
-        if meta.is_dir() {
-            if recursive {
-                walk(&path, recursive, above, found)?;
-            }
-        } else if meta.is_file() {
-            match path.to_str() {
-                Some(key) => found.entries.push(entry(key.to_owned(), &meta)),
-                None => found.unnamed.push(shown(&path)),
-            }
-        } else {
-            found.streams.push(shown(&path));
-        }
-    }
-    above.pop();
-    Ok(())
-}
-
-/// All that isn't a folder below one; links are not followed.
-fn walk_unfollowed(folder: &Path, found: &mut Vec<String>) -> Result<()> {
-    let what = || format!("can't list file://{}", folder.display());
-    for item in fs::read_dir(folder).context(what)? {
-        let item = item.context(what)?;
-        let path = item.path();
-        if item.file_type().context(what)?.is_dir() {
-            walk_unfollowed(&path, found)?;
-        } else {
-            found.push(utf8(&path)?.to_owned());
-        }
-    }
-    Ok(())
-}
-
-fn utf8(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| not_utf8(&shown(path)))
-}
-
-fn not_utf8(shown: &str) -> Error {
-    Error::permanent(format!("the name of file://{shown} is not valid UTF-8"))
-        .because("rename it: objects are known by their URLs, which are text")
-}
-
-/// A path with escapes in the place of what is not valid UTF-8.
-fn shown(path: &Path) -> String {
-    let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
-    chunks
-        .map(|chunk| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii()))
-        .collect::<Vec<_>>()
-        .concat()
-}
-
-/// A reader that ends with an error when the file has changed or become shorter meanwhile.
-struct FileReader {
-    file: File,
-    left: u64,
-    unchanged: Unchanged,
-}
-
-impl Read for FileReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let most = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if most == 0 {
-            return Ok(0);
-        }
-        let got = self.file.read(&mut buf[..most])?;
-        self.left -= got as u64;
-        if got == 0 || self.left == 0 {
-            self.unchanged.check(&self.file)?;
-            if got == 0 {
-                let key = &self.unchanged.key;
-                return Err(Error::permanent(format!("file://{key} became shorter while it was read")).into());
-            }
-        }
-        Ok(got)
-    }
-}
-
-struct Unchanged {
-    key: String,
-    version: Option<String>,
-}
-
-impl Unchanged {
-    fn check(&self, file: &File) -> Result<()> {
-        let meta = file.metadata().context(|| format!("can't read file://{}", self.key))?;
-        if self.version.is_some() && entry(String::new(), &meta).version != self.version {
-            return Err(Error::permanent(format!(
-                "file://{} changed while the job was reading it: run the job again",
-                self.key
-            )));
-        }
-        Ok(())
-    }
-}
-
-struct StagedFile {
-    file: File,
-    path: PathBuf,
-    key: String,
-    finished: bool,
-}
-
-impl Drop for StagedFile {
-    fn drop(&mut self) {
-        if !self.finished {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-impl StagedWriter for StagedFile {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).context(|| format!("can't write file://{}", self.path.display()))
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<Staged> {
-        self.finished = true;
-        Ok(Staged::File { path: self.path.to_string_lossy().into_owned() })
-    }
-
-    fn publish(self: Box<Self>) -> Result<()> {
-        let key = self.key.clone();
-        let staged = self.finish()?;
-        FileStore.complete(&key, &staged).map(drop)
-    }
 }
 
 /// A name that no other process or thread uses.

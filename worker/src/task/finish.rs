@@ -4,170 +4,32 @@
 //! `_SUCCESS` names the run that wrote it.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use mapreduce_api::ids::{AttemptId, JobId};
 use mapreduce_api::v1alpha1::{Cleanup, IfExists};
-use mapreduce_api::wire::{Counters, StepCounters};
-use serde::{Deserialize, Serialize};
 
+pub use super::output_check::check_output;
+use super::output_check::{nothing_may_be_there, old_contents, replaceable_keys};
+use super::run_end::leave;
+pub use super::run_end::{abandon, committed_parts, stop, tidy_up};
+pub use super::success::{Fate, OutputObject, Success, fate, succeeded};
+use super::success::{StagedSuccess, read_success};
 use crate::commit::lock::{self, Held, OutputLock};
-use crate::commit::record::Commit;
-use crate::commit::sign::{self, OWNER};
 use crate::error::{Error, Kind, Result};
 use crate::function::context::check_user_counters;
-use crate::machine::clock;
 use crate::machine::threads::in_parallel;
 use crate::output::StagedPart;
-use crate::output::replaceable::{SUCCESS, WORK, is_temporary, replaceable};
+use crate::output::replaceable::SUCCESS;
 use crate::plan;
 use crate::plan::completed::CompletedSteps;
 use crate::record::skipped;
-use crate::storage::{Contents, Created, Location, Staged};
-use crate::task::mark::{self, Mark, MarkedPart};
+use crate::storage::Created;
+use crate::task::mark::{Mark, MarkedPart};
 use crate::task::publication::Publication;
-use crate::task::{attempts, lost, patiently, turn};
+use crate::task::{attempts, lost, turn};
 
-/// A part of the output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutputObject {
-    /// Its URL.
-    pub url: String,
-    /// Its bytes.
-    pub bytes: u64,
-    /// Its records.
-    pub records: u64,
-}
-
-/// The content of `_SUCCESS`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Success {
-    /// The job's name.
-    pub name: String,
-    /// The run that wrote it.
-    pub id: JobId,
-    /// Sums over the committed attempts of all tasks.
-    pub counters: Counters,
-    /// The same for each step of a job with `spec.steps`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub steps: Vec<StepCounters>,
-    /// The parts.
-    pub outputs: Vec<OutputObject>,
-    /// The runs whose results this one has replaced, the last first: a process of theirs that comes late learns of it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub replaced: Vec<JobId>,
-}
-
-/// What has become of a run, by the `_SUCCESS` at its output prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It has not published.
-    Open,
-    /// It has.
-    Succeeded(Success),
-    /// It had, and this run has replaced its result.
-    Replaced(JobId),
-}
-
-/// Bytes of a `_SUCCESS` that are looked at: of 100,000 parts with long names it has 30 MiB.
-const MAX_SUCCESS: u64 = 64 << 20;
 /// Runs that a result remembers to have replaced.
 const REMEMBERED: usize = 100;
-
-/// An error when there is something at the output prefix that must not be there. Says whether a run publishes there.
-pub fn check_output(run: &Publication) -> Result<bool> {
-    let contents = run.output.store.contents(&run.output.key)?;
-    let is_locked = contents.keys.contains(&lock::place(&run.output).key);
-    let contents = only_old(run, contents)?;
-    if run.spec().output.if_exists == IfExists::Replace {
-        replaceable_keys(run, contents)?;
-    } else {
-        nothing_may_be_there(run, &contents)?;
-    }
-    Ok(is_locked)
-}
-
-fn nothing_may_be_there(run: &Publication, contents: &Contents) -> Result<()> {
-    // A run that is about to find that it is not the first writes its lock beside ours.
-    let is_written = |key: &&String| !key.strip_prefix(&run.output.key).is_some_and(is_temporary);
-    match contents.keys.iter().find(is_written) {
-        None => Ok(()),
-        Some(key) => Err(Error::permanent(format!(
-            "output {} exists: there is {}",
-            run.spec().output.url,
-            run.output.url(key)
-        ))
-        .because("remove it, choose another output.url, or set output.ifExists: Replace")),
-    }
-}
-
-/// What is at the output prefix and is not this run's, the lock, or the work folder of a run that may be at work:
-/// that is no result, and its run takes the lock before anything of it appears.
-fn old_contents(run: &Publication) -> Result<Contents> {
-    only_old(run, run.output.store.contents(&run.output.key)?)
-}
-
-fn only_old(run: &Publication, mut contents: Contents) -> Result<Contents> {
-    let at_work = runs_at_work(run, &contents)?;
-    let lock = lock::place(&run.output).key;
-    let is_work = |key: &String| {
-        let name = key.strip_prefix(&run.output.key).and_then(|name| name.strip_prefix(WORK));
-        let id = name.and_then(|name| name.split_once('/')).map(|(id, _)| id);
-        *key == lock || id.is_some_and(|id| id == run.context.id.as_str() || at_work.contains(id))
-    };
-    contents.keys.retain(|key| !is_work(key) && !key.starts_with(&run.folder.key));
-    Ok(contents)
-}
-
-/// The runs whose work folders have a plan that can be read, or a sign. That of a dead one stays too: it says what else
-/// is to be removed.
-fn runs_at_work(run: &Publication, contents: &Contents) -> Result<HashSet<String>> {
-    let mut runs = HashSet::new();
-    for key in &contents.keys {
-        let name = key.strip_prefix(&run.output.key).and_then(|name| name.strip_prefix(WORK));
-        let at_work = match name.and_then(|name| name.split_once('/')) {
-            // A step's is in a folder of its own.
-            Some((id, file))
-                if file.rsplit('/').next() == Some(plan::HEAD)
-                    && plan::is_one(&Location { key: key.clone(), ..run.output.clone() })? =>
-            {
-                Some(id)
-            }
-            Some((id, OWNER)) => Some(id),
-            _ => None,
-        };
-        runs.extend(at_work.map(str::to_owned));
-    }
-    Ok(runs)
-}
-
-/// Of that, what may be removed: an error where there is more.
-fn replaceable_keys(run: &Publication, contents: Contents) -> Result<Vec<String>> {
-    let success = run.output.join(SUCCESS);
-    let success = success.store.start(&success.key, MAX_SUCCESS)?;
-    replaceable(&run.output, contents, success.as_deref())
-}
-
-/// The `_SUCCESS` of this very run, if it is there.
-pub fn succeeded(run: &Publication) -> Result<Option<Success>> {
-    Ok(read_success(run)?.filter(|success| success.id == run.context.id))
-}
-
-/// What has become of this run.
-pub fn fate(run: &Publication) -> Result<Fate> {
-    Ok(match read_success(run)? {
-        Some(success) if success.id == run.context.id => Fate::Succeeded(success),
-        Some(success) if success.replaced.contains(&run.context.id) => Fate::Replaced(success.id),
-        _ => Fate::Open,
-    })
-}
-
-/// Any run's `_SUCCESS`.
-fn read_success(run: &Publication) -> Result<Option<Success>> {
-    let place = run.output.join(SUCCESS);
-    let bytes = place.store.get(&place.key)?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-}
 
 /// Makes the parts visible, with them what was left out, writes `_SUCCESS` and removes the intermediate data. A
 /// failure halfway is tried again: every attempt goes on where the one before was. `attempt` is the one that has
@@ -355,173 +217,4 @@ fn replaced(run: &Publication) -> Result<Vec<JobId>> {
     };
     runs.truncate(REMEMBERED);
     Ok(runs)
-}
-
-/// A `_SUCCESS` that is staged. A write could still be done when its sender has given up and all has been cleaned
-/// up; a completion can't, once what was staged is aborted. That happens unless it is completed.
-struct StagedSuccess {
-    output: Location,
-    staging: Location,
-    staged: Staged,
-    completed: bool,
-}
-
-/// Times that the completion of `_SUCCESS` is asked for, while it isn't known whether it is done.
-const COMPLETIONS: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(100);
-
-impl StagedSuccess {
-    fn new(run: &Publication, success: &Success) -> Result<Self> {
-        let json = serde_json::to_vec_pretty(success)
-            .map_err(|e| Error::permanent("can't write _SUCCESS").because(e))?;
-        let key = run.output.join(SUCCESS).key;
-        let mut writer = run.output.store.stage(&key, &run.staging.key)?;
-        writer.write(&json)?;
-        let staged = writer.finish()?;
-        let Publication { output, staging, .. } = run.uninterrupted();
-        Ok(Self { output, staging, staged, completed: false })
-    }
-
-    fn complete(mut self, success: &Success, replaces: bool) -> Result<()> {
-        let place = self.output.join(SUCCESS);
-        let mut pause = PAUSE;
-        for last in (0..COMPLETIONS).rev() {
-            let done = if replaces {
-                place.store.complete(&place.key, &self.staged)
-            } else {
-                place.store.complete_new(&place.key, &self.staged)
-            };
-            match done {
-                Ok(Created::New) => {
-                    self.completed = true;
-                    return Ok(());
-                }
-                Ok(Created::Exists) => break,
-                Err(error) if !error.is_retryable() || last == 0 => {
-                    // What was asked for may be done, but no longer when this is.
-                    mark::abort_success(&self.output, &self.staging, &self.staged)?;
-                    return if is_there(&place, success)? { Ok(()) } else { Err(error) };
-                }
-                Err(_) if is_there(&place, success)? => return Ok(()),
-                Err(_) => {}
-            }
-            clock::sleep(pause);
-            pause *= 2;
-        }
-        if is_there(&place, success)? {
-            return Ok(());
-        }
-        Err(Error::permanent(format!("{} is there: another run was first", place.url(&place.key))))
-    }
-}
-
-impl Drop for StagedSuccess {
-    fn drop(&mut self) {
-        if !self.completed
-            && let Err(error) = mark::abort_success(&self.output, &self.staging, &self.staged)
-        {
-            tracing::warn!(%error, causes = ?error.causes(), "A `_SUCCESS` that was staged is left.");
-        }
-    }
-}
-
-/// Whether this run's `_SUCCESS` is there.
-fn is_there(place: &Location, success: &Success) -> Result<bool> {
-    let there = place.store.start(&place.key, MAX_SUCCESS)?;
-    Ok(there
-        .and_then(|there| serde_json::from_slice::<Success>(&there).ok())
-        .is_some_and(|there| there.id == success.id))
-}
-
-/// Removes the intermediate data of a run that has succeeded, then its lock.
-pub fn tidy_up(run: &Publication) -> Result<()> {
-    let run = &run.uninterrupted();
-    patiently(|| try_tidy_up(run))
-}
-
-fn try_tidy_up(run: &Publication) -> Result<()> {
-    // The plans go first: whoever writes something after that finds by them that it has to go again.
-    let plans: Vec<String> = run.works.iter().map(|work| work.join(plan::HEAD).key).collect();
-    run.folder.store.delete(&plans)?;
-    let places = run.run_places();
-    sign::abort_uploads(places)?;
-    sign::remove_folders(places)?;
-    lock::release_of(&run.output, &run.owner)
-}
-
-/// Ends a run that has succeeded and leaves its intermediate data.
-fn leave(run: &Publication) -> Result<()> {
-    sign::abort_uploads(run.run_places())?;
-    sign::take_down(&run.staging)?;
-    lock::release_of(&run.output, &run.owner)
-}
-
-/// Removes all that a run without success has left: its staged parts, those that appeared already, its
-/// intermediate data, and its lock. The result of a run whose last words were lost is left, and given.
-pub fn abandon(run: &Publication, parts: impl Fn() -> Result<Vec<StagedPart>>) -> Result<Option<Success>> {
-    let run = &run.uninterrupted();
-    patiently(|| match succeeded(run)? {
-        Some(success) => try_tidy_up(run).map(|()| Some(success)),
-        None => try_abandon(run, &parts()?),
-    })
-}
-
-/// Ends a run without result while its threads are still at work, and removes what it has left. Not one that has
-/// succeeded or is about to write its `_SUCCESS`: says whether.
-pub fn stop(run: &Publication) -> bool {
-    let run = &run.uninterrupted();
-    if matches!(succeeded(run), Ok(Some(_))) {
-        return false;
-    }
-    let Some(mut parts) = run.context.ending.stop() else { return false };
-    parts.extend(committed_parts(run).unwrap_or_default());
-    if let Err(error) = abandon(run, || Ok(parts.clone())) {
-        tracing::warn!(%error, causes = ?error.causes(), "What the run has written is left.");
-    }
-    true
-}
-
-fn try_abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {
-    // From then on it can't succeed any more, by whatever was asked for: but it may have until then.
-    let mark = Mark::read(&run.staging)?;
-    let staged = turn::staged(run)?;
-    let staged: Vec<&Staged> = staged.iter().chain(mark.iter().map(|mark| &mark.success)).collect();
-    for staged in &staged {
-        mark::abort_success(&run.output, &run.staging, staged)?;
-    }
-    if !staged.is_empty()
-        && let Some(success) = succeeded(run)?
-    {
-        return try_tidy_up(run).map(|()| Some(success));
-    }
-    // Parts appear under the lock alone: without it, what is there is somebody else's.
-    let begun = mark.is_some() && lock::is_held(&run.output, &run.owner)?;
-    // Beside another run's `_SUCCESS` nothing of ours has appeared yet. Where an old one went, what is left of the
-    // old result is none.
-    let success = run.output.join(SUCCESS);
-    let begun = begun && success.store.head(&success.key)?.is_none();
-    let replaces = run.spec().output.if_exists == IfExists::Replace;
-    let remove = |part: &StagedPart| {
-        let key = run.output.join(&part.name).key;
-        run.output.store.abort(&key, &part.staged)?;
-        if begun && (replaces || MarkedPart::of(part).is_there(&run.output)?) {
-            run.output.store.delete(&[key])
-        } else {
-            Ok(())
-        }
-    };
-    // One that can't be removed doesn't keep the others.
-    let removed: Vec<Result<()>> = parts.iter().map(remove).collect();
-    removed.into_iter().collect::<Result<()>>()?;
-    try_tidy_up(run).map(|()| None)
-}
-
-/// What the commit records of the steps name that is staged: parts of the last one, and what any left out.
-pub fn committed_parts(run: &Publication) -> Result<Vec<StagedPart>> {
-    let first = if run.spec().skips() { 0 } else { run.works.len() - 1 };
-    let mut parts = Vec::new();
-    for log in run.logs().skip(first) {
-        parts.extend(log.list()?.iter().flat_map(Commit::staged).cloned());
-    }
-    Ok(parts)
 }

@@ -4,9 +4,12 @@ pub mod finish;
 pub mod lost;
 pub mod map;
 pub(crate) mod mark;
+mod output_check;
 pub mod publication;
 pub mod reduce;
 pub mod result;
+mod run_end;
+mod success;
 mod turn;
 
 use std::time::Duration;
