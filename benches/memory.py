@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Says what `mapreduce run --memory SIZE` takes at most, for works that have asked for more than that.
 
-    benches/memory.py --data DIR [--work REGEX] [--budget 64Mi,256Mi,1Gi] [--records 1000] [--json FILE]
+    benches/memory.py --data DIR [--work REGEX] [--budget 64Mi,256Mi,1Gi] [--records 1000] [--zipped 1000]
+        [--json FILE]
 
 A table goes to standard output: for each work and budget the peak resident set of the process, in MiB; bold where it
 is more than the budget and 15 %. DIR is what `bench-data generate` wrote; what it lacks for these works is added to
@@ -10,6 +11,7 @@ program.
 """
 
 import argparse
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -41,9 +43,15 @@ HOT = [
     ("aggregate", {}, "histogram"),
 ]
 VALUES = 5_000_000
+# Intermediate data goes the way of pods.
+IN_STORE = '  shuffle: {url: "file:shuffle/"}\n'
 RECORD = 20_000_000
 # Such records in other formats.
 OTHERS = 20
+# Large keys, and their bytes.
+KEYS, KEY = 60, 8_000_000
+# Lines of a job with a split for each.
+LINES = 300_000
 
 
 def arguments():
@@ -52,6 +60,7 @@ def arguments():
     parser.add_argument("--work", default="", help="only works whose names match this pattern")
     parser.add_argument("--budget", default="64Mi,256Mi,1Gi")
     parser.add_argument("--records", type=int, default=100, help="records of 20 MB")
+    parser.add_argument("--zipped", type=int, default=1000, help="records of 20 MB of an input of gzip")
     parser.add_argument("--mapreduce", default=os.path.join(TARGET, "release", "mapreduce"))
     parser.add_argument("--json", help="a line of JSON for each run goes here")
     args = parser.parse_args()
@@ -84,7 +93,18 @@ def add_data(args):
     record = (bytes([97 + i % 26]) * (RECORD - 10) for i in range(args.records))
     large = (b"%08d\t%s\n" % (i * 7_919 % 9_999_991, text) for i, text in enumerate(record))
     written(f"{args.data}/large-{args.records}/a", large)
+    written(f"{args.data}/large-gz/a", compressed(args.zipped))
+    key = (b"%08d%s\t%d\n" % (number(i // 3) % 100_000_000, b"k" * KEY, i) for i in range(KEYS))
+    written(f"{args.data}/large-keys/a", key)
+    written(f"{args.data}/lines/a", (b"%d\t%d\n" % (number(i), i) for i in range(LINES)))
     add_other_formats(args)
+
+
+def compressed(records):
+    """Large records that take no disk: each is two members of a gzip file, the second of which others have too."""
+    texts = [gzip.compress(b"\t" + bytes([97 + i]) * (RECORD - 10) + b"\n", 1) for i in range(26)]
+    for i in range(records):
+        yield gzip.compress(b"%08d" % (i * 7_919 % 9_999_991), 1) + texts[i % 26]
 
 
 def add_other_formats(args):
@@ -143,9 +163,17 @@ def works(args):
     for function, options, source in HOT:
         name = " ".join([function, *(f"{k}={v}" for k, v in options.items())])
         yield f"one key: {name}", job(f"hot/{source}", function, options, tasks=1), []
+    for name in ("wordcount", "sort", "sum"):
+        with open(os.path.join(HERE, "jobs", f"{name}.yaml")) as file:
+            text = re.sub(r'file:out/\w+/', "file:out/", file.read())
+        yield f"{name}, shuffled by a store", text.rstrip() + "\n" + IN_STORE, []
     yield "one key: identity, sorted", job("hot/numbers", "identity", tasks=1, valueOrder="Sorted"), []
     yield "10,000 partitions", job("many", "identity", tasks=10_000), []
     yield "10,000 partitions, 16 threads", job("many", "identity", tasks=10_000), ["--threads", "16"]
+    tiny = job("lines", "identity", tasks=10_000).replace("input: {", "input: {splitSize: 1, ")
+    yield "10,000 partitions, splits of a byte", tiny, []
+    yield "1,000 partitions, splits of a byte, shuffled by a store", tiny.replace("10000", "1000") + IN_STORE, []
+    yield "one key: collect, to Parquet", job("hot/numbers", "collect", output="Parquet", tasks=1), []
     yield "one key: collect, to Csv", job("hot/numbers", "collect", output="Csv", tasks=1), []
     yield "one key: collect, to JsonLines", job("hot/numbers", "collect", output="JsonLines", tasks=1), []
     yield "one key: collect, and a step more", steps("hot/numbers", ["collect", "count"]), []
@@ -164,6 +192,12 @@ def works(args):
         yield "Parquet, one row group of 170 MiB", job("row-group", "count", format="{type: Parquet}", tasks=2), []
     if os.path.exists(f"{args.data}/long"):
         yield "zstd, windows of 64 MiB, 16 threads", job("long", "sum", tasks=2), ["--threads", "16"]
+    yield f"{KEYS} pairs with keys of 8 MB", job("large-keys", "count", tasks=2), []
+    yield f"{KEYS} pairs with keys of 8 MB, 16 threads", job("large-keys", "identity", tasks=2), ["--threads", "16"]
+    zipped = f"{args.zipped} records of 20 MB, gzip"
+    no_reduce = job("large-gz", "identity", tasks=0).replace('out/", ', 'out/", compression: Zstd, ')
+    yield f"{zipped}, without reducers", no_reduce, []
+    yield f"{zipped}, first", job("large-gz", "first", tasks=2), []
     large = f"large-{args.records}"
     yield f"{args.records} records of 20 MB", job(large, "identity", tasks=2), []
     yield f"{args.records} records of 20 MB, 16 threads", job(large, "identity", tasks=2), ["--threads", "16"]

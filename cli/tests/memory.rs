@@ -241,3 +241,61 @@ fn what_is_known_of_ten_thousand_partitions_takes_less_than_what_is_in_them() {
     assert_eq!(written as usize, text.len());
     assert!(most > MIB && most < MOST, "{} MiB for ten thousand partitions", most / MIB);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn of_many_small_tasks_and_many_partitions_little_is_kept_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    let line = |i: usize| format!("{}\t{i}\n", i * 7_919 % 1_000_003);
+    let text: String = (0..20_000).map(line).collect();
+    std::fs::write(dir.path().join("in/a"), &text).unwrap();
+    let job = job("{name: identity}", 10_000).replace("input: {", "input: {splitSize: 1, ");
+    let most = run_job(dir.path(), &job, &[]);
+    assert_eq!(parts(dir.path()).len(), text.len());
+    assert!(most > MIB && most < MOST, "{} MiB for splits of a byte", most / MIB);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn large_keys_are_in_memory_when_it_is_their_turn_and_large_values_are_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    let large = "k".repeat(6_000_000);
+    let line = |i: usize| format!("{}{large}\t{i}\n", i / 3);
+    std::fs::write(dir.path().join("in/a"), (0..30).map(line).collect::<String>()).unwrap();
+    let (most, written) = run(dir.path(), "{name: count}", 2, &[]);
+    assert_eq!(written as usize, 10 * (large.len() + "0\t3\n".len()));
+    assert!(most > MIB && most < MOST, "{} MiB for keys of 6 MB", most / MIB);
+
+    let line = |i: usize| format!("{}\t{i:02}{large}{large}{large}\n", i % 6);
+    std::fs::write(dir.path().join("in/a"), (0..12).map(line).collect::<String>()).unwrap();
+    let (most, written) = run(dir.path(), "{name: first}", 2, &[]);
+    assert_eq!(written as usize, 6 * (3 * large.len() + "0\t00\n".len()));
+    assert!(most > MIB && most < MOST, "{} MiB for values of 18 MB", most / MIB);
+}
+
+#[test]
+fn a_text_that_there_is_no_memory_for_in_parquet_is_an_error_that_says_how_much_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    std::fs::write(dir.path().join("in/a"), format!("k\t{}\n", "x".repeat(6 * MIB)).repeat(2)).unwrap();
+    let reduce = |name: &str| format!("reduce: {{function: {{builtin: {{name: {name}}}}}, tasks: 1}}");
+    for (function, has_memory) in [("identity", true), ("collect", false)] {
+        std::fs::write(dir.path().join("job.yaml"), formats("KeyValue", &reduce(function), "Parquet"))
+            .unwrap();
+        let _ = std::fs::remove_dir_all(dir.path().join("out"));
+        let run = Command::new(env!("CARGO_BIN_EXE_mapreduce"))
+            .args(["run", "job.yaml", "--quiet", "--memory", "64Mi"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.success(), has_memory, "{errors}");
+        let said = [
+            "a text of 13 MiB is to be written as Parquet, and there is memory for one of 10 MiB",
+            "--memory 76Mi",
+        ];
+        assert!(has_memory || said.iter().all(|said| errors.contains(said)), "{errors}");
+    }
+}

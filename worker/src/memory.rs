@@ -12,6 +12,7 @@
 //!      └─ 1/4   transfers: pieces that are fetched, read ahead, uploaded         ([`transfers`])
 //!                 large records, at most one for each 64 MiB of it               ([`large_record`])
 //!                 codecs that take much: up to half as much again                ([`codec`])
+//!                 a text of Parquet: as much, three times, of one task at once   ([`most_for_parquet_text`])
 //! ```
 //!
 //! A share is a [`MemoryPool`]. What can't be reserved is spilled, or done with less at once, or waited for:
@@ -223,6 +224,11 @@ thread_local! {
 /// buffers.
 pub fn most_for_codecs() -> u64 {
     TRANSFERS.total() / 2 * 3
+}
+
+/// The most bytes of a text that is written as Parquet, of which there are three copies then: a quarter of the buffers.
+pub fn most_for_parquet_text() -> u64 {
+    TRANSFERS.total()
 }
 
 /// The memory of a codec that takes much.

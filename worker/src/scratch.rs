@@ -1,5 +1,6 @@
 //! Files without a name, and lists that go to one when they are large.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -79,6 +80,34 @@ impl ScratchBytes {
     /// All bytes, where they are in memory.
     pub fn in_memory(&self) -> Option<&[u8]> {
         (self.written == 0).then_some(&self.memory)
+    }
+
+    /// Forgets all, and has these bytes.
+    pub fn set(&mut self, bytes: &[u8]) -> Result<()> {
+        self.clear();
+        self.append(bytes)
+    }
+
+    /// The order of these bytes and others.
+    #[inline]
+    pub fn compare(&self, others: &[u8]) -> Result<Ordering> {
+        match self.in_memory() {
+            Some(bytes) => Ok(bytes.cmp(others)),
+            None => self.compare_pieces(others),
+        }
+    }
+
+    #[cold]
+    fn compare_pieces(&self, mut others: &[u8]) -> Result<Ordering> {
+        let mut reader = self.reader(READ);
+        while let Some(piece) = reader.next_piece()? {
+            let (first, rest) = others.split_at(piece.len().min(others.len()));
+            match piece.cmp(first) {
+                Ordering::Equal => others = rest,
+                different => return Ok(different),
+            }
+        }
+        Ok(if others.is_empty() { Ordering::Equal } else { Ordering::Less })
     }
 
     /// Appends bytes.
@@ -300,14 +329,26 @@ pub struct ListReader<'a> {
 }
 
 impl ListReader<'_> {
+    /// Appends the next text to others, without another copy of a large one; false behind the last.
+    pub fn append_text(&mut self, texts: &mut Vec<u8>) -> Result<bool> {
+        let Some(length) = self.next_length()? else { return Ok(false) };
+        let all = texts.len() + length;
+        if length > READ {
+            texts.reserve_exact(length);
+        }
+        Read::take(&mut self.bytes, length as u64).read_to_end(texts)?;
+        if texts.len() == all { Ok(true) } else { Err(Error::retry("a scratch file ends too early")) }
+    }
+
+    fn next_length(&mut self) -> Result<Option<usize>> {
+        let length = self.bytes.take_bytes(LENGTH as usize)?.and_then(|bytes| bytes.first_chunk().copied());
+        Ok(length.map(|length| u32::from_le_bytes(length) as usize))
+    }
+
     /// The next text; none behind the last.
     pub fn next_text(&mut self) -> Result<Option<&[u8]>> {
-        let Some(length) =
-            self.bytes.take_bytes(LENGTH as usize)?.and_then(|bytes| bytes.first_chunk().copied())
-        else {
-            return Ok(None);
-        };
-        self.bytes.take_bytes(u32::from_le_bytes(length) as usize)
+        let Some(length) = self.next_length()? else { return Ok(None) };
+        self.bytes.take_bytes(length)
     }
 }
 
@@ -340,6 +381,13 @@ mod tests {
                         found.push(text.to_vec());
                     }
                     prop_assert_eq!(&found, &texts);
+                    let (mut reader, mut appended) = (list.reader(at_once), Vec::new());
+                    for text in &texts {
+                        let before = appended.len();
+                        prop_assert!(reader.append_text(&mut appended).unwrap());
+                        prop_assert_eq!(&appended[before..], text);
+                    }
+                    prop_assert!(!reader.append_text(&mut appended).unwrap());
                     let mut all = Vec::new();
                     bytes.each_piece(&mut |piece| { all.extend_from_slice(piece); Ok(()) }).unwrap();
                     prop_assert_eq!(&all, &texts.concat());
@@ -358,6 +406,9 @@ mod tests {
                 list.push_large(&bytes).unwrap();
                 prop_assert_eq!(list.bytes() as usize, 2 * all.len());
                 prop_assert_eq!(list.longest(), all.len());
+                for other in texts.iter().chain([&all]) {
+                    prop_assert_eq!(bytes.compare(other).unwrap(), all.cmp(other));
+                }
                 list.clear();
                 bytes.clear();
             }

@@ -17,7 +17,7 @@ use parquet::schema::types::Type;
 use super::format::texts;
 use super::large::{LargeValue, key_of_texts};
 use crate::error::{Error, Result};
-use crate::memory::{LARGE_RECORD, large_record};
+use crate::memory::{self, LARGE_RECORD, large_record};
 use crate::scratch::{ListReader, READ, ScratchList, ScratchPlace};
 
 /// Bytes of a row group before it is compressed.
@@ -38,14 +38,35 @@ pub(super) struct ParquetWriter<W: Write + Send> {
 fn batch(column: &mut ListReader<'_>) -> Result<Vec<ByteArray>> {
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     while ends.len() < BATCH_ROWS && bytes.len() < BATCH_BYTES {
-        let Some(text) = column.next_text()? else { break };
-        bytes.extend_from_slice(text);
+        if !column.append_text(&mut bytes)? {
+            break;
+        }
         ends.push(bytes.len());
     }
     let bytes = Bytes::from(bytes);
     let mut from = 0;
     let mut value = |to| ByteArray::from(bytes.slice(std::mem::replace(&mut from, to)..to));
     Ok(ends.into_iter().map(&mut value).collect())
+}
+
+/// The library has a text as it is, as part of a page, and compressed.
+fn check_size(bytes: u64) -> Result<()> {
+    let most = memory::most_for_parquet_text();
+    if bytes <= most {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(Error::permanent(format!(
+        "a text of {} MiB is to be written as Parquet, and there is memory for one of {} MiB",
+        mib(bytes),
+        most >> 20
+    ))
+    .because(format!(
+        "give the job more memory: --memory {}Mi, or in pods a limit of {}Mi",
+        4 * mib(bytes) + 24,
+        4 * mib(bytes) * 10 / 6 + 1
+    ))
+    .because("or write another spec.output.format: the others take a large value piece by piece"))
 }
 
 fn failed(error: ParquetError) -> Error {
@@ -80,6 +101,7 @@ impl<W: Write + Send> ParquetWriter<W> {
 
     pub(super) fn write(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let (key, value) = texts(key, value)?;
+        check_size(key.len().max(value.len()) as u64)?;
         let [keys, values] = &mut self.columns;
         keys.push(key.as_bytes())?;
         values.push(value.as_bytes())?;
@@ -88,7 +110,12 @@ impl<W: Write + Send> ParquetWriter<W> {
 
     /// Writes a pair whose value may be in a scratch file.
     pub(super) fn write_large(&mut self, key: &[u8], value: LargeValue<'_>) -> Result<()> {
+        check_size(match value {
+            LargeValue::Slice(value) => value.len() as u64,
+            LargeValue::Scratch(value) => value.len(),
+        })?;
         let key = key_of_texts(key, value)?;
+        check_size(key.len() as u64)?;
         let [keys, values] = &mut self.columns;
         keys.push(key.as_bytes())?;
         match value {
@@ -110,7 +137,6 @@ impl<W: Write + Send> ParquetWriter<W> {
         let mut group = self.file.next_row_group().map_err(failed)?;
         for column in &mut self.columns {
             let Some(mut writer) = group.next_column().map_err(failed)? else { break };
-            // The library has a value as it is, as part of a page, and compressed.
             let _large = (column.longest() > LARGE_RECORD).then(large_record);
             let mut values = column.reader(READ);
             loop {

@@ -128,7 +128,7 @@ impl Header {
     }
 }
 
-/// The block of a large pair up to its value: header, lengths, key. It is stored as it is.
+/// The block of a large pair up to its key: header, lengths. Key and value follow as they are, from where they are.
 pub fn large_block_start(key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
     large_block_start_by_pieces(key, value.len() as u64, |take| take(value))
 }
@@ -144,14 +144,14 @@ pub fn large_block_start_by_pieces(
     let mut start = vec![0; HEADER];
     put_varint(&mut start, key.len());
     put_varint(&mut start, length);
-    start.extend_from_slice(key);
-    let bytes = start.len() - HEADER + length;
+    let bytes = start.len() - HEADER + key.len() + length;
     let Some(bytes) = u32::try_from(bytes).ok().filter(|&bytes| bytes <= MAX_RAW) else {
         return Err(too_large());
     };
     let mut header = Header { stored: bytes, raw: bytes, records: 1, codec: 0, checksum: 0 };
     let mut hash = header.begin_sum();
     hash.update(&start[HEADER..]);
+    hash.update(key);
     each_piece(&mut |piece| {
         hash.update(piece);
         Ok(())

@@ -71,7 +71,7 @@ impl Merge {
             return if self.live[i] == self.live[j] { a < b } else { self.live[i] };
         }
         let (x, y) = (&self.runs[i], &self.runs[j]);
-        match x.prefix().cmp(&y.prefix()).then_with(|| x.key().cmp(y.key())) {
+        match x.prefix().cmp(&y.prefix()).then_with(|| x.compare_keys(y)) {
             Ordering::Equal if self.values_sorted => x.compare_values(y).then(a.cmp(&b)) == Ordering::Less,
             Ordering::Equal => a < b,
             other => other == Ordering::Less,
@@ -352,6 +352,41 @@ mod tests {
                 })
                 .collect();
             assert!(read(vec![run(&pairs, &spill_store)]) == pairs, "{codec:?} {memory}");
+        }
+    }
+
+    #[test]
+    fn large_keys_are_in_order_wherever_they_differ() {
+        let dir = tempfile::tempdir().unwrap();
+        // Equal in the first bytes, in all that is read at first, in all but the last, in length or in nothing.
+        let key = |differs: usize, last: u8| {
+            let mut key = vec![b'k'; 300_000];
+            key[differs] = last;
+            key
+        };
+        let mut keys: Vec<Vec<u8>> = (0..20)
+            .map(|i| key([0, 9, 5000, 299_999][i % 4], b"azk"[i % 3]))
+            .chain([vec![b'k'; 300_001], vec![b'k'; 299_999], b"kk".to_vec()])
+            .collect();
+        for (memory, values_sorted) in [(0, false), (0, true), (1 << 30, true)] {
+            let spill_store = SpillStore::new(memory, dir.path().to_owned(), BlockCodec::Lz4);
+            let runs = keys
+                .iter()
+                .enumerate()
+                .map(|(i, key)| run(&[(key.clone(), vec![99 - i as u8])], &spill_store));
+            let (mut merge, mut merged) = (Merge::new(runs.collect(), values_sorted), Vec::new());
+            while merge.advance().unwrap() {
+                merged.push((merge.key().to_vec(), merge.value().to_vec()));
+            }
+            let mut expected: Vec<Pair> =
+                keys.iter().enumerate().map(|(i, key)| (key.clone(), vec![99 - i as u8])).collect();
+            if values_sorted {
+                expected.sort()
+            } else {
+                expected.sort_by(|a, b| a.0.cmp(&b.0))
+            }
+            assert!(merged == expected, "{memory} {values_sorted}");
+            keys.rotate_left(7);
         }
     }
 }

@@ -181,8 +181,9 @@ pub fn write(
                 out.clear();
             }
             if is_large {
+                writer.write(key)?;
                 writer.write(value)?;
-                extent.bytes += value.len() as u64;
+                extent.bytes += (key.len() + value.len()) as u64;
             }
             Ok(())
         })?;

@@ -45,7 +45,8 @@ impl RunReader {
         self.load().map(|()| there)
     }
 
-    /// Goes to the next record, whose value is there when it is [loaded](Self::load); false at the end.
+    /// Goes to the next record, whose value and the rest of a large key are there when it is [loaded](Self::load); false
+    /// at the end.
     #[inline]
     pub fn advance_to_key(&mut self) -> Result<bool> {
         let span = match &mut self.source {
@@ -56,11 +57,12 @@ impl RunReader {
             return Ok(false);
         };
         self.span = span;
-        self.prefix = prefix(self.key());
+        let bytes = self.bytes();
+        self.prefix = prefix(bytes.get(span.key..span.value).unwrap_or_else(|| &bytes[span.key..]));
         Ok(true)
     }
 
-    /// Has the current record's value.
+    /// Has the current record's value, and all of its key.
     #[inline]
     pub fn load(&mut self) -> Result<()> {
         match &mut self.source {
@@ -71,16 +73,34 @@ impl RunReader {
         }
     }
 
-    /// The order of the current records' values, loaded or not. What can't be read is found out when it is loaded.
-    pub fn compare_values(&self, other: &Self) -> Ordering {
-        if !self.is_unread() && !other.is_unread() {
-            return self.value().cmp(other.value());
+    /// The order of the current records' keys, loaded or not. What can't be read is found out when it is loaded.
+    #[inline]
+    pub fn compare_keys(&self, other: &Self) -> Ordering {
+        let key = |run: &Self| run.span.key..run.span.value;
+        match (self.bytes().get(key(self)), other.bytes().get(key(other))) {
+            (Some(key), Some(others)) => key.cmp(others),
+            _ => self.compare_unread(key(self), other, key(other)),
         }
+    }
+
+    /// The same of the current records' values.
+    pub fn compare_values(&self, other: &Self) -> Ordering {
+        let value = |run: &Self| run.span.value..run.span.end;
+        match (self.bytes().get(value(self)), other.bytes().get(value(other))) {
+            (Some(value), Some(others)) => value.cmp(others),
+            _ => self.compare_unread(value(self), other, value(other)),
+        }
+    }
+
+    #[cold]
+    fn compare_unread(&self, place: Range<usize>, other: &Self, others: Range<usize>) -> Ordering {
         let (mut a, mut b) = ([0; COMPARED], [0; COMPARED]);
-        let lengths = [self, other].map(|run| run.span.end - run.span.value);
+        let lengths = [place.len(), others.len()];
         for at in (0..lengths[0].min(lengths[1])).step_by(COMPARED) {
             let bytes = COMPARED.min(lengths[0] - at).min(lengths[1] - at);
-            let read = self.value_at(at, &mut a[..bytes]).and_then(|()| other.value_at(at, &mut b[..bytes]));
+            let read = self
+                .read_at(place.start + at, &mut a[..bytes])
+                .and_then(|()| other.read_at(others.start + at, &mut b[..bytes]));
             match (read, a[..bytes].cmp(&b[..bytes])) {
                 (Ok(()), Ordering::Equal) => {}
                 (Ok(()), different) => return different,
@@ -90,24 +110,16 @@ impl RunReader {
         lengths[0].cmp(&lengths[1])
     }
 
-    fn is_unread(&self) -> bool {
-        matches!(&self.source, RunSource::Blocks(blocks) if blocks.unread.is_some())
-    }
-
-    /// Fills `buf` with bytes of the value.
-    fn value_at(&self, at: usize, buf: &mut [u8]) -> Result<()> {
+    /// Fills `buf` with bytes of the block from `at` on, loaded or not.
+    fn read_at(&self, at: usize, buf: &mut [u8]) -> Result<()> {
+        let loaded = self.bytes();
+        let there = loaded.len().saturating_sub(at).min(buf.len());
+        buf[..there].copy_from_slice(&loaded[at.min(loaded.len())..][..there]);
         match &self.source {
-            RunSource::Blocks(blocks) if blocks.unread.is_some() => {
-                let from = self.span.value + at;
-                let there = blocks.raw.len().saturating_sub(from).min(buf.len());
-                buf[..there].copy_from_slice(&blocks.raw[from.min(blocks.raw.len())..][..there]);
-                let behind = (from + there).saturating_sub(blocks.raw.len()) as u64;
-                if there < buf.len() { blocks.segments.peek(behind, &mut buf[there..]) } else { Ok(()) }
+            RunSource::Blocks(blocks) if there < buf.len() => {
+                blocks.segments.peek((at + there - loaded.len()) as u64, &mut buf[there..])
             }
-            _ => {
-                buf.copy_from_slice(&self.value()[at..at + buf.len()]);
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
@@ -146,15 +158,16 @@ struct Blocks {
     raw: Vec<u8>,
     /// Where the decoded block is.
     block: Block,
-    /// The header of a block of which only the first bytes have been read, into `raw`: the key of a large pair.
+    /// The header of a block of which only the first bytes have been read, into `raw`: a large pair's lengths and the
+    /// beginning of its key.
     unread: Option<Header>,
     /// Held while there is a large record.
     large: Option<LargeRecord>,
 }
 
-/// Bytes of values that are compared at once.
-const COMPARED: usize = 4 << 10;
-/// First bytes of a large pair that are read, if the key isn't longer.
+/// Bytes of keys or values that are compared at once.
+const COMPARED: usize = 16 << 10;
+/// First bytes of a large pair that are read.
 const START: usize = 4 << 10;
 
 #[derive(Clone, Debug)]
@@ -203,15 +216,10 @@ impl Blocks {
         }
     }
 
-    /// Reads as much of a large pair as has its key.
+    /// Reads the beginning of a large pair.
     fn start(&mut self, header: Header) -> Result<()> {
         self.raw.resize(START, 0);
         self.segments.fill(&mut self.raw)?;
-        let span = record_of(&self.raw, 0, header.stored as usize)?;
-        if span.value > START {
-            self.raw.resize(span.value, 0);
-            self.segments.fill(&mut self.raw[START..])?;
-        }
         self.unread = Some(header);
         Ok(())
     }

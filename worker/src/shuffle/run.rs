@@ -221,7 +221,7 @@ impl RunWriter {
     #[cold]
     fn push_large(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.end_block()?;
-        self.segments.append_parts(&[&large_block_start(key, value)?, value])
+        self.segments.append_parts(&[&large_block_start(key, value)?, key, value])
     }
 
     /// Ends a run of the next partition; it may have no pairs.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result, excerpt};
 use crate::record::number::bad_value;
 use crate::record::number::{ExactSum, Number, push_f64};
 use crate::record::{Emit, Reducer, Values};
+use crate::scratch::ScratchPlace;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -59,13 +60,13 @@ pub(super) struct Aggregate {
 }
 
 impl Aggregate {
-    pub(super) fn new(combine: bool) -> Self {
+    pub(super) fn new(combine: bool, place: &ScratchPlace) -> Self {
         Self {
             combine,
             sum: Sum::new(true),
-            largest: EndValue::last(),
-            smallest: EndValue::first(),
-            distinct: Distinct::default(),
+            largest: EndValue::last(place),
+            smallest: EndValue::first(place),
+            distinct: Distinct::new(place),
             counts: ValueCounts::default(),
             text: Vec::new(),
         }

@@ -162,17 +162,17 @@ impl ReduceFunction {
             Self::Min => Box::new(Extreme::min()),
             Self::Max => Box::new(Extreme::max()),
             Self::Mean => Box::new(Mean::default()),
-            Self::Distinct => Box::new(Distinct::default()),
+            Self::Distinct => Box::new(Distinct::new(place)),
             Self::Stats => Box::new(Stats::new(place)),
-            Self::Histogram => Box::new(Histogram::default()),
-            Self::First => Box::new(EndValue::first()),
-            Self::Last => Box::new(EndValue::last()),
+            Self::Histogram => Box::new(Histogram::new(place)),
+            Self::First => Box::new(EndValue::first(place)),
+            Self::Last => Box::new(EndValue::last(place)),
             Self::Top { n } => Box::new(Top::new(*n, place)),
             Self::Collect { separator, unique } => {
                 Box::new(Collect::new(Arc::clone(separator), *unique, place))
             }
             Self::Join { kind, sides } => Box::new(Join::new(*kind, sides.clone(), place)),
-            Self::Aggregate => Box::new(Aggregate::new(false)),
+            Self::Aggregate => Box::new(Aggregate::new(false, place)),
         }
     }
 
@@ -180,7 +180,7 @@ impl ReduceFunction {
     pub fn combiner(&self, place: &ScratchPlace) -> Box<dyn Reducer> {
         match self {
             Self::Sum => Box::new(Sum::new(true)),
-            Self::Aggregate => Box::new(Aggregate::new(true)),
+            Self::Aggregate => Box::new(Aggregate::new(true, place)),
             Self::Collect { .. } => Box::new(Unique::default()),
             other => other.make(place),
         }

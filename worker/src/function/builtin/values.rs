@@ -1,5 +1,6 @@
 //! Functions over values as bytes.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -41,19 +42,28 @@ impl Reducer for Count {
     }
 }
 
+/// Emits a value that may be in a file.
+fn emit_kept(key: &[u8], value: &ScratchBytes, out: &mut dyn Emit) -> Result<()> {
+    match value.in_memory() {
+        Some(value) => out.emit(key, value),
+        None => out.emit_large(key, value),
+    }
+}
+
 /// The smallest or the largest value in byte order.
 pub(super) struct EndValue {
-    largest: bool,
-    best: Vec<u8>,
+    /// How the best is to a better one.
+    better: Ordering,
+    best: ScratchBytes,
 }
 
 impl EndValue {
-    pub(super) fn first() -> Self {
-        Self { largest: false, best: Vec::new() }
+    pub(super) fn first(place: &ScratchPlace) -> Self {
+        Self { better: Ordering::Greater, best: ScratchBytes::new(place) }
     }
 
-    pub(super) fn last() -> Self {
-        Self { largest: true, best: Vec::new() }
+    pub(super) fn last(place: &ScratchPlace) -> Self {
+        Self { better: Ordering::Less, best: ScratchBytes::new(place) }
     }
 }
 
@@ -61,30 +71,33 @@ impl Reducer for EndValue {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         let mut any = false;
         while let Some(value) = values.next()? {
-            if !any || if self.largest { *value > *self.best } else { *value < *self.best } {
-                self.best.clear();
-                self.best.extend_from_slice(value);
+            if !any || self.best.compare(value)? == self.better {
+                self.best.set(value)?;
                 any = true;
             }
         }
-        if any { out.emit(key, &self.best) } else { Ok(()) }
+        if any { emit_kept(key, &self.best, out) } else { Ok(()) }
     }
 }
 
 /// The number of distinct values, which come in byte order.
-#[derive(Default)]
 pub(super) struct Distinct {
-    before: Vec<u8>,
+    before: ScratchBytes,
     text: Vec<u8>,
+}
+
+impl Distinct {
+    pub(super) fn new(place: &ScratchPlace) -> Self {
+        Self { before: ScratchBytes::new(place), text: Vec::new() }
+    }
 }
 
 impl Reducer for Distinct {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         let mut count = 0;
         while let Some(value) = values.next()? {
-            if count == 0 || *value != *self.before {
-                self.before.clear();
-                self.before.extend_from_slice(value);
+            if count == 0 || self.before.compare(value)? != Ordering::Equal {
+                self.before.set(value)?;
                 count += 1;
             }
         }
@@ -95,26 +108,30 @@ impl Reducer for Distinct {
 }
 
 /// Hadoop's line about how often the distinct values come, which come in byte order.
-#[derive(Default)]
 pub(super) struct Histogram {
-    before: Vec<u8>,
+    before: ScratchBytes,
     counts: ValueCounts,
     text: Vec<u8>,
+}
+
+impl Histogram {
+    pub(super) fn new(place: &ScratchPlace) -> Self {
+        Self { before: ScratchBytes::new(place), counts: ValueCounts::default(), text: Vec::new() }
+    }
 }
 
 impl Reducer for Histogram {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         let mut count = 0;
         while let Some(value) = values.next()? {
-            if count > 0 && *value == *self.before {
+            if count > 0 && self.before.compare(value)? == Ordering::Equal {
                 count += 1;
                 continue;
             }
             if count > 0 {
                 self.counts.add(count);
             }
-            self.before.clear();
-            self.before.extend_from_slice(value);
+            self.before.set(value)?;
             count = 1;
         }
         if count > 0 {
@@ -172,13 +189,13 @@ impl ValueCounts {
 pub(super) struct Collect {
     separator: Arc<[u8]>,
     unique: bool,
-    before: Vec<u8>,
+    before: ScratchBytes,
     joined: ScratchBytes,
 }
 
 impl Collect {
     pub(super) fn new(separator: Arc<[u8]>, unique: bool, place: &ScratchPlace) -> Self {
-        Self { separator, unique, before: Vec::new(), joined: ScratchBytes::new(place) }
+        Self { separator, unique, before: ScratchBytes::new(place), joined: ScratchBytes::new(place) }
     }
 }
 
@@ -188,11 +205,10 @@ impl Reducer for Collect {
         let mut any = false;
         while let Some(value) = values.next()? {
             if self.unique {
-                if any && *value == *self.before {
+                if any && self.before.compare(value)? == Ordering::Equal {
                     continue;
                 }
-                self.before.clear();
-                self.before.extend_from_slice(value);
+                self.before.set(value)?;
             }
             if any {
                 self.joined.append(&self.separator)?;
@@ -200,9 +216,6 @@ impl Reducer for Collect {
             self.joined.append(value)?;
             any = true;
         }
-        match self.joined.in_memory() {
-            Some(joined) => out.emit(key, joined),
-            None => out.emit_large(key, &self.joined),
-        }
+        emit_kept(key, &self.joined, out)
     }
 }

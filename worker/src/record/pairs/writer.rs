@@ -68,11 +68,12 @@ impl PairsWriter {
 
     /// Begins the block of a large pair, which is written from where it is and not compressed: that would take twice its
     /// memory.
-    fn begin_large(&mut self, start: &[u8]) -> Result<()> {
+    fn begin_large(&mut self, start: &[u8], key: &[u8]) -> Result<()> {
         self.end_block()?;
         self.object.records += 1;
         self.cuts.push(self.object.bytes);
-        self.write(start)
+        self.write(start)?;
+        self.write(key)
     }
 
     /// Ends the object: now it is there.
@@ -90,7 +91,7 @@ impl Emit for PairsWriter {
     #[inline]
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         if key.len() + value.len() >= LARGE_RECORD {
-            self.begin_large(&large_block_start(key, value)?)?;
+            self.begin_large(&large_block_start(key, value)?, key)?;
             return self.write(value);
         }
         self.object.records += 1;
@@ -98,7 +99,8 @@ impl Emit for PairsWriter {
     }
 
     fn emit_large(&mut self, key: &[u8], value: &ScratchBytes) -> Result<()> {
-        self.begin_large(&large_block_start_by_pieces(key, value.len(), |take| value.each_piece(take))?)?;
+        let start = large_block_start_by_pieces(key, value.len(), |take| value.each_piece(take))?;
+        self.begin_large(&start, key)?;
         value.each_piece(&mut |piece| self.write(piece))
     }
 }
