@@ -22,11 +22,12 @@ use mapreduce_worker::record::lines::{Lines, SLACK};
 use mapreduce_worker::record::spill_store::SpillStore;
 use mapreduce_worker::scratch::ScratchPlace;
 use mapreduce_worker::shuffle::collector::{Collector, Combine};
-use mapreduce_worker::shuffle::merge::{Merge, PairStream as _};
+use mapreduce_worker::shuffle::merge::Merge;
 use mapreduce_worker::shuffle::partition::Partitioner;
 use mapreduce_worker::shuffle::run::{Run, RunWriter};
 use mapreduce_worker::shuffle::sort::SortBuffer;
 use mapreduce_worker::shuffle::spec::ShuffleSpec;
+use mapreduce_worker::shuffle::stream::PairStream as _;
 use mapreduce_worker::shuffle::table::SumTable;
 
 /// Pairs that a kernel is given: more than the processor's caches hold.

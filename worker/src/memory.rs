@@ -204,6 +204,11 @@ pub fn large_record() -> LargeRecord {
     LargeRecord { _not_sent: std::marker::PhantomData }
 }
 
+/// Whether this thread has a large record, for which others may be waiting.
+pub fn has_large_record() -> bool {
+    HELD.get() > 0
+}
+
 impl Drop for LargeRecord {
     fn drop(&mut self) {
         HELD.set(HELD.get().saturating_sub(1));

@@ -25,7 +25,7 @@ use crate::memory;
 use crate::plan::Plan;
 use crate::plan::completed::CompletedSteps;
 use crate::record::skipped;
-use crate::shuffle::object::FanIn;
+use crate::shuffle::merge::FanIn;
 use crate::storage::Created;
 use crate::task::finish::{self, Success};
 use crate::task::{attempts, lost, map as map_task, patiently, reduce as reduce_task};

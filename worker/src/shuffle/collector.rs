@@ -6,11 +6,11 @@ use mapreduce_api::wire::Counters;
 
 use super::combine::{Combined, write_combined};
 use super::combine_stats::{CombineStats, CombineStrategy};
-use super::merge::PairStream as _;
 use super::partition::Partitioner;
 use super::run::{RunWriter, Spill};
 use super::sort::SortBuffer;
 use super::spec::ShuffleSpec;
+use super::stream::PairStream as _;
 use super::table::SumTable;
 use crate::error::Result;
 use crate::machine::variables;

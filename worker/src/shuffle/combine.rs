@@ -1,4 +1,4 @@
-//! Writes sorted pairs through a combiner.
+//! Writes sorted pairs through a combiner, and merges runs down to fewer on the way.
 //!
 //! What comes out has to be sorted as what went in. A built-in function emits a group's pairs while
 //! it has the group; a program, or a script that gets groups in batches, some time afterwards.
@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::merge::{Groups, Merge, PairStream, merge_down};
+use super::merge::Merge;
 use super::run::{Run, RunWriter};
 use super::spec::ShuffleSpec;
+use super::stream::{Groups, PairStream};
 use crate::error::{Error, Result};
 use crate::record::spill_store::SpillStore;
 use crate::record::{Emit, Reducer};
@@ -61,6 +62,44 @@ pub fn write_combined<P: PairStream>(
     out.write_values()?;
     Ok(Combined { input: groups.records, output: out.records })
 }
+
+/// Merges neighbouring runs until there are at most `most`, combining on the way, and no more of them than that
+/// takes: what isn't merged here isn't written again. Neighbours stay neighbours, so that equal keys keep their order.
+pub fn merge_down(
+    mut runs: Vec<Run>,
+    most: usize,
+    spill_store: &Arc<SpillStore>,
+    shuffle_spec: &ShuffleSpec,
+    mut combiner: Option<&mut Box<dyn Reducer>>,
+) -> Result<Vec<Run>> {
+    loop {
+        // Large pairs take their memory one after the other.
+        let most = most + runs.iter().filter(|run| run.is_large_pair()).count().min(MAX_LARGE_PAIRS);
+        if runs.len() <= most {
+            return Ok(runs);
+        }
+        let name: Arc<str> = Arc::from("a scratch file");
+        let mut merged = Vec::new();
+        let mut excess = runs.len() - most;
+        let mut left = runs.into_iter();
+        while excess > 0 && left.len() > 1 {
+            let group: Vec<_> = left.by_ref().take(most.max(2).min(excess + 1)).collect();
+            excess -= group.len() - 1;
+            let mut writer = RunWriter::new(spill_store);
+            let merge = Merge::new(group, shuffle_spec.values_sorted);
+            let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
+            write_combined(merge, shuffle_spec, combiner, spill_store, &mut |key, value| {
+                writer.push(key, value)
+            })?;
+            merged.push(writer.end(&name)?);
+        }
+        merged.extend(left);
+        runs = merged;
+    }
+}
+
+/// Runs of a large pair alone that are merged beside others.
+const MAX_LARGE_PAIRS: usize = 4096;
 
 /// Output of a combiner: pairs of the keys that it was given, in their order, or the run would not
 /// be sorted any more.

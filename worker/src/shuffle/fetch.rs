@@ -63,7 +63,8 @@ pub fn runs(
         for (extent, runs) in extents.iter().zip(&mut runs).filter(|(extent, _)| extent.bytes > 0) {
             let bytes = extent.offset - first.offset..extent.end() - first.offset;
             let pairs = RunData::Blocks(segments_in(&segments, &bytes));
-            runs.push(Run { pairs, records: extent.records, name: Arc::clone(&name) });
+            let (records, name) = (extent.records, Arc::clone(&name));
+            runs.push(Run { pairs, records, may_have_large_pairs: true, name });
         }
     }
     pieces.sort_by_key(|&(turn, _)| turn);

@@ -11,31 +11,12 @@
 //! ```
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use super::combine::write_combined;
-use super::radix::prefix;
 use super::read::RunReader;
-use super::run::{Run, RunWriter};
-use super::spec::ShuffleSpec;
+use super::run::Run;
+use super::stream::PairStream;
 use crate::error::Result;
-use crate::record::spill_store::SpillStore;
-use crate::record::{Reducer, Values};
-
-/// Pairs in sort order, one after the other.
-pub trait PairStream {
-    /// Goes to the next pair; false at the end.
-    fn advance(&mut self) -> Result<bool>;
-    /// The current pair's key.
-    fn key(&self) -> &[u8];
-    /// The current pair's value.
-    fn value(&self) -> &[u8];
-    /// The key's first 8 bytes, as a number that sorts as they do.
-    #[inline]
-    fn prefix(&self) -> u64 {
-        prefix(self.key())
-    }
-}
+use crate::record::block::BLOCK_BYTES;
 
 /// The pairs of several runs in sort order. Of equal keys, those of an earlier run come first.
 #[derive(Debug)]
@@ -152,127 +133,17 @@ impl PairStream for Merge {
     }
 }
 
-/// Sorted pairs, key by key.
-#[derive(Debug)]
-pub struct Groups<P> {
-    pairs: P,
-    key: Vec<u8>,
-    prefix: u64,
-    at: At,
-    /// Keys seen.
-    pub groups: u64,
-    /// Pairs seen.
-    pub records: u64,
-}
+/// How much is merged at once.
+#[derive(Clone, Copy, Debug)]
+pub struct FanIn(pub usize);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    /// Before the first pair.
-    Start,
-    /// The current pair is the current group's and has not been handed out.
-    Value,
-    /// The current pair is the current group's and has been handed out.
-    Taken,
-    /// The current pair is the next group's.
-    NextGroup,
-    /// Behind the last pair.
-    End,
-}
-
-impl<P: PairStream> Groups<P> {
-    /// The groups of sorted pairs.
-    pub fn new(pairs: P) -> Self {
-        Self { pairs, key: Vec::new(), prefix: 0, at: At::Start, groups: 0, records: 0 }
-    }
-
-    /// Goes to the next key and copies it; false at the end. Values that nobody took are passed over.
-    pub fn next_group(&mut self, key: &mut Vec<u8>) -> Result<bool> {
-        loop {
-            match self.at {
-                At::Start => self.at = if self.pairs.advance()? { At::NextGroup } else { At::End },
-                At::Value => {
-                    self.records += 1;
-                    self.at = At::Taken;
-                }
-                At::Taken => self.step()?,
-                At::NextGroup => {
-                    self.key.clear();
-                    self.key.extend_from_slice(self.pairs.key());
-                    self.prefix = self.pairs.prefix();
-                    key.clone_from(&self.key);
-                    self.groups += 1;
-                    self.at = At::Value;
-                    return Ok(true);
-                }
-                At::End => return Ok(false),
-            }
-        }
-    }
-
-    #[inline]
-    fn step(&mut self) -> Result<()> {
-        self.at = if !self.pairs.advance()? {
-            At::End
-        } else if self.pairs.prefix() == self.prefix && self.pairs.key() == self.key {
-            At::Value
-        } else {
-            At::NextGroup
-        };
-        Ok(())
+impl FanIn {
+    /// As many runs as fit `memory` with a block each.
+    pub fn for_memory(memory: u64) -> Self {
+        let per_run = 3 * BLOCK_BYTES as u64;
+        Self(usize::try_from(memory / per_run).unwrap_or(usize::MAX).clamp(8, 1000))
     }
 }
-
-impl<P: PairStream> Values for Groups<P> {
-    fn next(&mut self) -> Result<Option<&[u8]>> {
-        if self.at == At::Taken {
-            self.step()?;
-        }
-        if self.at != At::Value {
-            return Ok(None);
-        }
-        self.at = At::Taken;
-        self.records += 1;
-        Ok(Some(self.pairs.value()))
-    }
-}
-
-/// Merges neighbouring runs until there are at most `most`, combining on the way, and no more of them than that
-/// takes: what isn't merged here isn't written again. Neighbours stay neighbours, so that equal keys keep their order.
-pub fn merge_down(
-    mut runs: Vec<Run>,
-    most: usize,
-    spill_store: &Arc<SpillStore>,
-    shuffle_spec: &ShuffleSpec,
-    mut combiner: Option<&mut Box<dyn Reducer>>,
-) -> Result<Vec<Run>> {
-    loop {
-        // Large pairs take their memory one after the other.
-        let most = most + runs.iter().filter(|run| run.is_large_pair()).count().min(MAX_LARGE_PAIRS);
-        if runs.len() <= most {
-            return Ok(runs);
-        }
-        let name: Arc<str> = Arc::from("a scratch file");
-        let mut merged = Vec::new();
-        let mut excess = runs.len() - most;
-        let mut left = runs.into_iter();
-        while excess > 0 && left.len() > 1 {
-            let group: Vec<_> = left.by_ref().take(most.max(2).min(excess + 1)).collect();
-            excess -= group.len() - 1;
-            let mut writer = RunWriter::new(spill_store);
-            let merge = Merge::new(group, shuffle_spec.values_sorted);
-            let combiner = combiner.as_mut().map(|combiner| &mut ***combiner);
-            write_combined(merge, shuffle_spec, combiner, spill_store, &mut |key, value| {
-                writer.push(key, value)
-            })?;
-            merged.push(writer.end(&name)?);
-        }
-        merged.extend(left);
-        runs = merged;
-    }
-}
-
-/// Runs of a large pair alone that are merged beside others.
-const MAX_LARGE_PAIRS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -280,8 +151,10 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::combine::merge_down;
     use super::super::run::{Run, RunWriter};
-    use super::{Merge, PairStream, merge_down};
+    use super::super::spec::ShuffleSpec;
+    use super::{Merge, PairStream};
     use crate::record::block::BlockCodec;
     use crate::record::spill_store::SpillStore;
 
@@ -324,7 +197,7 @@ mod tests {
             }
             expected.sort_by(|a, b| a.0.cmp(&b.0));
             prop_assert_eq!(read(runs.clone()), expected.clone());
-            let fewer = merge_down(runs, most, &spill_store, &super::ShuffleSpec::default(), None).unwrap();
+            let fewer = merge_down(runs, most, &spill_store, &ShuffleSpec::default(), None).unwrap();
             prop_assert!(fewer.len() <= most);
             prop_assert_eq!(read(fewer), expected);
         }
@@ -336,7 +209,7 @@ mod tests {
         let spill_store = SpillStore::new(1 << 20, dir.path().to_owned(), BlockCodec::None);
         let pair = |key: u8| (vec![key], Vec::new());
         let runs = (0..10).map(|key| run(&[pair(key)], &spill_store)).collect();
-        let fewer = merge_down(runs, 8, &spill_store, &super::ShuffleSpec::default(), None).unwrap();
+        let fewer = merge_down(runs, 8, &spill_store, &ShuffleSpec::default(), None).unwrap();
         assert_eq!(fewer.iter().map(|run| run.records).collect::<Vec<_>>(), [3, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(read(fewer), (0..10).map(pair).collect::<Vec<_>>());
     }
@@ -381,9 +254,9 @@ mod tests {
             let mut expected: Vec<Pair> =
                 keys.iter().enumerate().map(|(i, key)| (key.clone(), vec![99 - i as u8])).collect();
             if values_sorted {
-                expected.sort()
+                expected.sort();
             } else {
-                expected.sort_by(|a, b| a.0.cmp(&b.0))
+                expected.sort_by(|a, b| a.0.cmp(&b.0));
             }
             assert!(merged == expected, "{memory} {values_sorted}");
             keys.rotate_left(7);

@@ -8,7 +8,7 @@
 //!                  runs in memory or in a scratch file (Space decides)
 //!                             │ merge (loser tree), combine
 //!                             v
-//!         in a pod: one shuffle object per map task, its index in the commit record
+//!         in a pod: one shuffle object per map task, its index in the commit record (write)
 //!         locally:  the runs themselves
 //!                             │ merge of one partition of every map task, of which more is fetched meanwhile
 //!                             v
@@ -33,4 +33,6 @@ pub mod read;
 pub mod run;
 pub mod sort;
 pub mod spec;
+pub mod stream;
 pub mod table;
+pub mod write;

@@ -25,6 +25,8 @@ pub struct Run {
     pub pairs: RunData,
     /// Number of pairs.
     pub records: u64,
+    /// Whether it may have pairs that wait for memory when they are read: see [`large_record`](crate::memory::large_record).
+    pub may_have_large_pairs: bool,
     /// Where it came from, for errors.
     pub name: Arc<str>,
 }
@@ -64,7 +66,7 @@ pub struct Spill {
 
 #[derive(Clone, Debug)]
 enum SpillData {
-    Blocks { segments: Vec<Segment>, ends: RunEnds, records: u64 },
+    Blocks { segments: Vec<Segment>, ends: RunEnds, records: u64, has_large_pairs: bool },
     Sorted(SortedSpill),
 }
 
@@ -149,8 +151,10 @@ impl Spill {
     /// to be asked for once.
     pub fn run(&self, partition: u32) -> Result<Option<Run>> {
         let Some(i) = partition.checked_sub(self.first) else { return Ok(None) };
+        let (mut may_have_large_pairs, name) = (false, Arc::clone(&self.name));
         let (pairs, records) = match &self.pairs {
-            SpillData::Blocks { segments, ends, .. } => {
+            SpillData::Blocks { segments, ends, has_large_pairs, .. } => {
+                may_have_large_pairs = *has_large_pairs;
                 let Some((bytes, records)) = ends.get(i as usize)? else { return Ok(None) };
                 let parts = if records > 0 { segments_in(segments, &bytes) } else { Vec::new() };
                 (RunData::Blocks(parts.iter().map(Segment::apart).collect()), records)
@@ -161,7 +165,7 @@ impl Spill {
                 (RunData::Sorted(sorted), records)
             }
         };
-        Ok((records > 0).then(|| Run { pairs, records, name: Arc::clone(&self.name) }))
+        Ok((records > 0).then_some(Run { pairs, records, may_have_large_pairs, name }))
     }
 
     /// The runs of a partition that these spills have, in their order.
@@ -192,6 +196,7 @@ pub struct RunWriter {
     blocks: BlockWriter,
     segments: SegmentWriter,
     records: u64,
+    has_large_pairs: bool,
     ends: Vec<RunEnd>,
 }
 
@@ -199,7 +204,8 @@ impl RunWriter {
     /// A writer of runs. It can write several, one after the other.
     pub fn new(spill_store: &Arc<SpillStore>) -> Self {
         let blocks = BlockWriter::new(BlockCodec::None);
-        Self { blocks, segments: SegmentWriter::new(spill_store), records: 0, ends: Vec::new() }
+        let segments = SegmentWriter::new(spill_store);
+        Self { blocks, segments, records: 0, has_large_pairs: false, ends: Vec::new() }
     }
 
     /// Appends a pair.
@@ -221,6 +227,7 @@ impl RunWriter {
     #[cold]
     fn push_large(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.end_block()?;
+        self.has_large_pairs = true;
         self.segments.append_parts(&[&large_block_start(key, value)?, key, value])
     }
 
@@ -236,7 +243,8 @@ impl RunWriter {
         let segments = self.segments.finish()?;
         let records = self.ends.iter().map(|end| end.records).sum();
         let ends = RunEnds::new(&std::mem::take(&mut self.ends), self.segments.spill_store())?;
-        let pairs = SpillData::Blocks { segments, ends, records };
+        let has_large_pairs = std::mem::take(&mut self.has_large_pairs);
+        let pairs = SpillData::Blocks { segments, ends, records, has_large_pairs };
         Ok(Spill { pairs, first, name: Arc::clone(name) })
     }
 
@@ -244,7 +252,9 @@ impl RunWriter {
     pub fn end(&mut self, name: &Arc<str>) -> Result<Run> {
         self.end_block()?;
         let pairs = RunData::Blocks(self.segments.finish()?);
-        Ok(Run { pairs, records: std::mem::take(&mut self.records), name: Arc::clone(name) })
+        let records = std::mem::take(&mut self.records);
+        let may_have_large_pairs = std::mem::take(&mut self.has_large_pairs);
+        Ok(Run { pairs, records, may_have_large_pairs, name: Arc::clone(name) })
     }
 }
 

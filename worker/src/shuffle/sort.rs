@@ -17,9 +17,9 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::merge::PairStream;
 use super::pages;
 use super::radix::{self, Entry, Keys, prefix};
+use super::stream::PairStream;
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, MemoryReservation};
 use crate::record::block::{Span, put_varint, record_at};

@@ -9,9 +9,10 @@ use crate::error::{Error, Result};
 use crate::function::TaskContext;
 use crate::record::Emit;
 use crate::record::spill_store::SpillStore;
-use crate::shuffle::merge::{Groups, Merge, merge_down};
-use crate::shuffle::object::FanIn;
+use crate::shuffle::combine::merge_down;
+use crate::shuffle::merge::{FanIn, Merge};
 use crate::shuffle::run::Run;
+use crate::shuffle::stream::Groups;
 use crate::step::Step;
 use crate::task::result::{ResultWriter, Written};
 

@@ -17,7 +17,8 @@ use crate::plan::completed::StepInput;
 use crate::plan::{self, MapTask, Plan, PlannedStep, Sampling};
 use crate::record::block::BlockCodec;
 use crate::record::spill_store::SpillStore;
-use crate::shuffle::object::{self, FanIn, MergeOptions, ShuffleObject, Shuffled};
+use crate::shuffle::object::{self, ShuffleObject};
+use crate::shuffle::write::{Shuffled, WriteOptions, write};
 use crate::shuffle::{fetch, index};
 use crate::storage::once::create_once;
 use crate::storage::{Created, is_stream};
@@ -106,15 +107,20 @@ impl Exchange for InStore {
         let codec = BlockCodec::of(job.spec().shuffle.compression, !work.is_local());
         let context = step.task_context(task, task.index, id, spill_store);
         let combine = step.definition.functions.combine.as_ref();
-        let combiner = combine.map(|combine| combine.combiner(&context));
-        let fan_in = FanIn::for_memory(memory::merge(resources.memory, 1));
+        let combiner = || combine.map(|combine| combine.combiner(&context));
         let name = format!("shuffle/{task}-{id}");
         // Commit records stay to the job's end, but the data of a step no longer than the next one needs it.
         let with_record = if step.definition.is_last { object::SMALL } else { 0 };
-        let shuffle_spec = &step.definition.shuffle_spec;
-        let options = MergeOptions { codec, fan_in, spill_store, shuffle_spec, with_record };
+        let options = WriteOptions {
+            codec,
+            threads: resources.threads,
+            memory: memory::merge(resources.memory, 1),
+            spill_store,
+            shuffle_spec: &step.definition.shuffle_spec,
+            with_record,
+        };
         let Shuffled { object, data, combined } =
-            object::write(work, name, &runs, plan.summary.partitions, &options, combiner)?;
+            write(work, name, &runs, plan.summary.partitions, &options, combiner)?;
         context.counters.move_to(counters)?;
         counters.combine_input_records += combined.input;
         counters.combine_output_records += combined.output;

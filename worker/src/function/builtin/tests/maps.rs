@@ -15,10 +15,11 @@ use crate::record::format::{Chunk, Format};
 use crate::record::lines::{Lines, SLACK};
 use crate::record::spill_store::SpillStore;
 use crate::shuffle::collector::{Collector, Combine};
-use crate::shuffle::merge::{Merge, PairStream as _};
+use crate::shuffle::merge::Merge;
 use crate::shuffle::partition::Partitioner;
 use crate::shuffle::run::Spill;
 use crate::shuffle::spec::ShuffleSpec;
+use crate::shuffle::stream::PairStream as _;
 
 /// What a map function emits for the lines of a text, in byte order; with `sum`, added up.
 fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
