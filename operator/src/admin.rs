@@ -3,6 +3,8 @@
 //! Alive says that this process answers and that no pass hangs: an API server that is away is no reason to restart it.
 //! Ready says that every watch has delivered its first state.
 
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +13,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
+use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 use crate::telemetry::Filter;
@@ -37,6 +40,23 @@ pub fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/log-filter", put(log_filter))
         .with_state(admin)
+}
+
+/// Listens; on IPv4 alone where the address is all of IPv6, and this machine has none.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if is_without_ipv6(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+/// Whether an address was refused because there is no IPv6: `EAFNOSUPPORT` where the kernel has none, and
+/// `EADDRNOTAVAIL` where it is switched off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 async fn live(State(admin): State<Admin>) -> (StatusCode, String) {
@@ -67,5 +87,39 @@ async fn log_filter(State(admin): State<Admin>, text: String) -> (StatusCode, St
         Some(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
         Some(Err(e)) => (StatusCode::BAD_REQUEST, format!("{e:#}\n")),
         None => (StatusCode::NOT_FOUND, "the log's filter is fixed\n".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use tokio::net::TcpStream;
+
+    use super::{is_without_ipv6, listen};
+
+    #[tokio::test]
+    async fn the_default_address_is_reached_by_ipv4_and_where_there_is_one_by_ipv6() {
+        let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();
+        if address.is_ipv6() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn only_a_machine_without_ipv6_listens_on_ipv4_alone() {
+        for (number, expected) in [(97, true), (99, true), (98, false), (13, false)] {
+            assert_eq!(is_without_ipv6(&io::Error::from_raw_os_error(number)), expected, "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_an_error() {
+        let taken = listen((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let again = listen(taken.local_addr().unwrap()).await.unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -19,8 +19,8 @@ pub struct Args {
     #[command(flatten)]
     pub log: Log,
 
-    /// Address of /livez, /readyz, /metrics and /log-filter.
-    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    /// Address of /livez, /readyz, /metrics and /log-filter. The default is all of IPv6 and IPv4, or what there is of them.
+    #[arg(long, env = "LISTEN", default_value = "[::]:8080")]
     pub listen: SocketAddr,
 
     /// How long a job that was deleted or has failed waits, without any progress, for its intermediate data to
@@ -84,11 +84,11 @@ pub struct Worker {
     #[arg(long, env = "WORKER_SERVICE_ACCOUNT")]
     pub worker_service_account: Option<String>,
 
-    /// Requests and limits of the worker container, as JSON.
+    /// Requests and limits of the worker container, as JSON. A quota on `limits.cpu` takes no pod without one.
     #[arg(
         long,
         env = "WORKER_RESOURCES",
-        default_value = r#"{"requests":{"cpu":"100m","memory":"256Mi"},"limits":{"memory":"1Gi"}}"#,
+        default_value = r#"{"requests":{"cpu":"100m","memory":"256Mi"},"limits":{"cpu":"4","memory":"1Gi"}}"#,
         value_parser = resources,
     )]
     pub worker_resources: ResourceRequirements,
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(args.cleanup_timeout, Duration::from_mins(2));
         assert_eq!(
             serde_json::to_value(&args.worker.worker_resources).unwrap(),
-            serde_json::json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}})
+            serde_json::json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "4", "memory": "1Gi"}})
         );
     }
 

@@ -35,9 +35,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let ready = Arc::new(AtomicBool::new(false));
     let stop = CancellationToken::new();
 
-    let listener = tokio::net::TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("failed to listen on {}", args.listen))?;
+    let listener =
+        admin::listen(args.listen).await.with_context(|| format!("failed to listen on {}", args.listen))?;
     let context = Arc::new(Context::new(client, Arc::clone(&metrics), &args));
     let admin = Admin {
         metrics,

@@ -352,6 +352,45 @@ fn a_pod_template_that_the_server_will_not_have_fails_the_job_in_the_server_s_wo
 }
 
 #[test]
+fn files_that_would_be_gone_with_the_pods_fail_the_job_before_a_pod_is_made() {
+    run(async {
+        let api = FakeApi::default();
+        let (_operator, _cluster) = (operator(&api), cluster(Cluster::new(&api)));
+        submit(&api, &json!({"output": {"url": "file:///scratch/out/"}}));
+        ends(&api, "Failed").await;
+        let failed = condition(&api, "Failed");
+        assert_eq!(failed["reason"], "InvalidSpec");
+        assert!(failed["message"].as_str().unwrap().contains("a PersistentVolumeClaim"), "{failed}");
+        assert_eq!(created(&api), [0, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn a_quota_that_asks_for_limits_is_shown_with_the_field_that_sets_them() {
+    run(async {
+        let api = FakeApi::default();
+        let mut refused = Cluster::new(&api);
+        refused.runs.remove("map").unwrap();
+        let (_operator, _cluster) = (operator(&api), cluster(refused));
+        submit(&api, &json!({}));
+        until(&api, "a map Job", |api| api.store().get("jobs", "wc-map").is_some()).await;
+        let uid = api.store().get("jobs", "wc-map").unwrap()["metadata"]["uid"].clone();
+        let note = "Error creating: pods \"wc-map-0-x\" is forbidden: failed quota: q: must specify limits.cpu for: worker";
+        let event =
+            json!({"metadata": {}, "reason": "FailedCreate", "note": note, "regarding": {"uid": uid}});
+        api.store().create(("events".into(), "ns".into(), "refused".into()), event);
+        until(&api, "the remedy", |api| {
+            let told = condition(api, "Progressing");
+            told["reason"] == "FailedCreate"
+                && told["message"].as_str().is_some_and(|m| {
+                    m.contains("must specify limits.cpu") && m.contains("set spec.map.resources.limits.cpu")
+                })
+        })
+        .await;
+    });
+}
+
+#[test]
 fn a_job_that_somebody_else_manages_is_not_touched() {
     run(async {
         let api = FakeApi::default();

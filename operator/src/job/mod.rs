@@ -8,6 +8,7 @@ pub mod decision;
 pub mod dereference;
 mod error;
 pub mod events;
+pub mod file_urls;
 pub mod observed;
 pub mod phase;
 pub mod pod_checks;

@@ -14,7 +14,7 @@ use super::build::names::Child;
 use super::dereference::{Error, reading};
 use super::observed::{ChildJob, JobState, LostPod, Starting, Stuck, Waiting};
 use super::pod_reports::{failure, pages};
-use super::pods;
+use super::{pods, steps};
 use crate::context::Context;
 
 /// A pod whose containers are being made may be pulling a large image: after so many times the grace it is shown.
@@ -188,9 +188,11 @@ impl Look<'_> {
         let newest = told.into_iter().max_by_key(pods::event_time).filter(|event| {
             pods::event_time(event).is_none_or(|at| self.now.duration_since(at) < FAILED_CREATE_LASTS)
         });
-        Ok(newest
-            .and_then(|event| event.note)
-            .map(|note| Stuck { reason: "FailedCreate".to_owned(), message: note }))
+        Ok(newest.and_then(|event| event.note).map(|note| {
+            let remedy = pods::quota_remedy(&note, self.child, &steps::at(self.job).path());
+            let message = remedy.map_or_else(|| note.clone(), |remedy| format!("{note}: {remedy}"));
+            Stuck { reason: "FailedCreate".to_owned(), message }
+        }))
     }
 
     /// Events of the namespace; none without the right to list them, which is optional.

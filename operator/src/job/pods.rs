@@ -1,5 +1,6 @@
 //! What pods say: their last words, why one failed, why one can't start. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
@@ -216,6 +217,29 @@ fn out_of_memory(
         pod.name_any(),
         phase_field(child)
     ))
+}
+
+/// What to set where a quota asks for resources that pods don't name. The phase is below the field `path` of the
+/// manifest.
+pub fn quota_remedy(refusal: &str, child: Child, path: &str) -> Option<String> {
+    let (_, wanted) = refusal.split_once("must specify ")?;
+    let phase = phase_field(child);
+    let fields: BTreeSet<String> = wanted
+        .split([';', ',', ' '])
+        .filter_map(|word| {
+            let (kind, name) = word.split_once('.').unwrap_or(("requests", word));
+            let known = ["limits", "requests"].contains(&kind)
+                && ["cpu", "memory", "ephemeral-storage"].contains(&name);
+            known.then(|| format!("{kind}.{name}"))
+        })
+        .collect();
+    let first = fields.first()?;
+    let all = fields
+        .iter()
+        .map(|field| format!("{path}.{phase}.resources.{field}"))
+        .collect::<Vec<_>>()
+        .join(" and ");
+    Some(format!("set {all}, or for all jobs the chart's worker.resources.{first}"))
 }
 
 fn bounded(mut text: String) -> String {

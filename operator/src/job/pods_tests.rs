@@ -3,7 +3,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mapreduce_api::wire::Termination;
 use serde_json::{Value, json};
 
-use super::{Pending, is_of, rank, sidecar_goes_on, termination, worker_succeeded};
+use super::{Pending, is_of, quota_remedy, rank, sidecar_goes_on, termination, worker_succeeded};
 use crate::job::build::names::Child;
 use crate::job::observed::{Failure, Reason, Stuck};
 
@@ -245,4 +245,32 @@ fn a_container_that_goes_on_after_the_worker_is_named_with_the_remedy() {
     assert!(worker_succeeded(&done));
     let works = pod("p", &status(&json!({"running": {}})));
     assert!(sidecar_goes_on(&works, at(59), grace).is_none() && !worker_succeeded(&works));
+}
+
+#[test]
+fn a_quota_that_asks_for_limits_is_told_with_what_to_set() {
+    let refusal = |wanted: &str| {
+        format!("Error creating: pods \"wc-map-0-x\" is forbidden: failed quota: q: must specify {wanted}")
+    };
+    let remedy = |wanted: &str, child| quota_remedy(&refusal(wanted), child, "spec");
+    assert_eq!(
+        remedy("limits.cpu for: install-worker,worker", Child::Map).unwrap(),
+        "set spec.map.resources.limits.cpu, or for all jobs the chart's worker.resources.limits.cpu"
+    );
+    assert_eq!(
+        remedy("limits.cpu for: worker; requests.memory for: worker", Child::Reduce).unwrap(),
+        "set spec.reduce.resources.limits.cpu and spec.reduce.resources.requests.memory, or for all jobs the chart's \
+         worker.resources.limits.cpu"
+    );
+    // As Kubernetes 1.20 says it, and the short names of requests.
+    assert!(remedy("cpu,limits.memory", Child::Plan).unwrap().contains("spec.map.resources.requests.cpu"));
+    let step = quota_remedy(&refusal("limits.cpu for: worker"), Child::Map, "spec.steps[1]").unwrap();
+    assert!(step.starts_with("set spec.steps[1].map.resources.limits.cpu,"), "{step}");
+    for other in ["exceeded quota: q, requested: pods=1", "must specify count/widgets"] {
+        assert_eq!(
+            quota_remedy(&refusal(other).replace("must specify exceeded", "exceeded"), Child::Map, "spec"),
+            None,
+            "{other}"
+        );
+    }
 }

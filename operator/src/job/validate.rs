@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::build::from_cluster::FromCluster;
+use super::file_urls;
 use super::steps::{self, CurrentStep};
 
 /// A job whose children can be built.
@@ -60,6 +61,9 @@ pub enum Invalid {
         /// What is wrong.
         message: String,
     },
+    /// Files that would not outlive a pod.
+    #[error("{0}")]
+    Files(String),
     /// A combine function would change the result.
     #[error("{field}: {message}")]
     Combine {
@@ -76,7 +80,15 @@ pub fn validate(job: &MapReduceJob) -> Result<ValidatedJob, Invalid> {
     // A later step's fault is told before the first one runs for hours.
     steps::all(spec).try_for_each(|step| {
         check_combine(step)?;
-        pods_of(step).map(drop)
+        let (map, reduce) = pods_of(step)?;
+        let reduce = step.phases().reduce.map(|_| ("reduce", reduce));
+        std::iter::once(("map", map)).chain(reduce).try_for_each(|(phase, pods)| {
+            let template = format!("{}.{phase}.template", step.path());
+            match file_urls::check(spec, &template, pods.template.as_ref()) {
+                None => Ok(()),
+                Some(message) => Err(Invalid::Files(message)),
+            }
+        })
     })?;
     parsed(job, steps::at(job))
 }

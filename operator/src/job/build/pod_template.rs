@@ -200,6 +200,8 @@ fn required(
                 volume_mounts: Some(mounts),
                 // What a process that could not say its last words has written last.
                 termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+                // The worker writes there, whatever a template says.
+                termination_message_path: Some("/dev/termination-log".to_owned()),
                 ..Container::default()
             }],
             volumes: Some(volumes),

@@ -117,6 +117,7 @@ fn the_map_job_is_this_and_nothing_else() {
                             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
                             "capabilities": {"drop": ["ALL"]},
                         },
+                        "terminationMessagePath": "/dev/termination-log",
                         "terminationMessagePolicy": "FallbackToLogsOnError",
                         "volumeMounts": [
                             {"name": "job", "mountPath": "/etc/mapreduce", "readOnly": true},
@@ -145,7 +146,7 @@ fn a_template_is_kept_and_what_the_worker_needs_is_laid_over_it() {
             "initContainers": [{"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}],
             "containers": [
                 {"name": "log", "image": "log:1"},
-                {"name": "worker", "args": ["sleep"], "env": [{"name": "A", "value": "1"}, {"name": "TMPDIR", "value": "/t"}],
+                {"name": "worker", "args": ["sleep"], "terminationMessagePath": "/tmp/said", "env": [{"name": "A", "value": "1"}, {"name": "TMPDIR", "value": "/t"}],
                  "envFrom": [{"configMapRef": {"name": "c"}}], "volumeMounts": [{"name": "data", "mountPath": "/data"}],
                  "resources": {"limits": {"memory": "128Mi"}}, "securityContext": {"readOnlyRootFilesystem": false}},
             ],
@@ -170,6 +171,7 @@ fn a_template_is_kept_and_what_the_worker_needs_is_laid_over_it() {
         pods["volumes"].as_array().unwrap().iter().filter(|v| v["name"] == "scratch").collect();
     assert_eq!(scratch, [&json!({"name": "scratch", "hostPath": {"path": "/nvme"}})]);
     assert_eq!(worker["args"][0], "map");
+    assert_eq!(worker["terminationMessagePath"], "/dev/termination-log");
     assert_eq!(worker["resources"], json!({"limits": {"memory": "128Mi"}}));
     assert_eq!(worker["securityContext"]["readOnlyRootFilesystem"], false);
     assert_eq!(worker["securityContext"]["allowPrivilegeEscalation"], false);
@@ -198,6 +200,8 @@ fn another_image_gets_the_worker_from_an_init_container() {
             install["command"],
             json!(["/mapreduce-worker", "install", "/mapreduce/bin/mapreduce-worker"])
         );
+        // A quota asks every container for its limits.
+        assert_eq!(install["resources"], json!({"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}));
         let mount = &install["volumeMounts"][0];
         assert_eq!(
             worker["volumeMounts"][2],
