@@ -219,7 +219,7 @@ fn cleanup_again(job: &MapReduceJob, seen: &Observed, run: &ChildJob, why: &str)
         return expiry;
     }
     if run.deleting {
-        return Decision::rest(Some(Duration::from_secs(1)));
+        return Decision::rest(look_again(seen, Some(Duration::from_secs(5))));
     }
     Decision::write(ApiWrite::Delete(Child::Cleanup, run.uid.clone()))
 }

@@ -87,8 +87,11 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
 
 /// Pods that a job which has ended, or is being deleted, waits for.
 async fn observe_end(context: &Context, job: &MapReduceJob, seen: &mut Observed) -> Result<(), Error> {
+    // A cleanup that is to be made anew waits for its pods as well.
+    let made_anew = seen.cleanup.ours().is_some_and(|run| run.deleting).then_some(Child::Cleanup);
     let unfinished = Child::PHASES
         .into_iter()
+        .chain(made_anew)
         .find_map(|child| Some((child, seen.child(child).ours().filter(|run| run.may_write())?.clone())));
     if let Some((child, run)) = unfinished {
         let ending = ChildJob { deleting: true, ..run };

@@ -421,7 +421,7 @@ fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
             "not before it is gone",
             told_so("its pod could not start"),
             with(Cleanup, ChildJob { deleting: true, ..made_at(-110) }),
-            "rest 1 s",
+            "rest 5 s",
         ),
         (
             "or the job's time is over",
