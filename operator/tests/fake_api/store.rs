@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -32,6 +33,8 @@ pub(crate) struct Store {
     pub(crate) log: Vec<String>,
     /// All requests.
     pub(crate) requests: usize,
+    /// What tells the time; the machine's clock where there is none.
+    pub(crate) clock: Option<fn() -> Timestamp>,
 }
 
 impl Store {
@@ -75,7 +78,7 @@ impl Store {
         }
         meta["generation"] = json!(1);
         if meta["creationTimestamp"].is_null() {
-            meta["creationTimestamp"] = json!(now());
+            meta["creationTimestamp"] = json!(self.time());
         }
         self.log.push(format!("create {} {}", key.0, key.2));
         self.put("ADDED", key, object)
@@ -102,13 +105,29 @@ impl Store {
 
     /// Deletes an object, or marks it where finalizers hold it.
     pub(crate) fn delete(&mut self, key: &Key) {
+        self.delete_held(key, None);
+    }
+
+    /// The same, held by one more finalizer: that of a deletion in the foreground, or of one that orphans.
+    pub(crate) fn delete_held(&mut self, key: &Key, by: Option<&str>) {
         self.log.push(format!("delete {} {}", key.0, key.2));
-        let mut object = self.objects[key].clone();
-        if object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty()) {
-            object["metadata"]["deletionTimestamp"] = json!(now());
-            self.put("MODIFIED", key.clone(), object);
-        } else {
+        let old = &self.objects[key];
+        let mut object = old.clone();
+        let meta = &mut object["metadata"];
+        let mut finalizers = meta["finalizers"].as_array().cloned().unwrap_or_default();
+        if let Some(by) = by.filter(|by| finalizers.iter().all(|f| f != by)) {
+            finalizers.push(json!(by));
+        }
+        if finalizers.is_empty() {
             self.remove(key);
+            return;
+        }
+        meta["finalizers"] = json!(finalizers);
+        if meta["deletionTimestamp"].is_null() {
+            meta["deletionTimestamp"] = json!(self.time());
+        }
+        if *old != object {
+            self.put("MODIFIED", key.clone(), object);
         }
     }
 
@@ -159,6 +178,16 @@ impl Store {
         self.watchers.push(watcher);
     }
 
+    /// All that has changed: version, resource, event. A watch is at a place in it.
+    #[allow(dead_code, reason = "the scenarios have watches of their own")]
+    pub(crate) fn history(&self) -> &[(u64, String, Value)] {
+        &self.history
+    }
+
+    fn time(&self) -> String {
+        self.clock.map_or_else(now, |clock| written(clock()))
+    }
+
     /// Ends all watches, as a server that is restarted does.
     pub(crate) fn drop_watches(&mut self) {
         self.watchers.clear();
@@ -183,5 +212,9 @@ fn selected(object: &Value, labels: &str, fields: &str) -> bool {
 
 /// As the API server writes times.
 pub(crate) fn now() -> String {
-    k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    written(Timestamp::now())
+}
+
+pub(crate) fn written(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

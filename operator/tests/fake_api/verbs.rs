@@ -41,13 +41,18 @@ fn serve_or_fail(store: &mut Store, route: &Route, body: &Value) -> Result<Reply
     let query = |name: &str| route.query.get(name).map(String::as_str).unwrap_or_default();
     match route.verb {
         Verb::List => {
-            let items =
+            let mut items =
                 store.list(&route.resource, &route.namespace, query("labelSelector"), query("fieldSelector"));
-            let version = store.version().to_string();
-            Ok(answer(
-                200,
-                &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
-            ))
+            let mut meta = json!({"resourceVersion": store.version().to_string()});
+            // A page begins behind the name that the one before has ended with.
+            let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            items.retain(|object| name(object).as_str() > query("continue"));
+            let limit = query("limit").parse().ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+            if items.len() > limit {
+                items.truncate(limit);
+                meta["continue"] = json!(items.last().map(name));
+            }
+            Ok(answer(200, &json!({"kind": "List", "apiVersion": "v1", "metadata": meta, "items": items})))
         }
         Verb::Watch => Ok(watch(store, route)),
         Verb::Create => {
@@ -66,13 +71,9 @@ fn serve_or_fail(store: &mut Store, route: &Route, body: &Value) -> Result<Reply
             if body["preconditions"]["uid"].as_str().is_some_and(|uid| found["metadata"]["uid"] != uid) {
                 return Err(failure(409, "Conflict", "the UID is another one"));
             }
-            if body["propagationPolicy"] == "Foreground" {
-                // The garbage collector takes it away once the pods are gone.
-                let mut held = found.clone();
-                held["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
-                store.update("hold", key.clone(), held);
-            }
-            store.delete(&key);
+            // The garbage collector takes it away once the pods are gone.
+            let held = (body["propagationPolicy"] == "Foreground").then_some("foregroundDeletion");
+            store.delete_held(&key, held);
             Ok(answer(200, &found))
         }
         Verb::Merge | Verb::Apply => {
@@ -83,9 +84,12 @@ fn serve_or_fail(store: &mut Store, route: &Route, body: &Value) -> Result<Reply
                     return Err(failure(409, "Conflict", &format!("{field} has changed")));
                 }
             }
-            let what = if route.subresource == "status" {
+            let what = if route.subresource == "status" && route.verb == Verb::Apply {
                 // One manager applies the whole status: what it leaves out is gone.
                 object["status"] = body["status"].clone();
+                "status"
+            } else if route.subresource == "status" {
+                merge(&mut object["status"], &body["status"]);
                 "status"
             } else {
                 merge(&mut object, body);
