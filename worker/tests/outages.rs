@@ -139,6 +139,35 @@ fn a_store_that_takes_requests_and_says_nothing_is_asked_again() {
     assert!(s3.turned_away() == 4 && s3.is_back());
 }
 
+#[test]
+fn a_function_that_waits_for_input_of_a_store_that_is_away_has_not_hung() {
+    let script = "function map(key, value, emit) { emit(value, 1); }";
+    for function in [
+        json!({"command": {"argv": ["cat"]}}),
+        json!({"script": {"language": "javascript", "source": script}}),
+    ] {
+        let (place, s3) = (Place::new(), server());
+        // Longer than the task's timeout of a second, however the pauses are drawn.
+        let pause = Duration::from_millis(400);
+        let slow = Patience { pause, longest_pause: pause, ..PATIENT };
+        s3.goes_away(
+            |asked| asked.method == "GET" && asked.key() == "in/2",
+            Away::Answers(503, "SlowDown"),
+            24,
+        );
+        let fields = json!({
+            "map": {"function": function}, "reduce": {"tasks": 0}, "retries": 0, "taskTimeoutSeconds": 1,
+        });
+        let job = patient_job(&place, &s3, slow, fields);
+        let resources = &place.resources;
+        let planned = pod::plan(&job, resources).unwrap().summary;
+        assert_eq!(planned.map_tasks, 1, "one task reads all objects");
+        let done = pod::map(&job, 0, &AttemptId::new("only"), resources).unwrap().unwrap();
+        assert!(s3.turned_away() == 24 && s3.is_back(), "it was not away");
+        assert_eq!((done.counters.map_input_records, done.counters.failed_tasks), (3, 0), "{function}");
+    }
+}
+
 /// The job's error when the store is away for good from this moment on.
 fn gives_up(moment: Moment, how: Away) -> Error {
     let (place, s3) = (Place::new(), server());

@@ -211,3 +211,30 @@ fn a_certificate_that_is_not_trusted_says_so_and_one_that_is_named_is_trusted() 
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("invalid peer certificate"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_told_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut hello = [0; 4096];
+            drop(stream.read(&mut hello));
+            drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
+        }
+    });
+    for (input, storage) in [
+        ("s3://b/in/".to_owned(), json!({"s3": {"endpoint": format!("https://{address}")}})),
+        (format!("https://{address}/x"), json!({})),
+    ] {
+        let place = Place::new();
+        place.manifest(&json!({"input": {"urls": [input]}, "storage": storage}));
+        let mut command = place.command(&["run", "job.yaml"]);
+        let output =
+            command.env("AWS_ACCESS_KEY_ID", "k").env("AWS_SECRET_ACCESS_KEY", "s").output().unwrap();
+        assert_eq!(code(&output), 1);
+        let text = stderr(&output);
+        assert!(text.contains("it does not speak TLS") && text.contains("write http://"), "{text}");
+        assert!(!text.contains("is away"), "{text}");
+    }
+}
