@@ -15,8 +15,8 @@ pub struct FetchedPiece {
     read: Read,
     spill_store: Arc<SpillStore>,
     kept: OnceLock<Segment>,
-    /// Held by who fetches. The others wait, and try it themselves where that failed.
-    fetching: Mutex<()>,
+    /// Held by who fetches: the others wait. Why it could not be fetched ahead, until somebody has been told.
+    failed: Mutex<Option<Error>>,
 }
 
 impl fmt::Debug for FetchedPiece {
@@ -36,7 +36,7 @@ impl FetchedPiece {
         spill_store: &Arc<SpillStore>,
     ) -> Self {
         let spill_store = Arc::clone(spill_store);
-        Self { bytes, read: Box::new(read), spill_store, kept: OnceLock::new(), fetching: Mutex::new(()) }
+        Self { bytes, read: Box::new(read), spill_store, kept: OnceLock::new(), failed: Mutex::default() }
     }
 
     /// Number of its bytes.
@@ -54,7 +54,22 @@ impl FetchedPiece {
         if let Some(kept) = self.kept.get() {
             return Ok(kept);
         }
-        let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        // A store that is away has been waited for.
+        failed.take().map_or(Ok(()), Err)?;
+        self.fetch_alone()
+    }
+
+    /// Fetches it for somebody who will read it, and gets the error where that fails. Says whether it is there.
+    pub fn fetch_ahead(&self) -> bool {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none() {
+            *failed = self.fetch_alone().err();
+        }
+        failed.is_none()
+    }
+
+    fn fetch_alone(&self) -> Result<&Segment> {
         if let Some(kept) = self.kept.get() {
             return Ok(kept);
         }
@@ -123,5 +138,15 @@ mod tests {
             segment.read_at(&mut read, 4).unwrap();
             assert_eq!((&read, reads.load(Ordering::Relaxed)), (b"45", 2));
         }
+    }
+
+    #[test]
+    fn who_reads_is_told_once_why_it_could_not_be_fetched_ahead() {
+        let (segment, reads) = piece(|| Err(Error::retry("the store is away")), 1000);
+        let Segment::Fetched { piece, .. } = &segment else { panic!("{segment:?}") };
+        assert!(!piece.fetch_ahead() && !piece.fetch_ahead());
+        assert_eq!(piece.fetch().unwrap_err().to_string(), "the store is away");
+        assert_eq!(reads.load(Ordering::Relaxed), 1, "nobody has asked again");
+        assert!(piece.fetch_ahead() && piece.fetch().is_ok());
     }
 }

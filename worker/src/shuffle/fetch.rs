@@ -138,9 +138,8 @@ impl FetchAhead {
             progress.under_way += 1;
             drop(progress);
             let under_way = UnderWay(self);
-            if let Err(error) = piece.fetch() {
-                // Who reads the piece tries it again, and fails by what it meets then.
-                tracing::debug!(%error, causes = ?error.causes(), "Nothing more is fetched ahead.");
+            if !piece.fetch_ahead() {
+                // Who reads the piece fails by that.
                 self.progress().over = true;
             }
             drop((reservation, piece));
@@ -236,14 +235,15 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_that_failed_ahead_is_made_again_by_who_reads() {
-        for fails in [|| Err(Error::retry("no")), || panic!("no")] {
+    fn a_fetch_that_failed_ahead_fails_who_reads_and_nobody_waits_for_one_that_panicked() {
+        for panics in [false, true] {
             let (begun, failed) = mpsc::channel();
             let calls = AtomicUsize::new(0);
             let pieces = [piece(move || {
                 if calls.fetch_add(1, Ordering::Relaxed) == 0 {
                     begun.send(()).unwrap();
-                    return fails();
+                    assert!(!panics);
+                    return Err(Error::retry("no"));
                 }
                 Ok(vec![0; BYTES])
             })];
@@ -251,7 +251,8 @@ mod tests {
                 failed.recv().unwrap();
                 pieces[0].fetch().map(drop)
             });
-            fetched.unwrap();
+            let error = fetched.err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), if panics { None } else { Some("no") });
         }
     }
 
