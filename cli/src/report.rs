@@ -35,7 +35,7 @@ pub(crate) fn succeeded(done: &Success) -> String {
 }
 
 pub(crate) fn failed(error: &Error) -> String {
-    let ErrorReport { message, causes, task, record, permanent: _ } = error.report();
+    let ErrorReport { message, causes, task, record, permanent: _, attempts: _ } = error.report();
     let error = Some(JsonError { message, causes, task, record });
     let counters = &Counters::default();
     to_text(&Json { state: "Failed", counters, steps: &[], outputs: &[], error })

@@ -20,6 +20,8 @@ pub struct Error {
     bad_record: bool,
     /// Whether the user's function has failed by itself, and nothing around it.
     of_function: bool,
+    /// Attempts that have failed; 0 where nobody has counted.
+    attempts: u64,
 }
 
 /// What an error means for the attempts to come.
@@ -205,6 +207,13 @@ impl Error {
         self.kind == Kind::Retry
     }
 
+    /// Says how many attempts have failed.
+    #[must_use]
+    pub fn after_attempts(mut self, attempts: u64) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
     /// Whether it is the user's function that has failed.
     pub fn is_of_function(&self) -> bool {
         self.of_function
@@ -230,6 +239,7 @@ impl Error {
             task: self.task.clone(),
             record: self.record.clone(),
             permanent: !matches!(self.kind, Kind::Retry | Kind::Cancelled),
+            attempts: self.attempts,
         }
     }
 }

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mapreduce_api::ids::AttemptId;
-use mapreduce_api::wire::{Counters, ErrorReport, JobFile, JobSummary, Termination, digest, env, exit};
+use mapreduce_api::wire::{
+    Counters, ErrorReport, JobFile, JobSummary, PlanSummary, Termination, digest, env, exit,
+};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, IoContext as _, Kind, Result};
 use crate::function::LastResort;
-use crate::job::{Job, Resources, pod};
+use crate::job::{Job, Resources, pod, small};
 use crate::machine::{random, variables};
 use crate::memory;
 use crate::storage::authorities;
@@ -125,7 +127,14 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
     match command {
         Command::Plan(_) => {
             let planned = pod::plan(&job, &resources)?;
-            Ok(planned.success.map_or(Termination::Planned(planned.summary), |success| finished(&success)))
+            if let Some(success) = planned.success {
+                return Ok(finished(&success, None));
+            }
+            let whole = small::run(&job, &planned.summary, &attempt(), &resources)?;
+            Ok(match whole {
+                Some(success) => finished(&success, Some(planned.summary)),
+                None => Termination::Planned(planned.summary),
+            })
         }
         Command::Map(_) => Ok(outcome(pod::map(&job, index()?, &attempt(), &resources)?)),
         Command::Reduce(_) => Ok(outcome(pod::reduce(&job, index()?, &attempt(), &resources)?)),
@@ -135,10 +144,10 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
 }
 
 fn outcome(success: Option<Success>) -> Termination {
-    success.map_or(Termination::Done, |success| finished(&success))
+    success.map_or(Termination::Done, |success| finished(&success, None))
 }
 
-fn finished(success: &Success) -> Termination {
+fn finished(success: &Success, plan: Option<PlanSummary>) -> Termination {
     let last = success.steps.last().map(|step| step.counters.clone());
     Termination::Finished(Box::new(JobSummary {
         counters: success.counters.clone(),
@@ -146,6 +155,7 @@ fn finished(success: &Success) -> Termination {
         parts: success.outputs.len() as u64,
         records: success.outputs.iter().map(|part| part.records).sum(),
         committed: true,
+        plan,
     }))
 }
 

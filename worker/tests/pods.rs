@@ -47,7 +47,7 @@ fn place(map: &Value, reduce: &Value) -> Place {
     let url = |name: &str| format!("file://{}", place.path(name).display());
     let job = json!({"id": "run-1", "name": "test", "spec": {
         "input": {"urls": [url("in/")]}, "output": {"url": url("out/")},
-        "map": {"function": map}, "reduce": {"function": reduce, "tasks": 1},
+        "map": {"function": map}, "reduce": {"function": reduce, "tasks": 1}, "small": {"mode": "Never"},
     }});
     place.write("job.json", job.to_string());
     place
@@ -162,6 +162,47 @@ fn attempts_that_failed_before_are_counted() {
     assert_eq!(success["counters"]["failedTasks"], 4);
 }
 
+/// The place's job, with `small` in its spec.
+fn small(place: &Place, small: &Value) {
+    let job = String::from_utf8(place.read("job.json")).unwrap();
+    let mut job: Value = serde_json::from_str(&job).unwrap();
+    job["spec"]["small"] = small.clone();
+    place.write("job.json", job.to_string());
+}
+
+#[test]
+fn a_small_job_runs_whole_in_its_planner_s_pod() {
+    let place = place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}));
+    small(&place, &json!({"mode": "Auto"}));
+    let (code, said) = pod(&place, &["plan"], &[]);
+    let Termination::Finished(summary) = said else { panic!("{code}: {said:?}") };
+    let plan = summary.plan.unwrap();
+    assert_eq!((code, plan.map_tasks, plan.reduce_tasks), (0, 1, 1));
+    assert_eq!(place.output_text(), "x\t2\ny\t1\n");
+    assert_eq!(place.names("out"), ["_SUCCESS", "part-00000"]);
+}
+
+#[test]
+fn a_small_job_whose_pod_died_is_gone_on_with_by_the_next() {
+    let place = place(&json!({"builtin": {"name": "words"}}), &json!({}));
+    let died = place.path("died").display().to_string();
+    let dies = format!("if [ ! -e {died} ]; then touch {died}; kill -9 $PPID; fi; cat");
+    let job = String::from_utf8(place.read("job.json")).unwrap();
+    let mut job: Value = serde_json::from_str(&job).unwrap();
+    job["spec"]["reduce"]["function"] = json!({"command": {"shell": dies}});
+    place.write("job.json", job.to_string());
+    small(&place, &json!({"mode": "Auto"}));
+    let said = place.path("termination");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mapreduce-worker"));
+    command.arg("plan").args(pod_arguments(&place, &said)).envs(pod_variables(&place));
+    assert_eq!(command.output().unwrap().status.code(), None, "it was to be killed");
+    // The map task is committed: the next planner does not read the input again.
+    std::fs::remove_file(place.path("in/a")).unwrap();
+    let (code, said) = pod(&place, &["plan"], &[]);
+    assert!(matches!(said, Termination::Finished(_)), "{code}: {said:?}");
+    assert_eq!(place.output_text(), "x\t1\nx\t1\ny\t1\n");
+}
+
 /// A function that writes a line for each attempt at its task, and fails at the record `y x` with what `fails` says.
 fn failing(place: &Place, fails: &str) -> Value {
     let log = place.path("tries").display().to_string();
@@ -196,7 +237,7 @@ fn a_function_that_fails_in_another_way_each_time_is_tried_as_often_as_the_job_s
     assert_eq!(pod(&place, &["plan"], &[]).0, 0);
     let (code, said) = pod(&place, &["map"], &[]);
     let Termination::Failed(report) = said else { panic!("{said:?}") };
-    assert_eq!((code, report.permanent, place.read("tries").len()), (3, true, 4));
+    assert_eq!((code, report.permanent, place.read("tries").len(), report.attempts), (3, true, 4, 4));
     // Attempts of pods before count.
     let (code, _) = pod(&place, &["map"], &[("MAPREDUCE_FAILED_BEFORE", "2")]);
     assert_eq!((code, place.read("tries").len()), (3, 6));
@@ -265,7 +306,7 @@ fn two_attempts_that_are_both_process_1_of_a_shared_volume_write_under_names_of_
     std::fs::create_dir(place.path("scratch")).unwrap();
     let job = json!({"id": "run-1", "name": "test", "spec": {
         "input": {"urls": [url("in/")]}, "output": {"url": url("out/")},
-        "map": {"function": {"command": {"shell": waits}}}, "reduce": {"tasks": 0},
+        "map": {"function": {"command": {"shell": waits}}}, "reduce": {"tasks": 0}, "small": {"mode": "Never"},
     }});
     place.write("job.json", job.to_string());
     assert_eq!(pod(&place, &["plan"], &[]).0, 0);

@@ -6,6 +6,7 @@ use super::input::Input;
 use super::max_failed_tasks::MaxFailedTasks;
 use super::output::Output;
 use super::phase::{Combine, Map, Reduce};
+use super::small::Small;
 use super::step::Step;
 use super::storage::{Shuffle, Storage};
 
@@ -83,6 +84,10 @@ pub struct MapReduceJobSpec {
     /// How object stores are reached.
     #[serde(default)]
     pub storage: Storage,
+
+    /// Whether a job of little input runs whole in one pod, on a cluster.
+    #[serde(default, skip_serializing_if = "Small::is_default")]
+    pub small: Small,
 
     /// How many more attempts a task gets after its first has failed.
     #[serde(default = "default_retries")]

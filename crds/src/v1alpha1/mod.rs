@@ -23,6 +23,7 @@ mod output;
 mod phase;
 #[cfg(feature = "crd")]
 mod resource;
+mod small;
 mod step;
 mod storage;
 mod variable;
@@ -48,6 +49,7 @@ pub use phase::{
 pub(crate) use resource::any_object;
 #[cfg(feature = "crd")]
 pub use resource::{Condition, JobInput, JobOutput, JobPhase, JobStep, MapReduceJobStatus, PhaseCounts, crd};
+pub use small::{Small, SmallMode};
 pub use step::{Phases, Step};
 pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};
 pub use variable::{Variable, VariableValue};

@@ -56,6 +56,9 @@ pub struct JobSummary {
     pub records: u64,
     /// Whether the output is committed.
     pub committed: bool,
+    /// The plan, of a job that was run whole in its planner's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanSummary>,
 }
 
 /// Why an attempt failed.
@@ -76,6 +79,14 @@ pub struct ErrorReport {
     /// Whether no attempt can do better.
     #[serde(default)]
     pub permanent: bool,
+    /// Attempts at the task that have failed, those of pods before among them; 0 where it isn't known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it this way")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A record of the input.

@@ -81,7 +81,7 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
         }
         ApiWrite::RemoveFinalizer(note) => {
             if job.metadata.deletion_timestamp.is_some() {
-                remove_cleanup_config_map(context, job).await?;
+                remove_own_cleanup(context, job).await?;
             }
             let others: Vec<String> = job.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
             let written = set_finalizers(context, job, &others).await?;
@@ -182,8 +182,16 @@ fn configs_of(context: &Context, job: &MapReduceJob) -> Api<ConfigMap> {
     Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
 }
 
-/// The one of a cleanup that stood on its own, if there was one.
-async fn remove_cleanup_config_map(context: &Context, job: &MapReduceJob) -> Result<(), Error> {
+/// The cleanup that stood on its own, with what it read, if there was one.
+async fn remove_own_cleanup(context: &Context, job: &MapReduceJob) -> Result<(), Error> {
+    let (jobs, name) = (jobs_of(context, job), Child::Cleanup.name_in(job));
+    if let Some(found) = jobs.get_opt(&name).await.map_err(writing("child"))?
+        && dereference::owner(&found, job).is_none()
+    {
+        let uid = found.uid().unwrap_or_default();
+        let deleted = kube_ext::delete_opt(&jobs, &name, &uid, PropagationPolicy::Background).await;
+        deleted.map_err(writing("child"))?;
+    }
     let (configs, name) = (configs_of(context, job), names::cleanup_config_map(&job.name_any()));
     let Some(found) = configs.get_opt(&name).await.map_err(writing("config"))? else { return Ok(()) };
     // Nobody owns it: whose it is stands in its labels.

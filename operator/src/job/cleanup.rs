@@ -101,7 +101,11 @@ pub fn failed(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision 
         Pods::Ending => Decision::rest(look_again(seen, sooner(expiry.wake, Some(limits.cleanup_timeout)))),
         Pods::None if is_held(job) => match job.spec.cleanup {
             Cleanup::Always => {
-                remove_data(job, seen, expiry.wake, If::TriesAgain(signed(limits.cleanup_timeout)))
+                // Without a plan there is hardly anything to remove, and what kept it from being made keeps that too.
+                let planned = job.status.as_ref().is_some_and(|status| is_true(status, PLANNED));
+                let unless =
+                    if planned { If::TriesAgain(signed(limits.cleanup_timeout)) } else { If::GivesUp };
+                remove_data(job, seen, expiry.wake, unless)
             }
             // Kept for a look, until the job is deleted.
             Cleanup::OnSuccess => expiry,

@@ -262,6 +262,8 @@ pub struct Failure {
     pub reason: Reason,
     /// A line, then causes, then the user's traceback.
     pub message: String,
+    /// Attempts at the task that have failed, where a pod has made more than one.
+    pub attempts: u64,
 }
 
 /// Why a job has failed, in one word. These are part of the API: scripts look for them.

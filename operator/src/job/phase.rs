@@ -73,7 +73,7 @@ pub fn decide(
 }
 
 fn fail(job: &MapReduceJob, seen: &Observed, reason: Reason, message: String) -> Decision {
-    let failed = Draft::of(job, seen.now).failed(&Failure { reason, message });
+    let failed = Draft::of(job, seen.now).failed(&Failure { reason, message, attempts: 0 });
     Decision::write(ApiWrite::Record(Box::new(failed.done())))
 }
 
@@ -141,7 +141,7 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &ChildState
         (JobState::Running, _) => return None,
         (_, PodReport::Failed(failure)) => draft().failed(failure).done(),
         (JobState::Failing(why) | JobState::Failed(why), _) => {
-            draft().failed(&Failure { reason: Reason::TaskFailed, message: why.clone() }).done()
+            draft().failed(&Failure { reason: Reason::TaskFailed, message: why.clone(), attempts: 0 }).done()
         }
         (JobState::Complete, PodReport::Finished(summary)) => succeed(Some(summary)),
         (JobState::Complete, words) => match (phase, words) {
@@ -150,7 +150,7 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &ChildState
                     "the plan has {} map tasks, and a Job at most {MAX_TASKS}: raise spec.input.splitSize",
                     plan.map_tasks
                 );
-                draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
+                draft().failed(&Failure { reason: Reason::PlanFailed, message, attempts: 0 }).done()
             }
             (JobPhase::Planning, PodReport::Planned(plan)) if plan.map_tasks == 0 => match next {
                 // There was nothing to do, and the plan's pod has done it.
@@ -166,7 +166,7 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &ChildState
             (JobPhase::Planning, words) => {
                 let said = if let PodReport::Unclear(said) = words { said.trim() } else { "" };
                 let message = format!("the plan's pod said nothing that this operator understands: `{said}`");
-                draft().failed(&Failure { reason: Reason::PlanFailed, message }).done()
+                draft().failed(&Failure { reason: Reason::PlanFailed, message, attempts: 0 }).done()
             }
             (JobPhase::Mapping, _) if !is_map_only(job) => draft().reducing().done(),
             (JobPhase::Mapping | JobPhase::Reducing, _) if let Some(next) = next => {
@@ -228,6 +228,7 @@ fn refused_too_long(job: &MapReduceJob, says: &str, now: Timestamp) -> Option<Fa
     let waited = now.duration_since(told.last_transition_time.0).as_secs();
     (waited >= limit).then(|| Failure {
         reason: Reason::PendingDeadlineExceeded,
+        attempts: 0,
         message: format!(
             "nothing could be created for {waited} s (spec.pendingDeadlineSeconds: {limit}): {says}"
         ),
@@ -354,6 +355,7 @@ fn pending_too_long(
         let why = waiting.stuck.as_ref().map_or("it is still being started", |stuck| &stuck.message);
         Failure {
             reason: Reason::PendingDeadlineExceeded,
+            attempts: 0,
             message: format!(
                 "a pod has been waiting for {waited} s (spec.pendingDeadlineSeconds: {limit}): {why}"
             ),

@@ -88,3 +88,27 @@ fn a_condition_keeps_the_time_since_which_it_holds() {
     let condition = condition(&status, PROGRESSING).unwrap();
     assert_eq!((condition.message.as_str(), condition.last_transition_time.0), ("0/4 nodes", at(20)));
 }
+
+#[test]
+fn a_job_that_its_planner_ran_whole_has_planned_and_done_its_tasks() {
+    let plan = PlanSummary {
+        map_tasks: 1,
+        reduce_tasks: 2,
+        input_objects: 3,
+        input_bytes: 9,
+        ..PlanSummary::default()
+    };
+    let summary = JobSummary { committed: true, parts: 2, plan: Some(plan), ..JobSummary::default() };
+    let whole = ended(Child::Plan, JobState::Complete, PodReport::Finished(Box::new(summary)));
+    let status = recorded(&plain("Planning"), &whole);
+    assert_eq!(status.phase, Some(mapreduce_api::v1alpha1::JobPhase::Succeeded));
+    assert_eq!(status.input.unwrap().objects, 3);
+    let progress = |counts: Option<mapreduce_api::v1alpha1::PhaseCounts>| counts.unwrap().progress;
+    assert_eq!((progress(status.maps), progress(status.reduces)), ("1/1".to_owned(), "2/2".to_owned()));
+    assert!(
+        condition(&MapReduceJobStatus { conditions: status.conditions, ..Default::default() }, "Planned")
+            .unwrap()
+            .message
+            .starts_with("1 map tasks")
+    );
+}

@@ -129,7 +129,7 @@ fn finished() -> PodReport {
 }
 
 fn failed(reason: Reason) -> PodReport {
-    PodReport::Failed(Failure { reason, message: "why".into() })
+    PodReport::Failed(Failure { reason, message: "why".into(), attempts: 0 })
 }
 
 fn waiting(since: i64, stuck: bool) -> Starting {

@@ -64,10 +64,12 @@ fn report(pod: &Pod) -> Option<ErrorReport> {
 /// Why a Job has failed: what the pod that says most reports, else how it ended, else what the Job says. The
 /// phase is below the field `path` of the manifest.
 pub fn failure(child: Child, path: &str, most: Option<&Pod>, job_says: &str) -> Failure {
-    let usual = if child == Child::Plan { Reason::PlanFailed } else { Reason::TaskFailed };
+    // The planner of a small job runs its tasks too.
+    let of_plan = child == Child::Plan && most.and_then(report).is_none_or(|report| report.task.is_none());
+    let usual = if of_plan { Reason::PlanFailed } else { Reason::TaskFailed };
     let Some(pod) = most else {
         let message = format!("the {child} Job failed, and no pod is left to say why: {job_says}");
-        return Failure { reason: usual, message };
+        return Failure { reason: usual, message, attempts: 0 };
     };
     let (reason, mut message) = match (report(pod), ended(pod)) {
         (Some(report), end) => {
@@ -90,7 +92,11 @@ pub fn failure(child: Child, path: &str, most: Option<&Pod>, job_says: &str) -> 
         message = format!("{evicted}\n{message}");
     }
     let _ = write!(message, "\n({})", whereabouts(child, pod));
-    Failure { reason, message: bounded(message) }
+    Failure {
+        reason,
+        message: bounded(message),
+        attempts: most.and_then(report).map_or(0, |report| report.attempts),
+    }
 }
 
 /// Which pod it was, where, of which task, and at which attempt.

@@ -274,3 +274,11 @@ fn a_quota_that_asks_for_limits_is_told_with_what_to_set() {
         );
     }
 }
+
+#[test]
+fn a_task_that_failed_in_its_planner_s_pod_is_a_task_that_failed() {
+    let report = json!({"message": "the map function failed", "task": "map-00000"});
+    assert_eq!(failure(Child::Plan, "spec", &[reported("p", 1, &report)], "").reason, Reason::TaskFailed);
+    let report = json!({"message": "no such bucket"});
+    assert_eq!(failure(Child::Plan, "spec", &[reported("p", 1, &report)], "").reason, Reason::PlanFailed);
+}

@@ -155,6 +155,15 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// The planner's pod has run all tasks itself.
+    fn ran_whole(mut self) -> Self {
+        for counts in self.status.maps.iter_mut().chain(&mut self.status.reduces) {
+            counts.succeeded = counts.total;
+            counts.progress = format!("{0}/{0}", counts.total);
+        }
+        self
+    }
+
     /// Notes what a step has done, once.
     fn step_done(&mut self, step: CurrentStep<'_>, counters: Option<&Counters>) {
         let (Some(name), Some(counters)) = (step.phases().name, counters) else { return };
@@ -178,6 +187,9 @@ impl<'a> Draft<'a> {
 
     /// The output is committed; the last pod's summary of it, when there was a pod left to ask.
     pub fn succeeded(mut self, url: &str, summary: Option<&JobSummary>) -> Self {
+        if let Some(plan) = summary.and_then(|summary| summary.plan.as_ref()) {
+            self = self.planned(plan).ran_whole();
+        }
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.status.output = summary.map(|summary| JobOutput {
             url: url.to_owned(),
@@ -205,6 +217,14 @@ impl<'a> Draft<'a> {
 
     /// The job has ended without output.
     pub fn failed(mut self, failure: &Failure) -> Self {
+        let attempts = i32::try_from(failure.attempts).unwrap_or(i32::MAX);
+        let counts = match self.status.phase {
+            Some(JobPhase::Mapping) => self.status.maps.as_mut(),
+            Some(JobPhase::Reducing) => self.status.reduces.as_mut(),
+            _ => None,
+        };
+        // The Job controller counts pods, and a pod may have tried more than once.
+        counts.into_iter().for_each(|counts| counts.failed = counts.failed.max(attempts));
         self.set(FAILED, true, failure.reason.as_str(), &failure.message);
         self.ended(JobPhase::Failed, Some(failure.reason.as_str()))
     }

@@ -58,14 +58,16 @@ fn a_job_deleted_in_the_foreground_has_its_data_removed_once() {
         .await;
         edit(&api, |job| job["metadata"]["finalizers"].as_array_mut().unwrap().push(json!(FOREGROUND)));
         delete(&api, "mapreducejobs", "wc");
+        until(&api, "a cleanup", |api| api.store().get("jobs", "wc-cleanup").is_some()).await;
+        let cleanup = api.store().get("jobs", "wc-cleanup").unwrap().clone();
         until(&api, "its end", |api| api.store().get("mapreducejobs", "wc").is_none()).await;
         assert_eq!(created(&api)[3], 1, "{}", api.store().log.join("\n"));
-        let cleanup = api.store().get("jobs", "wc-cleanup").unwrap().clone();
         assert!(cleanup["spec"]["ttlSecondsAfterFinished"].is_number(), "nobody else removes it");
         let volumes = cleanup["spec"]["template"]["spec"]["volumes"].to_string();
         assert!(volumes.contains("wc-cleanup") && !volumes.contains("wc-job"), "{volumes}");
         assert_eq!(api.store().count("create configmaps wc-cleanup"), 1);
         assert!(api.store().get("configmaps", "wc-cleanup").is_none(), "it was to go with the job");
+        until(&api, "the end of its cleanup", |api| api.store().get("jobs", "wc-cleanup").is_none()).await;
     });
 }
 

@@ -27,6 +27,7 @@ mod exchange;
 pub mod folders;
 pub mod local;
 pub mod pod;
+pub mod small;
 mod tasks;
 mod threads;
 mod unfinished;

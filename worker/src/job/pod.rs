@@ -85,7 +85,7 @@ fn run_attempts(
         };
         let recurs = last.as_ref().is_some_and(|last| error.recurs(last));
         if before + failed >= retries || (recurs && job.spec().max_failed_tasks.is_none()) {
-            return Err(error.permanently());
+            return Err(error.permanently().after_attempts(before + failed + 1));
         }
         tracing::warn!(%error, causes = ?error.causes(), attempt = before + failed, "The function failed and is tried again.");
         let pause =
