@@ -46,7 +46,8 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
     match stop(seen, end) {
         Pods::End(step) => Decision::write(step),
         Pods::Ending => Decision::rest(wake),
-        Pods::None => remove_data(job, seen, wake, If::GivesUp),
+        // The patience with a deleted job is counted above.
+        Pods::None => remove_data(job, seen, wake, If::GivesUp(SignedDuration::MAX)),
     }
 }
 
@@ -103,9 +104,8 @@ pub fn failed(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision 
             Cleanup::Always => {
                 // Without a plan there is hardly anything to remove, and what kept it from being made keeps that too.
                 let planned = job.status.as_ref().is_some_and(|status| is_true(status, PLANNED));
-                let unless =
-                    if planned { If::TriesAgain(signed(limits.cleanup_timeout)) } else { If::GivesUp };
-                remove_data(job, seen, expiry.wake, unless)
+                let unless = if planned { If::TriesAgain } else { If::GivesUp };
+                remove_data(job, seen, expiry.wake, unless(signed(limits.cleanup_timeout)))
             }
             // Kept for a look, until the job is deleted.
             Cleanup::OnSuccess => expiry,
@@ -164,12 +164,12 @@ fn look_again(seen: &Observed, wake: Option<Duration>) -> Option<Duration> {
     }
 }
 
-/// What a cleanup that does not come to an end leads to.
+/// What a cleanup leads to that has failed, or whose pod could not start for so long.
 #[derive(Clone, Copy)]
 enum If {
-    /// The job is let go: somebody wants it gone.
-    GivesUp,
-    /// It is made anew, when it has failed or its pod could not start for so long; the data stays until then.
+    /// The job is let go: somebody wants it gone, or there is hardly anything.
+    GivesUp(SignedDuration),
+    /// It is made anew; the data stays until then.
     TriesAgain(SignedDuration),
 }
 
@@ -195,15 +195,17 @@ fn remove_data(job: &MapReduceJob, seen: &Observed, wake: Option<Duration>, unle
         ChildState::Foreign => gave_up("the cleanup Job's name is somebody else's"),
         ChildState::Ours(run) => match (&run.state, unless) {
             (JobState::Complete, _) => Decision::write(ApiWrite::RemoveFinalizer(None)),
-            (JobState::Failed(why), If::GivesUp) => gave_up(&format!("the cleanup Job failed: {why}")),
+            (JobState::Failed(why), If::GivesUp(_)) => gave_up(&format!("the cleanup Job failed: {why}")),
             (JobState::Failed(why), If::TriesAgain(_)) => cleanup_again(job, seen, run, why),
-            (JobState::Running, If::TriesAgain(stuck)) if run.ready == 0 && run.failed == 0 => {
+            (JobState::Running, If::TriesAgain(stuck) | If::GivesUp(stuck))
+                if run.ready == 0 && run.failed == 0 && stuck < SignedDuration::MAX =>
+            {
                 let since = run.created.as_ref().map_or(seen.now, |t| t.0);
                 let left = stuck.saturating_sub(seen.now.duration_since(since));
-                if left <= SignedDuration::ZERO {
-                    cleanup_again(job, seen, run, "its pod could not start")
-                } else {
-                    Decision::rest(sooner(wake, Some(until(left))))
+                match unless {
+                    _ if left > SignedDuration::ZERO => Decision::rest(sooner(wake, Some(until(left)))),
+                    If::GivesUp(_) => gave_up("the cleanup's pod could not start"),
+                    If::TriesAgain(_) => cleanup_again(job, seen, run, "its pod could not start"),
                 }
             }
             (JobState::Running | JobState::Failing(_), _) => Decision::rest(wake),

@@ -371,8 +371,15 @@ fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
     use JobState::{Complete, Failed, Failing};
     let on_success = json!({"cleanup": "OnSuccess"});
     let made_at = |second| ChildJob { created: Some(Time(at(second))), ..run(1) };
-    let told_so = |why: &str| {
+    let with_a_plan = || {
         let mut job = plain("Failed");
+        let planned = planned(5);
+        let PodReport::Planned(plan) = &planned else { unreachable!() };
+        job.status = Some(Draft::of(&job, at(1)).planned(plan).done());
+        job
+    };
+    let told_so = |why: &str| {
+        let mut job = with_a_plan();
         job.status = Some(Draft::of(&job, at(9)).cleanup_failed(why).done());
         job
     };
@@ -409,8 +416,20 @@ fn a_failed_job_ends_its_pods_before_it_removes_its_data() {
             with(Cleanup, ChildJob { active: 1, ready: 1, ..run(1) }),
             "rest",
         ),
-        ("unless its pod can't start", plain("Failed"), with(Cleanup, made_at(1)), "rest 111 s"),
-        ("then that is told", plain("Failed"), with(Cleanup, made_at(-110)), "record Failed"),
+        ("unless its pod can't start", with_a_plan(), with(Cleanup, made_at(1)), "rest 111 s"),
+        ("then that is told", with_a_plan(), with(Cleanup, made_at(-110)), "record Failed"),
+        (
+            "without a plan there is hardly anything",
+            plain("Failed"),
+            with(Cleanup, made_at(-110)),
+            "release: intermediate data may be left: the cleanup's pod could not start",
+        ),
+        (
+            "also where it failed",
+            plain("Failed"),
+            ended(Cleanup, Failed("x".into()), PodReport::Unread),
+            "release: intermediate data may be left: the cleanup Job failed: x",
+        ),
         (
             "and it is made anew",
             told_so("its pod could not start"),
