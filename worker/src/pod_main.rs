@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, IoContext as _, Kind, Result};
 use crate::function::LastResort;
+use crate::job::pod::PlanOutcome;
 use crate::job::{Job, Resources, pod, small};
 use crate::machine::{random, variables};
 use crate::memory;
@@ -39,6 +40,8 @@ enum Command {
     Map(JobArgs),
     /// Runs the reduce task whose number is in `JOB_COMPLETION_INDEX`.
     Reduce(JobArgs),
+    /// Says once more what the plan said, or the last task; changes nothing.
+    Report(JobArgs),
     /// Removes what a failed or deleted job has left.
     Cleanup(JobArgs),
     /// Copies this program to a file, for a container whose image does not have it.
@@ -105,7 +108,11 @@ fn last_resort(termination_log: &Path) -> LastResort {
 
 fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
     let args = match command {
-        Command::Plan(args) | Command::Map(args) | Command::Reduce(args) | Command::Cleanup(args) => args,
+        Command::Plan(args)
+        | Command::Map(args)
+        | Command::Reduce(args)
+        | Command::Report(args)
+        | Command::Cleanup(args) => args,
         Command::Install { to } => return install(to).map(|()| Termination::Done),
     };
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -136,11 +143,16 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
                 None => Termination::Planned(planned.summary),
             })
         }
+        Command::Report(_) => pod::report(&job).map(restated),
         Command::Map(_) => Ok(outcome(pod::map(&job, index()?, &attempt(), &resources)?)),
         Command::Reduce(_) => Ok(outcome(pod::reduce(&job, index()?, &attempt(), &resources)?)),
         Command::Cleanup(_) => pod::cleanup(&job).map(|_| Termination::Done),
         Command::Install { .. } => Ok(Termination::Done),
     }
+}
+
+fn restated(outcome: PlanOutcome) -> Termination {
+    outcome.success.map_or(Termination::Planned(outcome.summary), |success| finished(&success, None))
 }
 
 fn outcome(success: Option<Success>) -> Termination {

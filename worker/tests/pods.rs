@@ -154,6 +154,28 @@ fn pods_of_one_revision_finish_their_job_and_clean_up_as_it_is_wanted_by_then() 
 }
 
 #[test]
+fn what_the_plan_and_the_last_task_said_is_said_once_more_and_nothing_is_changed() {
+    let place = sums_of_words();
+    let (code, said) = pod(&place, &["report"], &[]);
+    assert!(code == 3 && matches!(said, Termination::Failed(_)), "there is nothing to say: {said:?}");
+    assert!(!place.path("out").exists());
+    for phase in ["plan", "map", "reduce"] {
+        let (code, said) = pod(&place, &[phase], &[]);
+        let (again, restated) = pod(&place, &["report"], &[]);
+        assert_eq!((code, again), (0, 0), "{phase}");
+        match said {
+            // One of several map tasks says nothing of the plan.
+            Termination::Done => assert!(matches!(restated, Termination::Planned(_)), "{restated:?}"),
+            said => assert_eq!(restated, said, "{phase}"),
+        }
+    }
+    let Termination::Finished(summary) = pod(&place, &["report"], &[]).1 else {
+        panic!("the job is finished")
+    };
+    assert_eq!((summary.counters.map_output_records, summary.records), (3, 2));
+}
+
+#[test]
 fn attempts_that_failed_before_are_counted() {
     let place = place(&json!({"builtin": {"name": "words"}}), &json!({"builtin": {"name": "sum"}}));
     let summary = finished(&place, &[("MAPREDUCE_FAILED_BEFORE", "2")]);

@@ -281,7 +281,11 @@ async fn create(context: &Context, job: &MapReduceJob, child: Child, size: Size)
         Ok(revision) => revision,
         Err(written) => return Ok(written),
     };
-    let deadline = (child == Child::Cleanup).then_some(CLEANUP_DEADLINE.max(context.limits.cleanup_timeout));
+    let deadline = match child {
+        Child::Cleanup => Some(CLEANUP_DEADLINE.max(context.limits.cleanup_timeout)),
+        Child::Report => Some(REPORT_DEADLINE),
+        Child::Plan | Child::Map | Child::Reduce => None,
+    };
     let Some(made) = jobs::job(job, &revision, child, size, deadline) else {
         let message = format!("ConfigMap {} has no pods of {child}", names::config_map(&job.name_any()));
         return Ok(impossible(child, Reason::RevisionLost, message));
@@ -304,6 +308,9 @@ async fn create(context: &Context, job: &MapReduceJob, child: Child, size: Size)
         Err(e) => refused(context, job, e, child, "child"),
     }
 }
+
+/// What a job waits for its report at most: its output stands meanwhile.
+const REPORT_DEADLINE: Duration = Duration::from_mins(5);
 
 /// A cleanup that hangs is ended after this time. One that can't begin is given up long before.
 const CLEANUP_DEADLINE: Duration = Duration::from_hours(1);

@@ -81,7 +81,7 @@ fn patience_left(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Signed
 /// first, and nothing else before they are gone. A Job with `backoffLimitPerIndex` doesn't let go of a pod
 /// that has failed before it has made another, which it never can there: the namespace would stay for ever.
 pub fn namespace_deleted(seen: &Observed) -> Decision {
-    let all = Child::PHASES.into_iter().chain([Child::Cleanup]);
+    let all = Child::PHASES.into_iter().chain([Child::Report, Child::Cleanup]);
     let unfinished = all.filter_map(|child| Some((child, seen.child(child).ours()?)));
     let mut unfinished = unfinished.filter(|(_, run)| !run.is_finished() && !run.deleting);
     match unfinished.next() {

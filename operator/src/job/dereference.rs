@@ -13,7 +13,7 @@ use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
 use super::FINALIZER;
 use super::build::labels;
 use super::build::names::Child;
-use super::observed::{ChildJob, ChildState, JobState, Observed};
+use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport};
 use super::{pod_checks, pod_reports, pods};
 use crate::context::Context;
 use crate::kube_ext::controller_of;
@@ -77,12 +77,36 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
     if let ChildState::Ours(run) = seen.child(child).clone() {
         let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
         seen.words = pod_reports::report(&api, job, child, &run).await?;
+        if run.state == JobState::Complete && matches!(seen.words, PodReport::Lost | PodReport::Unclear(_)) {
+            observe_report(context, job, &api, &mut seen).await?;
+        }
         let check = pod_checks::check(context, job, child, &run, seen.now).await?;
         seen.starting = check.starting;
         seen.lost_pods = check.lost;
         seen.last_failure = check.last_failure;
     }
     Ok(seen)
+}
+
+/// What has come of asking for a report again.
+async fn observe_report(
+    context: &Context,
+    job: &MapReduceJob,
+    pods: &Api<Pod>,
+    seen: &mut Observed,
+) -> Result<(), Error> {
+    let namespace = job.namespace().unwrap_or_default();
+    let api: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
+    seen.report = slot(&api, job, Child::Report).await?;
+    let creation = context.creations.of(&job.uid().unwrap_or_default(), &Child::Report.name_in(job));
+    seen.creations.extend(creation.map(|creation| (Child::Report, creation)));
+    if let ChildState::Ours(run) = &seen.report {
+        if run.is_without_pods() {
+            seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
+        }
+        seen.restated = pod_reports::restated(pods, run).await?;
+    }
+    Ok(())
 }
 
 /// Pods that a job which has ended, or is being deleted, waits for.

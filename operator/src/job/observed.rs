@@ -21,6 +21,10 @@ pub struct Observed {
     pub map: ChildState,
     /// `NAME-reduce`.
     pub reduce: ChildState,
+    /// `NAME-report`, where somebody has to be asked again.
+    pub report: ChildState,
+    /// What it has said.
+    pub restated: PodReport,
     /// `NAME-cleanup`.
     pub cleanup: ChildState,
     /// What the pods of the phase's Job said at its end.
@@ -47,6 +51,8 @@ impl Observed {
             plan: ChildState::Unread,
             map: ChildState::Unread,
             reduce: ChildState::Unread,
+            report: ChildState::Unread,
+            restated: PodReport::Unread,
             cleanup: ChildState::Unread,
             words: PodReport::Unread,
             starting: Starting::Unread,
@@ -64,6 +70,7 @@ impl Observed {
             Child::Plan => &self.plan,
             Child::Map => &self.map,
             Child::Reduce => &self.reduce,
+            Child::Report => &self.report,
             Child::Cleanup => &self.cleanup,
         }
     }
@@ -79,6 +86,7 @@ impl Observed {
             Child::Plan => &mut self.plan,
             Child::Map => &mut self.map,
             Child::Reduce => &mut self.reduce,
+            Child::Report => &mut self.report,
             Child::Cleanup => &mut self.cleanup,
         }
     }

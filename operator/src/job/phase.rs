@@ -27,6 +27,7 @@ use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
 use super::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Waiting,
 };
+use super::restate::{self, Restated};
 use super::status::{Draft, PROGRESSING, active_for, condition};
 use super::validate::{Invalid, ValidatedJob};
 use super::{amend, cleanup, steps};
@@ -137,7 +138,17 @@ fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &ChildState
     let draft = || Draft::of(job, seen.now).suspension(job.spec.suspend).counts(phase, run);
     let next = steps::at(job).next();
     let succeed = |summary: Option<&JobSummary>| draft().succeeded(url, summary).done();
-    let new = match (&run.state, &seen.words) {
+    let words = match (&run.state, &seen.words) {
+        (JobState::Complete, PodReport::Lost | PodReport::Unclear(_)) => {
+            match restate::restate(job, seen, phase, run) {
+                Restated::Said(report) => &report.clone(),
+                Restated::Decide(decision) => return Some(decision),
+                Restated::GivenUp => &seen.words,
+            }
+        }
+        (_, words) => words,
+    };
+    let new = match (&run.state, words) {
         (JobState::Running, _) => return None,
         (_, PodReport::Failed(failure)) => draft().failed(failure).done(),
         (JobState::Failing(why) | JobState::Failed(why), _) => {
@@ -238,7 +249,7 @@ fn refused_too_long(job: &MapReduceJob, says: &str, now: Timestamp) -> Option<Fa
 fn size(job: &MapReduceJob, child: Child, limits: &Limits) -> Size {
     let (status, phases) = (job.status.as_ref(), steps::at(job).phases());
     let (tasks, parallelism) = match child {
-        Child::Plan | Child::Cleanup => return Size::ONE,
+        Child::Plan | Child::Report | Child::Cleanup => return Size::ONE,
         Child::Map => (status.and_then(|s| s.maps.as_ref()), phases.map.parallelism),
         Child::Reduce => (status.and_then(|s| s.reduces.as_ref()), phases.reduce.and_then(|r| r.parallelism)),
     };
@@ -311,7 +322,7 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
 fn parallelism(job: &MapReduceJob, child: Child, run: &ChildJob) -> Option<i32> {
     let phases = steps::at(job).phases();
     let asked = match child {
-        Child::Plan | Child::Cleanup => None,
+        Child::Plan | Child::Report | Child::Cleanup => None,
         Child::Map => phases.map.parallelism,
         Child::Reduce => phases.reduce.and_then(|reduce| reduce.parallelism),
     };

@@ -91,7 +91,7 @@ fn each_step_goes_through_the_phases() {
         (
             "whether a pod is left to say so or not",
             chain("Reducing", 3),
-            ended(Reduce, Complete, PodReport::Lost),
+            Observed { report: ChildState::Foreign, ..ended(Reduce, Complete, PodReport::Lost) },
             "record Succeeded",
         ),
         (
@@ -113,10 +113,10 @@ fn each_step_goes_through_the_phases() {
             "record Succeeded",
         ),
         (
-            "a plan whose pod is gone is asked again",
+            "a plan whose pod is gone is said again",
             chain("Planning", 2),
             ended(Plan, Complete, PodReport::Lost),
-            "delete plan",
+            "create report 1/1",
         ),
     ]);
     check_steps(vec![

@@ -21,14 +21,7 @@ pub async fn report(
     let map_only = job.status.as_ref().and_then(|s| s.reduces.as_ref()).is_some_and(|r| r.total == 0);
     match (&run.state, child) {
         (JobState::Running, _) => Ok(PodReport::Unread),
-        (JobState::Complete, Child::Plan) => {
-            succeeded(api, run, |said| match said {
-                Termination::Planned(plan) => Some(PodReport::Planned(plan)),
-                Termination::Finished(summary) if summary.committed => Some(PodReport::Finished(summary)),
-                _ => None,
-            })
-            .await
-        }
+        (JobState::Complete, Child::Plan) => succeeded(api, run, plan_or_end).await,
         // Only the final phase reports a summary.
         (JobState::Complete, Child::Map) if !map_only => Ok(PodReport::Unread),
         (JobState::Complete, Child::Map | Child::Reduce) if step.next().is_some() => Ok(PodReport::Unread),
@@ -42,6 +35,22 @@ pub async fn report(
         (JobState::Failing(why) | JobState::Failed(why), child) => {
             Ok(PodReport::Failed(failure(api, job, child, run, why).await?))
         }
+    }
+}
+
+/// What a pod that was asked again has said.
+pub async fn restated(api: &Api<Pod>, run: &ChildJob) -> Result<PodReport, Error> {
+    match run.state {
+        JobState::Complete => succeeded(api, run, plan_or_end).await,
+        _ => Ok(PodReport::Unread),
+    }
+}
+
+fn plan_or_end(said: Termination) -> Option<PodReport> {
+    match said {
+        Termination::Planned(plan) => Some(PodReport::Planned(plan)),
+        Termination::Finished(summary) if summary.committed => Some(PodReport::Finished(summary)),
+        _ => None,
     }
 }
 

@@ -88,7 +88,8 @@ impl Cluster {
             store.update("jobstatus", key, job);
             return;
         }
-        if !job["spec"]["activeDeadlineSeconds"].is_null() && phase != "cleanup" {
+        if !job["spec"]["activeDeadlineSeconds"].is_null() && !["report", "cleanup"].contains(&phase.as_str())
+        {
             remove_pods(store, &job);
             job["status"] =
                 json!({"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]});

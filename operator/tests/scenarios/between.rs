@@ -1,5 +1,6 @@
 //! What comes in between: an operator that dies, requests that fail, others who write, what is left or lost.
 
+use super::fake_api::cluster::planned;
 use super::*;
 
 /// Kills the operator at each write in turn, and lets another one go on. Says how many writes there were.
@@ -202,4 +203,30 @@ fn a_job_that_has_ended_makes_nothing_when_its_jobs_are_removed() {
             assert_eq!(phase(&api), end);
         });
     }
+}
+
+/// The Jobs that say once more what was said.
+fn reports(api: &FakeApi) -> usize {
+    api.store().count("create jobs wc-report")
+}
+
+#[test]
+fn a_plan_and_an_end_that_were_not_written_are_said_once_more() {
+    run(async {
+        let api = FakeApi::default();
+        let _operator = operator(&api);
+        // A full disk: the pods end well, and their words are missing.
+        let silent = Cluster::new(&api).with("plan", Run::Succeed(json!("")));
+        let first = cluster(silent.with("report", Run::Succeed(planned())).with("map", Run::Hang));
+        submit(&api, &json!({}));
+        until(&api, "running maps", |api| api.store().get("pods", "wc-map-2").is_some()).await;
+        drop(first);
+        let silent = Cluster::new(&api).with("reduce", Run::Succeed(json!("")));
+        let _second = cluster(silent.with("report", Run::Succeed(finished())));
+        ends(&api, "Succeeded").await;
+        assert_eq!((created(&api), reports(&api)), (vec![1, 1, 1, 0], 2));
+        let job = api.store().get("mapreducejobs", "wc").unwrap().clone();
+        assert_eq!(job["status"]["counters"]["reduceOutputRecords"], 7);
+        assert_eq!(job["status"]["output"]["objects"], 2);
+    });
 }

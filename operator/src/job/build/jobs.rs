@@ -71,8 +71,8 @@ pub fn job(
     }
     let mut own = labels::common(&name, &parent.uid().unwrap_or_default(), Some(child));
     own.extend(labels::step(step.phases().name, child));
-    if child != Child::Cleanup {
-        // A cleanup that waits in a queue would hold up the deletion of its job.
+    if ![Child::Report, Child::Cleanup].contains(&child) {
+        // A cleanup that waits in a queue would hold up the deletion of its job, and a report its end.
         own.extend(labels::queue(parent.metadata.labels.as_ref()));
     }
     Some(Job {

@@ -17,6 +17,8 @@ pub enum Child {
     Map,
     /// Runs reduce tasks.
     Reduce,
+    /// Says once more what the plan or the last task said.
+    Report,
     /// Removes intermediate data.
     Cleanup,
 }
@@ -26,7 +28,7 @@ impl Child {
     pub const PHASES: [Self; 3] = [Self::Plan, Self::Map, Self::Reduce];
 
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Plan, Self::Map, Self::Reduce, Self::Cleanup];
+    pub const ALL: [Self; 5] = [Self::Plan, Self::Map, Self::Reduce, Self::Report, Self::Cleanup];
 
     /// The Job of a phase.
     pub fn of(phase: JobPhase) -> Option<Self> {
@@ -44,6 +46,7 @@ impl Child {
             Self::Plan => "plan",
             Self::Map => "map",
             Self::Reduce => "reduce",
+            Self::Report => "report",
             Self::Cleanup => "cleanup",
         }
     }

@@ -74,7 +74,7 @@ fn phases(job: &ValidatedJob, child: Child) -> impl Iterator<Item = &PhasePods> 
         Child::Plan => (true, true),
         Child::Map => (true, false),
         Child::Reduce => (false, true),
-        Child::Cleanup => (false, false),
+        Child::Report | Child::Cleanup => (false, false),
     };
     map.then_some(&job.map).into_iter().chain(reduce.then_some(&job.reduce))
 }
