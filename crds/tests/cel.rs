@@ -514,6 +514,7 @@ fn changes() -> Vec<(String, String, bool)> {
         ("  output:", "  maxFailedTasks: 9\n  output:"),
         ("  output:", "  maxFailedTasks: 9%\n  output:"),
         ("  output:", "  skipBadRecords: {max: 9}\n  output:"),
+        ("  output:", "  small: {mode: Never}\n  output:"),
     ];
     let free = [
         ("  output:", "  suspend: true\n  output:"),

@@ -71,6 +71,8 @@ pub(crate) const RULE: &str = concat!(
     " && ",
     same_if_any!("self.spec", "oldSelf.spec", "skipBadRecords"),
     " && ",
+    same_if_any!("self.spec", "oldSelf.spec", "small"),
+    " && ",
     same_phases!("self.spec", "oldSelf.spec"),
     " && (!has(self.spec.steps) || !has(oldSelf.spec.steps) || ",
     "self.spec.steps.all(s, oldSelf.spec.steps.exists(o, o.name == s.name && ",
