@@ -217,6 +217,9 @@ pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<CheckedSteps> {
     if !(1..=MAX_SPLIT_BYTES).contains(&spec.input.split_size.0) {
         return Err(Error::usage("spec.input.splitSize: a split has from 1 byte to 1Pi"));
     }
+    if spec.small.max_bytes.0 > MAX_SPLIT_BYTES {
+        return Err(Error::usage("spec.small.maxBytes: a small job has at most 1Pi of input"));
+    }
     check_record_limits(&spec.input.format)?;
     (0..spec.step_count())
         .map(|number| {
