@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::time::signed;
 
 /// Failed passes in a row, by the job's UID.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ struct SeenFailures {
 impl PodPolls {
     /// `Ok` when it is time to look, else how long to wait. The first look is one interval away.
     pub fn due(&self, uid: &str, now: Timestamp, interval: Duration) -> Result<(), Duration> {
-        let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
+        let interval = signed(interval);
         let next = now.saturating_add(interval).unwrap_or(Timestamp::MAX);
         let mut looks = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let due = looks.entry(uid.to_owned()).or_insert(next);
@@ -75,7 +77,7 @@ impl PodPolls {
     /// Whether attempts of this Job have failed that nobody has looked at. The first is looked at at once, later
     /// ones together.
     pub fn failed_anew(&self, uid: &str, run: &str, failed: i32, now: Timestamp, interval: Duration) -> bool {
-        let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
+        let interval = signed(interval);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let known = failures.get(uid).filter(|known| known.run == run);
         let anew = failed > known.map_or(0, |known| known.failed)

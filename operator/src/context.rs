@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
+use kube::api::Api;
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource, ResourceExt as _};
+use mapreduce_api::v1alpha1::MapReduceJob;
 
 use crate::args::{Args, Worker};
 use crate::backoff::{Backoff, PodPolls};
@@ -92,6 +95,14 @@ impl PodDefaults {
 }
 
 impl Context {
+    /// Objects of a kind in the job's namespace.
+    pub fn api<K>(&self, job: &MapReduceJob) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
+    {
+        Api::namespaced(self.client.clone(), &job.namespace().unwrap_or_default())
+    }
+
     /// Forgets what was kept of a job that has ended.
     pub fn forget(&self, uid: &str) {
         self.polls.ended(uid);

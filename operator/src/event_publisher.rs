@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::job::events::Notice;
 use crate::kube_ext::{self, Created, MANAGER};
+use crate::text::shortened;
 
 /// Most events that wait; more than these are not told.
 const MAX_QUEUED: usize = 4096;
@@ -67,7 +68,7 @@ impl EventPublisher {
 fn event(about: &ObjectReference, notice: Notice) -> Event {
     // Without its version: it is the same object whenever something is told of it.
     let about = ObjectReference { resource_version: None, ..about.clone() };
-    let note = short(notice.note);
+    let note = shortened(notice.note, MAX_NOTE);
     let mut said = DefaultHasher::new();
     (&about.uid, notice.warning, &notice.reason, &note).hash(&mut said);
     let name = format!("{}.{:016x}", about.name.as_deref().unwrap_or_default(), said.finish());
@@ -125,31 +126,12 @@ async fn publish_one(client: &Client, event: &Event, count: &mut i32) -> Result<
     kube_ext::patch_opt(&api, &event.name_any(), &json!({"series": series})).await.map(drop)
 }
 
-fn short(mut note: String) -> String {
-    if note.len() > MAX_NOTE {
-        let mut end = MAX_NOTE - "…".len();
-        while !note.is_char_boundary(end) {
-            end -= 1;
-        }
-        note.truncate(end);
-        note.push('…');
-    }
-    note
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ObjectReference;
 
-    use super::{event, short};
+    use super::event;
     use crate::job::events::Notice;
-
-    #[test]
-    fn a_long_note_is_cut_between_characters() {
-        let note = short("é".repeat(1000));
-        assert!(note.len() <= 1024 && note.ends_with("é…"), "{}", note.len());
-        assert_eq!(short("short".to_owned()), "short");
-    }
 
     #[test]
     fn events_of_different_text_have_different_names() {

@@ -22,8 +22,8 @@ use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::core::PartialObjectMeta;
-use kube::{Resource, ResourceExt as _};
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -61,17 +61,36 @@ where
     api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await
 }
 
+fn merging() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// `None` for what isn't there any more.
+fn if_there<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Objects of one namespace, or of all.
+pub fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType: Default>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
 /// Changes a few fields of an object; `None` when it isn't there any more.
 pub async fn patch_opt<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<Option<K>, kube::Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(name, &params, &Patch::Merge(patch)).await {
-        Ok(object) => Ok(Some(object)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(e) => Err(e),
-    }
+    if_there(api.patch(name, &merging(), &Patch::Merge(patch)).await)
 }
 
 /// The same where only the metadata is known.
@@ -83,12 +102,7 @@ pub async fn patch_metadata_opt<K>(
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch_metadata(name, &params, &Patch::Merge(patch)).await {
-        Ok(object) => Ok(Some(object)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(e) => Err(e),
-    }
+    if_there(api.patch_metadata(name, &merging(), &Patch::Merge(patch)).await)
 }
 
 /// Deletes the object with this name and UID, if it is there.
@@ -101,17 +115,8 @@ pub async fn delete_opt<K>(
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let params = DeleteParams {
-        propagation_policy: Some(propagation),
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
-        ..DeleteParams::default()
-    };
-    match api.delete(name, &params).await {
-        Ok(_) => Ok(()),
-        // Another object has the name by now: the one that was meant is gone.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        Err(e) => Err(e),
-    }
+    let params = DeleteParams { propagation_policy: Some(propagation), ..DeleteParams::default() };
+    delete(api, name, uid, params).await
 }
 
 /// The same without a time to end in: for a pod on a node that nobody can reach.
@@ -119,13 +124,17 @@ pub async fn delete_now_opt<K>(api: &Api<K>, name: &str, uid: &str) -> Result<()
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let params = DeleteParams {
-        grace_period_seconds: Some(0),
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
-        ..DeleteParams::default()
-    };
-    match api.delete(name, &params).await {
+    delete(api, name, uid, DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() }).await
+}
+
+async fn delete<K>(api: &Api<K>, name: &str, uid: &str, params: DeleteParams) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let this_one = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    match api.delete(name, &DeleteParams { preconditions: Some(this_one), ..params }).await {
         Ok(_) => Ok(()),
+        // Another object has the name by now: the one that was meant is gone.
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         Err(e) => Err(e),
     }

@@ -27,4 +27,6 @@ pub mod metrics;
 pub mod runtime;
 pub mod stranded;
 pub mod telemetry;
+pub mod text;
+pub mod time;
 pub mod watchdog;

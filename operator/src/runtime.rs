@@ -24,6 +24,7 @@ use crate::args::{Args, Watch};
 use crate::context::Context;
 use crate::job;
 use crate::job::build::labels;
+use crate::kube_ext;
 use crate::metrics::{Jobs, Metrics};
 use crate::{stranded, telemetry};
 
@@ -119,17 +120,10 @@ fn controller(
     concurrency: u16,
     stop: &CancellationToken,
 ) -> (impl Future<Output = ()> + use<>, Jobs) {
-    let client = context.client.clone();
     // Guarded: an object that another version of the CRD let in must not stop the watch of all others.
-    let jobs: Api<DeserializeGuard<MapReduceJob>> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
+    let jobs: Api<DeserializeGuard<MapReduceJob>> = kube_ext::scoped(&context.client, namespace);
     // Metadata alone: a change is all that matters, and pod templates of all Jobs would fill the memory.
-    let children: Api<PartialObjectMeta<Job>> = match namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
-    };
+    let children: Api<PartialObjectMeta<Job>> = kube_ext::scoped(&context.client, namespace);
     let mut config = watcher::Config::default();
     if let Some(selector) = &watch.label_selector {
         config = config.labels(selector);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
@@ -15,7 +15,9 @@ use crate::args::Watch;
 use crate::context::Context;
 use crate::job::events::Notice;
 use crate::job::{FINALIZER, release_finalizer};
+use crate::kube_ext;
 use crate::metrics::Jobs;
+use crate::time::signed;
 
 /// How often it is looked for them.
 const EVERY: Duration = Duration::from_mins(5);
@@ -41,14 +43,11 @@ pub async fn release(
     now: Timestamp,
 ) -> Result<usize, kube::Error> {
     let known: HashSet<String> = stores.iter().flat_map(Jobs::state).filter_map(|job| job.uid()).collect();
-    let patience = SignedDuration::try_from(context.limits.cleanup_timeout.saturating_mul(2) + EVERY)
-        .unwrap_or(SignedDuration::MAX);
+    let patience = signed(context.limits.cleanup_timeout.saturating_mul(2) + EVERY);
     let mut released = 0;
     for namespace in watch.scopes() {
-        let api: Api<PartialObjectMeta<MapReduceJob>> = match &namespace {
-            Some(namespace) => Api::namespaced(context.client.clone(), namespace),
-            None => Api::all(context.client.clone()),
-        };
+        let api: Api<PartialObjectMeta<MapReduceJob>> =
+            kube_ext::scoped(&context.client, namespace.as_deref());
         let mut page = ListParams::default().limit(500);
         loop {
             let found = api.list_metadata(&page).await?;

@@ -1,13 +1,15 @@
 //! Makes one write.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, Patch, PatchParams, PropagationPolicy};
-use kube::core::Status;
-use kube::{Resource as _, ResourceExt as _};
+use kube::core::{NamespaceResourceScope, Status};
+use kube::{Resource, ResourceExt as _};
 use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob, MapReduceJobStatus};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::build::jobs::Size;
@@ -93,7 +95,7 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
         ApiWrite::Record(status) => record(context, job, &status).await,
         ApiWrite::Create(child, size) => create(context, job, child, size).await,
         ApiWrite::Patch(child, uid, change) => {
-            let api = jobs_of(context, job);
+            let api = context.api::<Job>(job);
             let mut patch = json!({"metadata": {"uid": uid}, "spec": fields(change)});
             if change.labels {
                 patch["metadata"]["labels"] =
@@ -108,7 +110,7 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
             }
         }
         ApiWrite::Delete(child, uid) => {
-            let (api, name) = (jobs_of(context, job), child.name_in(job));
+            let (api, name) = (context.api::<Job>(job), child.name_in(job));
             // Foreground: the Job is there as long as any of its pods is.
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
             deleted.map_err(writing("child"))?;
@@ -122,7 +124,8 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
             Ok(Written::Child)
         }
         ApiWrite::DeleteSelf => {
-            let (api, name, uid) = (own(context, job), job.name_any(), job.uid().unwrap_or_default());
+            let (api, name, uid) =
+                (context.api::<MapReduceJob>(job), job.name_any(), job.uid().unwrap_or_default());
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Background).await;
             deleted.map_err(writing("job"))?;
             Ok(Written::Gone)
@@ -142,7 +145,7 @@ async fn delete_orphan(
     uid: &str,
 ) -> Result<Written, Error> {
     let name = child.name_in(job);
-    kube_ext::delete_opt(&jobs_of(context, job), &name, uid, PropagationPolicy::Foreground)
+    kube_ext::delete_opt(&context.api::<Job>(job), &name, uid, PropagationPolicy::Foreground)
         .await
         .map_err(writing("child"))?;
     let note =
@@ -154,7 +157,7 @@ async fn delete_orphan(
 /// What Kubernetes itself does with a pod whose Node object is gone: it has failed, by no fault of its own, and then
 /// it isn't there any more.
 async fn remove_lost_pod(context: &Context, job: &MapReduceJob, lost: &LostPod) -> Result<(), Error> {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    let api: Api<Pod> = context.api(job);
     let note = format!("pod {} is removed: its node {} doesn't answer any more", lost.name, lost.node);
     let status = json!({"metadata": {"uid": lost.uid}, "status": {"phase": "Failed", "conditions": [{
         "type": "DisruptionTarget", "status": "True", "reason": "LostNode", "message": note,
@@ -170,38 +173,26 @@ async fn remove_lost_pod(context: &Context, job: &MapReduceJob, lost: &LostPod) 
     Ok(())
 }
 
-fn own(context: &Context, job: &MapReduceJob) -> Api<MapReduceJob> {
-    Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
-}
-
-fn jobs_of(context: &Context, job: &MapReduceJob) -> Api<Job> {
-    Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
-}
-
-fn configs_of(context: &Context, job: &MapReduceJob) -> Api<ConfigMap> {
-    Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default())
-}
-
-/// The cleanup that stood on its own, with what it read, if there was one.
+/// The cleanup of a job that is let go, with what it read, as far as they are there: nobody else removes them.
 async fn remove_own_cleanup(context: &Context, job: &MapReduceJob) -> Result<(), Error> {
-    let (jobs, name) = (jobs_of(context, job), Child::Cleanup.name_in(job));
-    if let Some(found) = jobs.get_opt(&name).await.map_err(writing("child"))?
-        && dereference::owner(&found, job).is_none()
-    {
-        let uid = found.uid().unwrap_or_default();
-        let deleted = kube_ext::delete_opt(&jobs, &name, &uid, PropagationPolicy::Background).await;
-        deleted.map_err(writing("child"))?;
+    let (child, config) = (Child::Cleanup.name_in(job), names::cleanup_config_map(&job.name_any()));
+    remove_own::<Job>(context, job, &child).await.map_err(writing("child"))?;
+    remove_own::<ConfigMap>(context, job, &config).await.map_err(writing("config"))
+}
+
+/// Deletes the object of this name if it is the job's.
+async fn remove_own<K>(context: &Context, job: &MapReduceJob, name: &str) -> Result<(), kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType: Default> + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = context.api(job);
+    match api.get_opt(name).await? {
+        Some(found) if dereference::owner(&found, job).is_none() => {
+            let uid = found.uid().unwrap_or_default();
+            kube_ext::delete_opt(&api, name, &uid, PropagationPolicy::Background).await
+        }
+        _ => Ok(()),
     }
-    let (configs, name) = (configs_of(context, job), names::cleanup_config_map(&job.name_any()));
-    let Some(found) = configs.get_opt(&name).await.map_err(writing("config"))? else { return Ok(()) };
-    // Nobody owns it: whose it is stands in its labels.
-    if dereference::owner(&found, job).is_some() {
-        return Ok(());
-    }
-    let uid = found.uid().unwrap_or_default();
-    kube_ext::delete_opt(&configs, &name, &uid, PropagationPolicy::Background)
-        .await
-        .map_err(writing("config"))
 }
 
 fn fields(change: Change) -> Map<String, Value> {
@@ -220,7 +211,7 @@ async fn set_finalizers(
     let patch = json!({
         "metadata": {"resourceVersion": job.resource_version(), "uid": job.uid(), "finalizers": finalizers}
     });
-    match kube_ext::patch_opt(&own(context, job), &job.name_any(), &patch).await {
+    match kube_ext::patch_opt(&context.api::<MapReduceJob>(job), &job.name_any(), &patch).await {
         Ok(Some(job)) => Ok(Written::Job(Box::new(job))),
         Ok(None) => Ok(Written::Gone),
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
@@ -241,7 +232,7 @@ async fn record(
         "metadata": {"name": job.name_any(), "resourceVersion": job.resource_version(), "uid": job.uid()},
         "status": status,
     });
-    match kube_ext::apply_status(&own(context, job), &job.name_any(), &patch).await {
+    match kube_ext::apply_status(&context.api::<MapReduceJob>(job), &job.name_any(), &patch).await {
         Ok(new) => {
             let old = job.status.clone().unwrap_or_default();
             count(context, job, &old, status);
@@ -292,12 +283,12 @@ async fn create(context: &Context, job: &MapReduceJob, child: Child, size: Size)
     };
     if child == Child::Cleanup && job.metadata.deletion_timestamp.is_some() {
         let copy = revision.cleanup_config_map(job)?;
-        match kube_ext::create(&configs_of(context, job), &copy).await {
+        match kube_ext::create(&context.api::<ConfigMap>(job), &copy).await {
             Ok(_) => {}
             Err(e) => return refused(context, job, e, child, "config"),
         }
     }
-    match kube_ext::create(&jobs_of(context, job), &made).await {
+    match kube_ext::create(&context.api::<Job>(job), &made).await {
         Ok(Created::New(_)) => {
             context.creations.made(&job.uid().unwrap_or_default(), &child.name_in(job), context.now());
             context.metrics.child_made(child.word());
@@ -321,7 +312,7 @@ async fn revision_of(
     job: &MapReduceJob,
     child: Child,
 ) -> Result<Result<Revision, Written>, Error> {
-    let configs = configs_of(context, job);
+    let configs = context.api::<ConfigMap>(job);
     let name = names::config_map(&job.name_any());
     // What a job without a revision does is in its ConfigMap alone: an older operator has begun it.
     let recorded = job.status.as_ref().and_then(|status| status.revision.as_ref());

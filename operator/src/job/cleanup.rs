@@ -15,6 +15,7 @@ use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
 use super::observed::{ChildJob, ChildState, JobState, Observed, Starting};
 use super::status::{Draft, PLANNED, PROGRESSING, condition, is_true};
 use crate::context::Limits;
+use crate::time::signed;
 
 /// A job that is being deleted.
 pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision {
@@ -121,10 +122,6 @@ fn has_been_over(job: &MapReduceJob, now: Timestamp, limits: &Limits) -> bool {
     end.is_some_and(|end| now.duration_since(end.0) > signed(limits.cleanup_timeout))
 }
 
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
-}
-
 /// How a Job is ended: its pods that failed stay, for their logs. A Job that is suspended has no deadline.
 fn end(child: Child, run: &ChildJob) -> ApiWrite {
     match run.state {
@@ -159,7 +156,7 @@ fn stop(seen: &Observed, end: impl Fn(Child, &ChildJob) -> ApiWrite) -> Pods {
 /// The sooner of a wake and the next look at pods that may be lost.
 fn look_again(seen: &Observed, wake: Option<Duration>) -> Option<Duration> {
     match &seen.starting {
-        Starting::NotDue(wait) => Some(wake.map_or(*wait, |wake| wake.min(*wait))),
+        Starting::NotDue(wait) => sooner(wake, Some(*wait)),
         _ => wake,
     }
 }
@@ -198,7 +195,7 @@ fn remove_data(job: &MapReduceJob, seen: &Observed, wake: Option<Duration>, unle
             (JobState::Failed(why), If::GivesUp(_)) => gave_up(&format!("the cleanup Job failed: {why}")),
             (JobState::Failed(why), If::TriesAgain(_)) => cleanup_again(job, seen, run, why),
             (JobState::Running, If::TriesAgain(stuck) | If::GivesUp(stuck))
-                if run.ready == 0 && run.failed == 0 && stuck < SignedDuration::MAX =>
+                if run.ready == 0 && run.failed == 0 =>
             {
                 let since = run.created.as_ref().map_or(seen.now, |t| t.0);
                 let left = stuck.saturating_sub(seen.now.duration_since(since));

@@ -49,7 +49,7 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
     let namespace = job.namespace().unwrap_or_default();
     let mut seen = Observed::nothing(context.now());
     let children = wanted(job);
-    let api: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
+    let api: Api<Job> = context.api(job);
     let slots = try_join_all(children.iter().map(|child| slot(&api, job, *child))).await?;
     let uid = job.uid().unwrap_or_default();
     if job.spec.suspend {
@@ -75,7 +75,7 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
         return Ok(seen);
     };
     if let ChildState::Ours(run) = seen.child(child).clone() {
-        let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+        let api: Api<Pod> = context.api(job);
         seen.words = pod_reports::report(&api, job, child, &run).await?;
         if run.state == JobState::Complete && matches!(seen.words, PodReport::Lost | PodReport::Unclear(_)) {
             observe_report(context, job, &api, &mut seen).await?;
@@ -96,7 +96,7 @@ async fn observe_report(
     seen: &mut Observed,
 ) -> Result<(), Error> {
     let namespace = job.namespace().unwrap_or_default();
-    let api: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
+    let api: Api<Job> = context.api(job);
     seen.report = slot(&api, job, Child::Report).await?;
     let creation = context.creations.of(&job.uid().unwrap_or_default(), &Child::Report.name_in(job));
     seen.creations.extend(creation.map(|creation| (Child::Report, creation)));
@@ -129,7 +129,7 @@ async fn observe_end(context: &Context, job: &MapReduceJob, seen: &mut Observed)
         && run.state == JobState::Running
         && run.active > run.ready
     {
-        let api: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+        let api: Api<Pod> = context.api(job);
         pod_reports::pages(&api, &run.clone(), "Running", |pod| {
             if pods::worker_succeeded(&pod) {
                 run.state = JobState::Complete;

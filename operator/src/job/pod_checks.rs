@@ -16,6 +16,7 @@ use super::observed::{ChildJob, JobState, LostPod, Starting, Stuck, Waiting};
 use super::pod_reports::{failure, pages};
 use super::{pods, steps};
 use crate::context::Context;
+use crate::time::signed;
 
 /// A pod whose containers are being made may be pulling a large image: after so many times the grace it is shown.
 const CREATING_GRACES: i32 = 5;
@@ -52,7 +53,7 @@ pub async fn check(
     let idle = run.is_finished() || (stopping && run.active == 0 && run.terminating == 0);
     let wanted = if stopping { 0 } else { run.parallelism.min(run.completions - run.succeeded) };
     let all_run = run.active <= run.ready && run.active >= wanted && run.terminating == 0;
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
+    let api: Api<Pod> = context.api(job);
     let grace = context.limits.start_grace;
     let mut last_failure = None;
     if run.state == JobState::Running && context.polls.failed_anew(&uid, &run.uid, run.failed, now, grace) {
@@ -197,8 +198,7 @@ impl Look<'_> {
 
     /// Events of the namespace; none without the right to list them, which is optional.
     async fn events(&self, fields: &str) -> Result<Vec<Event>, Error> {
-        let namespace = self.job.namespace().unwrap_or_default();
-        let api: Api<Event> = Api::namespaced(self.context.client.clone(), &namespace);
+        let api: Api<Event> = self.context.api(self.job);
         match api.list(&ListParams::default().fields(fields).limit(50)).await {
             Ok(events) => Ok(events.items),
             Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Vec::new()),
@@ -237,8 +237,4 @@ async fn is_lost(client: &Client, node: &str) -> Result<bool, Error> {
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(false),
         Err(e) => Err(reading("node")(e)),
     }
-}
-
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }

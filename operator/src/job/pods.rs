@@ -15,6 +15,7 @@ use super::build::names::Child;
 use super::build::pod_template::WORKER;
 use super::observed::{Failure, Reason, Stuck};
 use crate::kube_ext::controller_of;
+use crate::text::shortened;
 
 /// Most bytes of a condition's message.
 const MAX_MESSAGE: usize = 16 << 10;
@@ -94,7 +95,7 @@ pub fn failure(child: Child, path: &str, most: Option<&Pod>, job_says: &str) -> 
     let _ = write!(message, "\n({})", whereabouts(child, pod));
     Failure {
         reason,
-        message: bounded(message),
+        message: shortened(message, MAX_MESSAGE),
         attempts: most.and_then(report).map_or(0, |report| report.attempts),
     }
 }
@@ -246,18 +247,6 @@ pub fn quota_remedy(refusal: &str, child: Child, path: &str) -> Option<String> {
         .collect::<Vec<_>>()
         .join(" and ");
     Some(format!("set {all}, or for all jobs the chart's worker.resources.{first}"))
-}
-
-fn bounded(mut text: String) -> String {
-    if text.len() > MAX_MESSAGE {
-        let mut end = MAX_MESSAGE - "…".len();
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }
 
 /// Whether a Job is the pod's own.

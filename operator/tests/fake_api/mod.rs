@@ -23,13 +23,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use kube::client::Body;
 use tower::Service;
 
 use faults::{Fate, Faults};
-use route::Route;
 use store::Store;
 
 pub(crate) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -70,11 +68,7 @@ impl Service<Request<Body>> for FakeApi {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let api = self.clone();
         Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-            let body = serde_json::from_slice(&body).unwrap_or_default();
-            let content = head.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
-            let route = Route::parse(&head.method, &head.uri, content);
+            let (route, body) = route::read(request).await?;
             let fate = {
                 let mut store = api.store();
                 api.faults().judge(&route, &mut store)

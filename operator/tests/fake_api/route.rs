@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use http::{Method, Uri};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde_json::Value;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,4 +83,12 @@ fn decode(text: &str) -> String {
         }
     }
     String::from_utf8(bytes).unwrap()
+}
+
+/// What a request asks for, and its body.
+pub(crate) async fn read(request: http::Request<Body>) -> std::io::Result<(Route, Value)> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let content = head.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    Ok((Route::parse(&head.method, &head.uri, content), serde_json::from_slice(&body).unwrap_or_default()))
 }

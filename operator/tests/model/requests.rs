@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::fake_api::Reply;
-use crate::fake_api::route::{Route, Verb};
+use crate::fake_api::route::{self, Route, Verb};
 use crate::fake_api::store::Store;
 use crate::fake_api::verbs;
 use crate::objects::{KUBELET, without_finalizer};
@@ -105,11 +105,7 @@ impl tower::Service<http::Request<Body>> for Connection {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let Self { world, operator } = self.clone();
         Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-            let body = serde_json::from_slice(&body).unwrap_or_default();
-            let content = head.headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
-            let route = Route::parse(&head.method, &head.uri, content);
+            let (route, body) = route::read(request).await?;
             let nobody = || Pass { operator, job: String::new(), uid: String::new() };
             let pass = PASS.try_with(Clone::clone).unwrap_or_else(|_| nobody());
             let (send, receive) = oneshot::channel();
