@@ -19,6 +19,9 @@ pub(crate) fn code(error: &Error) -> u8 {
 /// Prints a failure on stderr, and with `--json` on stdout too.
 pub(crate) fn show(json: bool, error: &Error) {
     eprintln!("mapreduce: {error}");
+    if let Some(whereabouts) = error.whereabouts() {
+        eprintln!("  {whereabouts}");
+    }
     for cause in error.causes() {
         // A traceback keeps its lines; each is moved a little.
         eprintln!("  {}", cause.trim_end().replace('\n', "\n  "));

@@ -231,6 +231,21 @@ impl Error {
         &self.causes
     }
 
+    /// The same for a log, whose format may escape a text once and a list of texts twice.
+    pub fn causes_text(&self) -> String {
+        self.causes.join("\n")
+    }
+
+    /// Which task it is of, and at which attempt the task failed for good, where that is known.
+    pub fn whereabouts(&self) -> Option<String> {
+        let task = self.task.as_ref()?;
+        let attempt = match self.attempts {
+            0 => String::new(),
+            attempts => format!(", attempt {attempts}"),
+        };
+        Some(format!("task {task}{attempt}"))
+    }
+
     /// As a pod and `--json` report it.
     pub fn report(&self) -> ErrorReport {
         ErrorReport {

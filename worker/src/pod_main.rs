@@ -80,8 +80,11 @@ impl Args {
 fn last_words(done: Result<Termination>, termination_log: &Path) -> u8 {
     let is_store_away = done.as_ref().is_err_and(|error| error.kind() == Kind::StoreUnavailable);
     let last_words = done.unwrap_or_else(|error| {
-        tracing::error!(%error, causes = ?error.causes(), "The attempt failed.");
-        Termination::Failed(error.report())
+        let report = error.report();
+        let attempt = report.attempts.max(failed_before() + 1);
+        let causes = error.causes_text();
+        tracing::error!(task = report.task, attempt, %error, causes, "The attempt failed.");
+        Termination::Failed(report)
     });
     // Without a place for them (outside a pod) the last words are in the log alone.
     if let Err(error) = std::fs::write(termination_log, last_words.to_message()) {
@@ -183,9 +186,13 @@ fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: Cancellation
         job.spec.cleanup = serde_json::from_value(cleanup)
             .map_err(|e| Error::permanent(format!("{} can't be read", env::CLEANUP)).because(e))?;
     }
-    let failed_before = variables::text(env::FAILED_BEFORE).and_then(|text| text.parse().ok()).unwrap_or(0);
     let job = Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?;
-    Ok(job.of_revision(revision).after_failures(failed_before))
+    Ok(job.of_revision(revision).after_failures(failed_before()))
+}
+
+/// Attempts at the pod's task that have failed before it.
+fn failed_before() -> u64 {
+    variables::text(env::FAILED_BEFORE).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// A pod works for the run that it was made for, or not at all: tasks of one run must agree on what they do.

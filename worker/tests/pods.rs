@@ -253,6 +253,34 @@ fn the_same_failure_of_a_function_at_the_same_record_twice_is_final() {
     assert!(report.causes.iter().any(|cause| cause.contains("ValueError: nope")), "{report:?}");
 }
 
+/// What a pod logs with this message, each as its fields.
+fn logged(place: &Place, variables: &[(&str, &str)], message: &str) -> Vec<Value> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mapreduce-worker"));
+    command.arg("map").args(pod_arguments(place, &place.path("termination")));
+    let output = command.envs(pod_variables(place)).envs(variables.iter().copied()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.map(|line| line["fields"].clone()).filter(|fields| fields["message"] == message).collect()
+}
+
+#[test]
+fn a_pod_s_log_names_task_and_attempt_and_has_a_traceback_line_by_line() {
+    let place = failing_place("raise ValueError('no \"such\" thing')");
+    assert_eq!(pod(&place, &["plan"], &[]).0, 0);
+    for (message, attempts) in
+        [("The function failed and is tried again.", [2, 2]), ("The attempt failed.", [3, 4])]
+    {
+        let logged = logged(&place, &[("MAPREDUCE_FAILED_BEFORE", "1")], message);
+        assert_eq!(logged.len(), 1, "{message}: {logged:?}");
+        let [fields] = &logged[..] else { panic!() };
+        assert_eq!(fields["task"], "map-00000", "{message}");
+        assert!(attempts.contains(&fields["attempt"].as_u64().unwrap()), "{message}: {fields}");
+        let causes = fields["causes"].as_str().unwrap();
+        assert!(causes.contains("Traceback (most recent call last):\n  File \"<map script>\""), "{causes}");
+        assert!(causes.contains("ValueError: no \"such\" thing"), "{causes}");
+    }
+}
+
 #[test]
 fn a_function_that_fails_in_another_way_each_time_is_tried_as_often_as_the_job_says() {
     let place = failing_place("raise ValueError(str(n))");

@@ -185,13 +185,17 @@ fn a_server_that_is_not_reached_says_why_and_what_to_do() {
         (
             closed.as_str(),
             "the connection was refused: nothing listens there",
-            "correct the host and the port",
+            "correct the host and the port in spec.storage.s3.endpoint or AWS_ENDPOINT_URL",
         ),
-        ("http://no-such-host.invalid:9000", "the host's name is unknown", "correct the address"),
+        (
+            "http://no-such-host.invalid:9000",
+            "the host's name is unknown",
+            "correct the address in spec.storage.s3.endpoint or AWS_ENDPOINT_URL",
+        ),
     ] {
         let error = bucket_at(&place, endpoint).list("in/", true).unwrap_err();
         assert_eq!(error.to_string(), "can't list s3://b/in/");
-        assert_eq!(error.causes()[0], cause, "{:?}", error.causes());
+        assert_eq!(error.causes()[0], format!("{endpoint}: {cause}"), "{:?}", error.causes());
         assert!(error.causes()[1].starts_with(remedy), "{:?}", error.causes());
     }
 }

@@ -91,3 +91,33 @@ fn a_function_that_can_not_be_stopped_fails_its_run_with_nothing_left_behind() {
     assert_eq!((&error["task"], &error["record"]["offset"]), (&json!("map-00000"), &json!(6)));
     assert!(!place.path().join("out").exists());
 }
+
+#[test]
+fn a_failed_run_says_at_which_task_and_attempt_and_what_a_signal_most_often_means() {
+    let place = Place::new();
+    let script = "function reduce() { throw new Error('no such thing'); }";
+    for (reduce, said) in [
+        (json!({"command": {"shell": "kill -9 $$"}}), "raise reduce.resources.limits.memory"),
+        (json!({"script": {"language": "javascript", "source": script}}), "no such thing"),
+    ] {
+        place.manifest(&json!({"reduce": {"function": reduce, "tasks": 1}, "retries": 1}));
+        let output = place.run(&["run", "job.yaml"]);
+        let text = stderr(&output);
+        assert_eq!(code(&output), 1, "{text}");
+        assert!(text.contains("\n  task reduce-00000, attempt 2\n") && text.contains(said), "{text}");
+    }
+}
+
+#[test]
+fn a_script_in_python_on_a_machine_without_one_says_what_is_missing_and_where() {
+    let place = Place::new();
+    let source = "def map(key, value):\n    yield value, 1\n";
+    let map = json!({"function": {"script": {"language": "python", "source": source}}});
+    place.manifest(&json!({"map": map, "reduce": {"tasks": 0}}));
+    let output = place.command(&["run", "job.yaml"]).env("PATH", place.path()).output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(code(&output), 1, "{text}");
+    assert!(text.contains("can't start the map script: `python3`: "), "{text}");
+    let remedy = "python3 runs it: the image needs one (map.image), or this machine";
+    assert!(text.contains(remedy) && !text.contains("interpreter"), "{text}");
+}

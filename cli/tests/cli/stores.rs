@@ -223,9 +223,13 @@ fn a_server_that_does_not_speak_tls_is_told_at_once() {
             drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
         }
     });
-    for (input, storage) in [
-        ("s3://b/in/".to_owned(), json!({"s3": {"endpoint": format!("https://{address}")}})),
-        (format!("https://{address}/x"), json!({})),
+    for (input, storage, setting) in [
+        (
+            "s3://b/in/".to_owned(),
+            json!({"s3": {"endpoint": format!("https://{address}")}}),
+            "spec.storage.s3.endpoint",
+        ),
+        (format!("https://{address}/x"), json!({}), "the URL"),
     ] {
         let place = Place::new();
         place.manifest(&json!({"input": {"urls": [input]}, "storage": storage}));
@@ -234,7 +238,11 @@ fn a_server_that_does_not_speak_tls_is_told_at_once() {
             command.env("AWS_ACCESS_KEY_ID", "k").env("AWS_SECRET_ACCESS_KEY", "s").output().unwrap();
         assert_eq!(code(&output), 1);
         let text = stderr(&output);
-        assert!(text.contains("it does not speak TLS") && text.contains("write http://"), "{text}");
+        assert!(
+            text.contains("it does not speak TLS") && text.contains(&format!("https://{address}")),
+            "{text}"
+        );
+        assert!(text.contains("write http://") && text.contains(setting), "{text}");
         assert!(!text.contains("is away"), "{text}");
     }
 }

@@ -20,6 +20,9 @@ use crate::text::shortened;
 /// Most bytes of a condition's message.
 const MAX_MESSAGE: usize = 16 << 10;
 
+/// What the kernel sends where there is no more memory, and the kubelet where a pod doesn't end.
+const SIGKILL: i32 = 9;
+
 /// Selects the pods of exactly this Job, not of an earlier one of its name.
 pub fn of(job_uid: &str) -> ListParams {
     ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={job_uid}"))
@@ -190,10 +193,15 @@ fn how(
     let signal =
         end.signal.filter(|s| *s != 0).or_else(|| (end.exit_code > 128).then(|| end.exit_code - 128));
     let ended = match signal {
+        Some(SIGKILL) => "was ended by signal 9 (SIGKILL)".to_owned(),
         Some(signal) => format!("was ended by signal {signal}"),
         None => format!("exited with code {}", end.exit_code),
     };
     let mut text = format!("container {container} {ended}{why}");
+    if signal == Some(SIGKILL) && !is_disrupted(pod) {
+        let phase = phase_field(child);
+        let _ = write!(text, ", most often for want of memory: raise {path}.{phase}.resources.limits.memory");
+    }
     if let Some(message) = end.message.as_deref().map(str::trim).filter(|m| !m.is_empty()) {
         let _ = write!(text, "; it wrote last:\n{message}");
     }

@@ -120,6 +120,19 @@ fn a_worker_that_said_nothing_is_told_by_how_it_ended_and_what_it_wrote_last() {
         failure(Child::Map, "spec", &[signalled], "").message,
         "container worker was ended by signal 11\n(pod p)"
     );
+    let mut killed = ended("p", &json!({"exitCode": 137, "reason": "Error"}));
+    killed.metadata.annotations = serde_json::from_value(json!({
+        "batch.kubernetes.io/job-completion-index": "17", "batch.kubernetes.io/job-index-failure-count": "2",
+    }))
+    .unwrap();
+    assert_eq!(
+        failure(Child::Reduce, "spec", std::slice::from_ref(&killed), "").message,
+        "container worker was ended by signal 9 (SIGKILL), most often for want of memory: \
+         raise spec.reduce.resources.limits.memory\n(pod p, task 17, attempt 3)"
+    );
+    killed.status.as_mut().unwrap().conditions =
+        serde_json::from_value(json!([{"type": "DisruptionTarget", "status": "True"}])).unwrap();
+    assert!(!failure(Child::Reduce, "spec", &[killed], "").message.contains("memory"), "it was drained");
     let told = failure(Child::Map, "spec", &[], "PodFailurePolicy: exit code 3");
     assert!(
         told.message.ends_with("no pod is left to say why: PodFailurePolicy: exit code 3"),

@@ -143,7 +143,8 @@ impl Watchdog {
         }
         if self.0.timed_out.load(Ordering::Relaxed) {
             let seconds = self.0.timeout.as_secs();
-            return Err(Error::retry(format!("{name} made no progress for {seconds} s and was stopped")));
+            let error = Error::retry(format!("{name} made no progress for {seconds} s and was stopped"));
+            return Err(error.because("if it needs longer: raise spec.taskTimeoutSeconds"));
         }
         Ok(())
     }

@@ -153,10 +153,11 @@ impl<E: Exchange> StepRun<'_, E> {
                 let id = AttemptId::new(failed.to_string());
                 let task = TaskId { kind, index: i as u32 };
                 let attempt = Attempt { task, id: &id, resources: &share, spill_store: &spill_store };
-                match kind {
+                let done = match kind {
                     TaskKind::Map => tasks::map(job, exchange, plan, attempt),
                     TaskKind::Reduce => tasks::reduce(job, exchange, plan, attempt),
-                }
+                };
+                done.map_err(|error| error.after_attempts(u64::from(failed) + 1))
             })?;
             done.fetch_add(1, Ordering::Relaxed);
             Ok(())

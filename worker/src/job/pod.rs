@@ -95,7 +95,8 @@ fn run_attempts(
         if before + failed >= retries || (recurs && job.spec().max_failed_tasks.is_none()) {
             return Err(error.permanently().after_attempts(before + failed + 1));
         }
-        tracing::warn!(%error, causes = ?error.causes(), attempt = before + failed, "The function failed and is tried again.");
+        let (causes, attempt) = (error.causes_text(), before + failed + 1);
+        tracing::warn!(task = %task, attempt, %error, causes, "The function failed and is tried again.");
         let pause =
             FUNCTION_PAUSES[usize::try_from(failed).unwrap_or(usize::MAX).min(FUNCTION_PAUSES.len() - 1)];
         job.run().pause(pause)?;

@@ -108,7 +108,7 @@ fn nothing_to_read<E: Exchange>(
         // Those of the last step are in no log of which somebody could know.
         for record in commits.iter().filter(|_| is_last) {
             if let Err(error) = discard(job, record) {
-                tracing::warn!(%error, causes = ?error.causes(), "A part of an empty output is left.");
+                tracing::warn!(%error, causes = error.causes_text(), "A part of an empty output is left.");
             }
         }
         return Err(error);

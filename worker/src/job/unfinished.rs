@@ -56,7 +56,7 @@ impl Drop for Unfinished<'_> {
         if let Some(record) = self.record.take()
             && let Err(error) = discard(self.job, &record)
         {
-            tracing::warn!(%error, causes = ?error.causes(), "What a failed attempt had written is left.");
+            tracing::warn!(%error, causes = error.causes_text(), "What a failed attempt had written is left.");
         }
     }
 }

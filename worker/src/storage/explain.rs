@@ -21,7 +21,7 @@ pub(super) fn explain(verb: &str, base: &str, key: &str, error: &object_store::E
             Error::permanent(format!("{url} changed while the job was reading it: run the job again"))
         }
         _ if unreached::is_unreached(error) => {
-            unreached::explained(Error::retry(format!("can't {verb} {url}")), error)
+            unreached::explained(Error::retry(format!("can't {verb} {url}")), &url, error)
         }
         _ => Error::retry(format!("can't {verb} {url}")).because(cause),
     }

@@ -139,7 +139,7 @@ impl HttpStore {
     }
 
     fn broken(&self, key: &str, error: &HttpError) -> Error {
-        unreached::explained(self.fault(key), error)
+        unreached::explained(self.fault(key), &self.url(key), error)
     }
 
     /// Asks for an object or a range of it, as long as the job waits for the server.
@@ -176,7 +176,7 @@ impl HttpStore {
             if attempt == self.retries.most {
                 return Err(Failed::Away(Box::new(failed), cause));
             }
-            tracing::debug!(%failed, causes = ?failed.causes(), attempt, "A request is repeated.");
+            tracing::debug!(%failed, causes = failed.causes_text(), attempt, "A request is repeated.");
             tokio::time::sleep(asked.unwrap_or_else(|| pause(self.retries.pause, attempt))).await;
             attempt += 1;
         }

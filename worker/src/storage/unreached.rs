@@ -48,18 +48,50 @@ impl Obstacle {
         }
     }
 
-    fn remedy(self) -> &'static str {
+    /// What to do; `setting` is where the server's address is written.
+    fn remedy(self, setting: &str) -> String {
         match self {
-            Self::UnknownHost => "correct the address, or see whether the network's name service knows it",
-            Self::Refused => "correct the host and the port, or start the server",
-            Self::Silent => {
-                "correct the host and the port, or see whether the server is at work and the network lets it through"
+            Self::UnknownHost => {
+                format!(
+                    "correct the address in {setting}, or see whether the network's name service knows it"
+                )
             }
-            Self::NoTls => "write http:// in the place of https://, or correct the port",
-            Self::Untrusted => "set SSL_CERT_FILE to a file with the authority's certificate",
-            Self::BadCertificate => "correct the address, or have the server's certificate renewed",
+            Self::Refused => format!("correct the host and the port in {setting}, or start the server"),
+            Self::Silent => format!(
+                "correct the host and the port in {setting}, or see whether the server is at work and the network \
+                 lets it through"
+            ),
+            Self::NoTls => {
+                format!("write http:// in the place of https:// in {setting}, or correct the port")
+            }
+            Self::Untrusted => {
+                "set SSL_CERT_FILE to a file with the authority's certificate, of pods in map.template and \
+                                reduce.template"
+                    .to_owned()
+            }
+            Self::BadCertificate => {
+                format!("correct the address in {setting}, or have the server's certificate renewed")
+            }
         }
     }
+}
+
+/// Where the address of the server is written that has these URLs.
+fn setting(url: &str) -> &'static str {
+    match url.split_once("://") {
+        Some(("s3", _)) => "spec.storage.s3.endpoint or AWS_ENDPOINT_URL",
+        _ => "the URL",
+    }
+}
+
+/// The server that a request went to, as a library's message names it.
+fn server(said: &[String]) -> Option<&str> {
+    said.iter().find_map(|text| {
+        let start = text.find("https://").or_else(|| text.find("http://"))?;
+        let host = start + text[start..].find("://")? + 3;
+        let end = text[host..].find(|c: char| "/?\"' )".contains(c)).map_or(text.len(), |end| host + end);
+        Some(&text[start..end])
+    })
 }
 
 /// All that a chain of errors says, the innermost first: those above it name the libraries' own layers.
@@ -111,16 +143,16 @@ pub(super) fn cause(error: &(dyn StdError + 'static)) -> String {
     known.unwrap_or_else(|| said.into_iter().next().unwrap_or_default())
 }
 
-/// Adds to a failure why it was, and the remedy where there is one.
-pub(super) fn explained(failure: Error, error: &(dyn StdError + 'static)) -> Error {
+/// Adds to a failure at this URL which server it was, why, and the remedy where there is one.
+pub(super) fn explained(failure: Error, url: &str, error: &(dyn StdError + 'static)) -> Error {
     let said = said(error);
     let innermost = said.first().map(String::as_str).unwrap_or_default();
-    match obstacle(&said) {
-        None => failure.because(innermost),
-        Some(obstacle) => {
-            let failure = if is_final(error) { failure.permanently() } else { failure };
-            let failure = failure.because(obstacle.cause().unwrap_or(innermost));
-            failure.because(obstacle.remedy())
-        }
-    }
+    let Some(obstacle) = obstacle(&said) else { return failure.because(innermost) };
+    let failure = if is_final(error) { failure.permanently() } else { failure };
+    let cause = obstacle.cause().unwrap_or(innermost);
+    let failure = match server(&said).filter(|server| !url.starts_with(server)) {
+        Some(server) => failure.because(format!("{server}: {cause}")),
+        None => failure.because(cause),
+    };
+    failure.because(obstacle.remedy(setting(url)))
 }

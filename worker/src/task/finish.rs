@@ -48,7 +48,7 @@ pub fn finish(
     };
     if let Err(error) = tidied {
         // The result is there all the same.
-        tracing::warn!(%error, causes = ?error.causes(), "Intermediate data is left.");
+        tracing::warn!(%error, causes = error.causes_text(), "Intermediate data is left.");
     }
     Ok(success)
 }
@@ -85,7 +85,7 @@ fn publish(
             Ok(())
         };
         if let Err(error) = tidied {
-            tracing::warn!(%error, causes = ?error.causes(), "The output's lock is left.");
+            tracing::warn!(%error, causes = error.causes_text(), "The output's lock is left.");
         }
     })
 }

@@ -41,7 +41,7 @@ pub fn record(step: &Step, task: TaskId, attempt: &AttemptId, error: Error) -> R
         return Err(error);
     }
     let error = error.in_task(task);
-    tracing::warn!(%error, causes = ?error.causes(), "The job goes on without this task.");
+    tracing::warn!(%error, causes = error.causes_text(), "The job goes on without this task.");
     let mut record = Commit::new(attempt);
     // The extra attempt ran nothing.
     let attempts = u64::try_from(step.spec().retries).unwrap_or_default() + 1;

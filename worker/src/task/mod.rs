@@ -25,7 +25,7 @@ pub fn attempts<T>(retries: i32, mut attempt: impl FnMut(u32) -> Result<T>) -> R
         match attempt(failed) {
             Ok(done) => return Ok((done, failed)),
             Err(error) if error.is_retryable() && i64::from(failed) < i64::from(retries) => {
-                tracing::warn!(%error, causes = ?error.causes(), attempt = failed, "An attempt failed, another follows.");
+                tracing::warn!(%error, causes = error.causes_text(), attempt = failed, "An attempt failed, another follows.");
                 failed += 1;
             }
             Err(error) => return Err(error),

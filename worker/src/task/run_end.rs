@@ -57,7 +57,7 @@ pub fn stop(run: &Publication) -> bool {
     let Some(mut parts) = run.context.ending.stop() else { return false };
     parts.extend(committed_parts(run).unwrap_or_default());
     if let Err(error) = abandon(run, || Ok(parts.clone())) {
-        tracing::warn!(%error, causes = ?error.causes(), "What the run has written is left.");
+        tracing::warn!(%error, causes = error.causes_text(), "What the run has written is left.");
     }
     true
 }

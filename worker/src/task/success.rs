@@ -141,7 +141,7 @@ impl Drop for StagedSuccess {
         if !self.completed
             && let Err(error) = mark::abort_success(&self.output, &self.staging, &self.staged)
         {
-            tracing::warn!(%error, causes = ?error.causes(), "A `_SUCCESS` that was staged is left.");
+            tracing::warn!(%error, causes = error.causes_text(), "A `_SUCCESS` that was staged is left.");
         }
     }
 }

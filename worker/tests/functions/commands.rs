@@ -218,8 +218,14 @@ fn what_is_reported_without_a_newline_counts_at_the_end() {
 
 #[test]
 fn a_signal_is_named() {
-    let (message, ..) = failure("x\n", shell("kill -9 $$"));
+    let (message, causes, _) = failure("x\n", shell("kill -9 $$"));
     assert!(message.ends_with("was killed by signal 9 (SIGKILL)"), "{message}");
+    assert!(causes.contains("memory") && causes.contains("raise map.resources.limits.memory"), "{causes}");
+    let reduce = json!({"function": {"command": {"shell": "kill -9 $$"}}, "tasks": 1});
+    let (_, done) = run("x\n", json!({"reduce": reduce, "retries": 1}));
+    let error = done.unwrap_err();
+    assert_eq!(error.whereabouts().as_deref(), Some("task reduce-00000, attempt 2"));
+    assert!(error.causes_text().contains("raise reduce.resources.limits.memory"), "{:?}", error.causes());
 }
 
 #[test]

@@ -291,6 +291,7 @@ fn promises_without_an_end_are_stopped() {
     fields["taskTimeoutSeconds"] = json!(1);
     let error = place("x\n").run(fields).unwrap_err();
     assert_eq!(error.to_string(), "the map script made no progress for 1 s and was stopped");
+    assert_eq!(error.causes().last().unwrap(), "if it needs longer: raise spec.taskTimeoutSeconds");
 }
 
 #[test]

@@ -199,6 +199,23 @@ fn a_script_that_hangs_is_killed() {
     fields["taskTimeoutSeconds"] = json!(1);
     let error = place.run(fields).unwrap_err();
     assert_eq!(error.to_string(), "the map script made no progress for 1 s and was killed");
+    let remedy = "raise spec.taskTimeoutSeconds, or report with `print(\"reporter:status:…\")`";
+    assert!(error.causes_text().contains(remedy), "{:?}", error.causes());
+    let mut fields = map_job(
+        "import time\ndef map(key, value):\n    for i in range(5):\n        time.sleep(0.4)\n        \
+         print('reporter:status:at it')\n    yield value, 1\n",
+    );
+    fields["taskTimeoutSeconds"] = json!(1);
+    place.run(fields).unwrap();
+}
+
+#[test]
+fn a_remedy_for_a_script_names_nothing_that_a_script_has_not() {
+    for (code, is_told) in [(127, false), (126, false), (137, true)] {
+        let error = failure("x\n", &format!("import os\ndef map(key, value):\n    os._exit({code})\n"));
+        assert_eq!(error.to_string(), format!("the map script exited with code {code}"));
+        assert_eq!(!error.causes().is_empty(), is_told, "{code}: {:?}", error.causes());
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ use mapreduce_api::v1alpha1::{Command, Variable, VariableValue};
 use self::map::CommandMapper;
 use self::reduce::CommandReducer;
 use super::context::TaskContext;
-use super::process::{Process, Program, check_names};
+use super::process::{Process, Program, ProgramKind, Remedies, check_names};
 use super::role::Role;
 use crate::error::{Error, Result};
 use crate::machine::variables;
@@ -94,11 +94,14 @@ impl CommandFunction {
         let CheckedCommand { role, argv, shown, env, files } = &*self.0;
         let env: Vec<_> =
             env.iter().filter_map(|variable| Some((variable.name.clone(), value(variable)?))).collect();
-        Process::start(
-            &Program { name: format!("the {role} command `{shown}`"), argv, env: &env, files },
-            context,
-            input,
-        )
+        let program = Program {
+            name: format!("the {role} command `{shown}`"),
+            remedies: Remedies { kind: ProgramKind::Command, role: *role },
+            argv,
+            env: &env,
+            files,
+        };
+        Process::start(&program, context, input)
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod environment;
 mod folder;
+mod remedies;
 mod stderr;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use self::folder::{Folder, exclusively};
 pub(crate) use self::folder::{check_names, remove_of_dead};
+pub(super) use self::remedies::{ProgramKind, Remedies};
 use self::stderr::Stderr;
 use super::context::TaskContext;
 use crate::error::{Error, IoContext as _, Result};
@@ -54,6 +56,8 @@ pub(super) trait Take {
 pub(super) struct Program<'a> {
     /// What messages call it, as `the map command`.
     pub(super) name: String,
+    /// What its user can do about its failures.
+    pub(super) remedies: Remedies,
     /// The program and its arguments.
     pub(super) argv: &'a [String],
     /// Variables of the manifest.
@@ -66,6 +70,7 @@ pub(super) struct Program<'a> {
 #[derive(Debug)]
 pub(super) struct Process {
     name: String,
+    remedies: Remedies,
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
@@ -119,6 +124,7 @@ impl Process {
         let stderr = Stderr::new(child.stderr.take(), context.counters.clone());
         let process = Self {
             name: program.name.clone(),
+            remedies: program.remedies,
             child,
             stdin,
             stdout,
@@ -302,7 +308,7 @@ impl Process {
             "it has ended, but something that it started in the background keeps its standard output open: \
              wait for that, or send its output elsewhere"
         } else {
-            "if it needs longer: raise spec.taskTimeoutSeconds, or report with `reporter:status:…`"
+            self.remedies.of_a_timeout()
         };
         Err(error.because(hint))
     }
@@ -368,9 +374,10 @@ impl Process {
         }
         let name = &self.name;
         let (message, hint) = match (status.code(), status.signal()) {
-            (Some(code), _) => (format!("{name} exited with code {code}"), hint(code)),
+            (Some(code), _) => (format!("{name} exited with code {code}"), self.remedies.of_exit_code(code)),
             (None, Some(signal)) => {
-                (format!("{name} was killed by signal {}", signal_name(signal)), hint(128 + signal))
+                let hint = self.remedies.of_exit_code(128 + signal);
+                (format!("{name} was killed by signal {}", signal_name(signal)), hint)
             }
             (None, None) => (format!("{name} ended: {status}"), None),
         };
@@ -447,22 +454,9 @@ fn not_started(program: &Program<'_>, error: &io::Error) -> Error {
     let first = program.argv.first().map_or("", String::as_str);
     let message = format!("can't start {}: `{first}`: {error}", program.name);
     match error.kind() {
-        io::ErrorKind::NotFound => {
-            Error::permanent(message).because("is the program in the image, and its interpreter too?")
-        }
+        io::ErrorKind::NotFound => Error::permanent(message).because(program.remedies.of_a_missing_program()),
         io::ErrorKind::PermissionDenied => Error::permanent(message),
         _ => Error::retry(message),
-    }
-}
-
-/// What an exit code most often means.
-fn hint(code: i32) -> Option<&'static str> {
-    match code {
-        126 => Some("126 is what a shell says of a program that can't be executed"),
-        127 => Some("127 is what a shell says of a program that isn't there: is it in the image?"),
-        137 => Some("SIGKILL usually comes from the OOM killer: ask for more in `resources`"),
-        141 => Some("SIGPIPE: it wrote to a program that had ended"),
-        _ => None,
     }
 }
 

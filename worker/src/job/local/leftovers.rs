@@ -48,7 +48,7 @@ pub(super) fn remove(job: &Job) {
     // Where parts of a dead run may be left, its lock says so.
     let unlock = |()| if has_lock { lock::release_of_dead(&job.places().output) } else { Ok(()) };
     if let Err(error) = removed.into_iter().collect::<Result<()>>().and_then(unlock) {
-        tracing::warn!(%error, causes = ?error.causes(), "What a killed run left can't be removed.");
+        tracing::warn!(%error, causes = error.causes_text(), "What a killed run left can't be removed.");
     }
 }
 

@@ -71,7 +71,7 @@ impl BucketStore {
             Ok(metas) => metas,
             Err(e) if e.failure().is_some_and(is_unknown_request) => {
                 let error = self.error("list uploads below", prefix, &e);
-                tracing::debug!(%error, causes = ?error.causes(), "Uploads are not listed.");
+                tracing::debug!(%error, causes = error.causes_text(), "Uploads are not listed.");
                 return Ok(None);
             }
             Err(e) => return Err(self.error("list uploads below", prefix, &e)),

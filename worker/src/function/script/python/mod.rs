@@ -17,7 +17,7 @@ pub(super) use self::map::PythonMapper;
 pub(super) use self::reduce::PythonReducer;
 use crate::error::{Error, MAX_LINE, MAX_TRACEBACK, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
-use crate::function::process::{Process, Program, Take};
+use crate::function::process::{Process, Program, ProgramKind, Remedies, Take};
 use crate::function::script::ScriptFunction;
 use crate::record::Emit;
 use crate::record::format::Key;
@@ -64,7 +64,13 @@ impl Python {
         let argv = ["python3", "-B", "-c", DRIVER].map(str::to_owned);
         // Sets are walked in the same order by every attempt, and texts are UTF-8 whatever the locale.
         let env = [("PYTHONHASHSEED", "0"), ("PYTHONUTF8", "1")].map(|(k, v)| (k.to_owned(), v.into()));
-        let program = Program { name: name.clone(), argv: &argv, env: &env, files: &BTreeMap::new() };
+        let program = Program {
+            name: name.clone(),
+            remedies: Remedies { kind: ProgramKind::Python, role: function.0.role },
+            argv: &argv,
+            env: &env,
+            files: &BTreeMap::new(),
+        };
         let process = Process::start(&program, context, None)?;
         let counters = context.counters.clone();
         let answers = Answers {
