@@ -1,5 +1,7 @@
 //! The worker's command line, its surroundings in a pod, and its last words.
 
+mod termination_log;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,13 +14,14 @@ use mapreduce_api::wire::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use self::termination_log::TerminationLog;
 use crate::error::{Error, IoContext as _, Kind, Result};
 use crate::function::LastResort;
 use crate::job::pod::PlanOutcome;
 use crate::job::{Job, Resources, pod, small};
 use crate::machine::{random, variables};
 use crate::memory;
-use crate::storage::authorities;
+use crate::storage::{AwayStores, Stores, authorities};
 use crate::task::finish::Success;
 
 /// A pod's task of a MapReduceJob.
@@ -44,6 +47,8 @@ enum Command {
     Report(JobArgs),
     /// Removes what a failed or deleted job has left.
     Cleanup(JobArgs),
+    /// Says whether the worker of this container gets on: fails, and says why, while it waits for a store.
+    Ready,
     /// Copies this program to a file, for a container whose image does not have it.
     Install {
         /// The file.
@@ -64,20 +69,34 @@ struct JobArgs {
 impl Args {
     /// Runs the task; the exit code says whether another attempt may do better.
     pub fn run(self) -> ExitCode {
+        let log = TerminationLog::new(self.termination_log);
+        if matches!(self.command, Command::Ready) {
+            return ready(&log);
+        }
         let filter = tracing_subscriber::EnvFilter::try_from_default_env();
         tracing_subscriber::fmt()
             .json()
             .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
             .with_writer(std::io::stderr)
             .init();
-        let Self { command, termination_log } = self;
-        let done = perform(&command, &termination_log);
-        ExitCode::from(last_words(done, &termination_log))
+        let done = perform(&self.command, &log);
+        ExitCode::from(last_words(done, &log))
+    }
+}
+
+/// The answer to a readiness probe, which is asked by a process of its own.
+fn ready(log: &TerminationLog) -> ExitCode {
+    match log.waits() {
+        None => ExitCode::SUCCESS,
+        Some(line) => {
+            println!("{line}");
+            ExitCode::FAILURE
+        }
     }
 }
 
 /// Writes how the attempt has ended; the exit code.
-fn last_words(done: Result<Termination>, termination_log: &Path) -> u8 {
+fn last_words(done: Result<Termination>, log: &TerminationLog) -> u8 {
     let is_store_away = done.as_ref().is_err_and(|error| error.kind() == Kind::StoreUnavailable);
     let last_words = done.unwrap_or_else(|error| {
         let report = error.report();
@@ -86,10 +105,7 @@ fn last_words(done: Result<Termination>, termination_log: &Path) -> u8 {
         tracing::error!(task = report.task, attempt, %error, causes, "The attempt failed.");
         Termination::Failed(report)
     });
-    // Without a place for them (outside a pod) the last words are in the log alone.
-    if let Err(error) = std::fs::write(termination_log, last_words.to_message()) {
-        tracing::warn!(%error, path = %termination_log.display(), "The termination message was not written.");
-    }
+    log.end(&last_words);
     match last_words {
         Termination::Failed(_) if is_store_away => exit::STORE_UNAVAILABLE,
         Termination::Failed(ErrorReport { permanent: true, .. }) => exit::PERMANENT,
@@ -100,16 +116,16 @@ fn last_words(done: Result<Termination>, termination_log: &Path) -> u8 {
 
 /// Ends the process in the middle of a function that can't be stopped. What the attempt has written is removed
 /// as after a pod that died.
-fn last_resort(termination_log: &Path) -> LastResort {
-    let termination_log = termination_log.to_owned();
+fn last_resort(log: &TerminationLog) -> LastResort {
+    let log = log.clone();
     LastResort::new(move |error| {
-        let code = last_words(Err(error), &termination_log);
+        let code = last_words(Err(error), &log);
         #[allow(clippy::disallowed_methods, reason = "the thread that doesn't end cannot be waited for")]
         std::process::exit(code.into())
     })
 }
 
-fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
+fn perform(command: &Command, log: &TerminationLog) -> Result<Termination> {
     let args = match command {
         Command::Plan(args)
         | Command::Map(args)
@@ -117,6 +133,7 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
         | Command::Report(args)
         | Command::Cleanup(args) => args,
         Command::Install { to } => return install(to).map(|()| Termination::Done),
+        Command::Ready => return Ok(Termination::Done),
     };
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return Err(Error::permanent("another TLS provider is installed already"));
@@ -128,8 +145,8 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
         .context(|| "can't start the runtime".into())?;
     let cancel = CancellationToken::new();
     listen(&runtime, &cancel)?;
-    let job = read_job(&args.job, &runtime, cancel)?
-        .with_last_resort(last_resort(termination_log))
+    let job = read_job(&args.job, &runtime, cancel, log)?
+        .with_last_resort(last_resort(log))
         .at_step(usize::from(args.step) - 1);
     let resources = resources();
     let attempt =
@@ -150,7 +167,7 @@ fn perform(command: &Command, termination_log: &Path) -> Result<Termination> {
         Command::Map(_) => Ok(outcome(pod::map(&job, index()?, &attempt(), &resources)?)),
         Command::Reduce(_) => Ok(outcome(pod::reduce(&job, index()?, &attempt(), &resources)?)),
         Command::Cleanup(_) => pod::cleanup(&job).map(|_| Termination::Done),
-        Command::Install { .. } => Ok(Termination::Done),
+        Command::Install { .. } | Command::Ready => Ok(Termination::Done),
     }
 }
 
@@ -174,7 +191,12 @@ fn finished(success: &Success, plan: Option<PlanSummary>) -> Termination {
     }))
 }
 
-fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: CancellationToken) -> Result<Job> {
+fn read_job(
+    file: &Path,
+    runtime: &tokio::runtime::Runtime,
+    cancel: CancellationToken,
+    log: &TerminationLog,
+) -> Result<Job> {
     let bytes = std::fs::read(file).context(|| format!("can't read {}", file.display()))?;
     let revision = digest(&bytes);
     check_revision(&revision, file)?;
@@ -186,7 +208,10 @@ fn read_job(file: &Path, runtime: &tokio::runtime::Runtime, cancel: Cancellation
         job.spec.cleanup = serde_json::from_value(cleanup)
             .map_err(|e| Error::permanent(format!("{} can't be read", env::CLEANUP)).because(e))?;
     }
-    let job = Job::new(job, Path::new("/"), runtime.handle().clone(), cancel)?;
+    let (storage, log) = (job.spec.storage.clone(), log.clone());
+    let stores = Stores::new(storage, Path::new("/"), runtime.handle().clone(), cancel.clone())
+        .telling(AwayStores::told_to(move |stores| log.wait_for(stores)));
+    let job = Job::with_stores(job, stores, cancel)?;
     Ok(job.of_revision(revision).after_failures(failed_before()))
 }
 

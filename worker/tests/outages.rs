@@ -13,11 +13,15 @@ mod common;
 mod server;
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use buckets::{job_on, patient_bucket};
 use common::{Place, merge, word_count};
 use mapreduce_api::ids::AttemptId;
+use mapreduce_api::wire::{STORE_AWAY, Termination};
 use mapreduce_worker::error::{Error, Kind};
 use mapreduce_worker::job::local::{self, Progress};
 use mapreduce_worker::job::{Job, pod};
@@ -36,7 +40,11 @@ const PATIENT: Patience = Patience {
 };
 
 fn server() -> S3 {
-    let s3 = S3::start();
+    server_at("127.0.0.1:0".parse().unwrap())
+}
+
+fn server_at(address: SocketAddr) -> S3 {
+    let s3 = S3::start_at(address);
     TEXTS.iter().enumerate().for_each(|(i, text)| s3.put(format!("in/{i}"), text));
     s3
 }
@@ -239,4 +247,49 @@ fn what_is_no_outage_fails_at_once() {
         assert!(error.to_string().contains(said), "{code}: {error}");
         assert_eq!(s3.asked().len(), 1, "{code}: it was asked again");
     }
+}
+
+/// The worker's program.
+fn worker(termination_log: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mapreduce-worker"));
+    command.arg("--termination-log").arg(termination_log);
+    command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret");
+    command
+}
+
+/// What a readiness probe hears.
+fn is_ready(termination_log: &Path) -> Output {
+    worker(termination_log).arg("ready").output().unwrap()
+}
+
+#[test]
+fn a_pod_that_waits_for_its_store_is_not_ready_says_which_it_is_and_goes_on_when_it_is_back() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let place = Place::new();
+    let job = json!({"id": "run-1", "name": "test", "spec": {
+        "input": {"urls": ["s3://b/in/"]}, "output": {"url": "s3://b/out/"},
+        "map": {"function": {"builtin": {"name": "words"}}}, "small": {"mode": "Never"},
+        "storage": {"s3": {"endpoint": format!("http://{address}")}},
+    }});
+    place.write("job.json", job.to_string());
+    let log = place.path("termination");
+    std::fs::write(&log, "").unwrap();
+    assert!(is_ready(&log).status.success());
+    let mut pod = worker(&log).arg("plan").arg("--job").arg(place.path("job.json")).spawn().unwrap();
+    while !std::fs::read_to_string(&log).unwrap().starts_with(STORE_AWAY) {
+        assert_eq!(pod.try_wait().unwrap(), None, "it has ended");
+        std::thread::yield_now();
+    }
+    let waits = is_ready(&log);
+    assert_eq!(waits.status.code(), Some(1));
+    let line = String::from_utf8(waits.stdout).unwrap();
+    assert!(line.starts_with(&format!("store away: s3://b/ at http://{address} since ")), "{line}");
+    assert!(line.ends_with(": the connection was refused: nothing listens there\n"), "{line}");
+    let _s3 = server_at(address);
+    assert!(pod.wait().unwrap().success());
+    let said = std::fs::read(&log).unwrap();
+    assert!(matches!(serde_json::from_slice(&said).unwrap(), Termination::Planned(_)));
+    assert!(is_ready(&log).status.success());
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!  operator ── ConfigMap job.json (JobFile), and its digest in a variable ──> pod
 //!  operator <── termination message (Termination, ≤ 4,096 bytes of JSON) ── pod
+//!  operator <── event of its readiness probe ("store away: …") ── pod that waits for a store
 //! ```
 
 mod counters;
@@ -27,6 +28,10 @@ pub struct JobFile {
     /// What the user wrote.
     pub spec: MapReduceJobSpec,
 }
+
+/// What a worker's readiness probe says while the worker waits for stores that are away begins like this; a line in
+/// which each is named, since when, and why.
+pub const STORE_AWAY: &str = "store away: ";
 
 /// The digest of a job's description, byte by byte: the name of a run's revision. It tells two apart; it is no
 /// signature.

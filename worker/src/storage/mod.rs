@@ -17,6 +17,7 @@
 
 mod address;
 pub(crate) mod authorities;
+mod away;
 mod explain;
 mod file;
 mod http;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::address::{Address, GLOB_SIGNS, Scheme, parse_url, parse_writable_url};
+pub use self::away::AwayStores;
 pub use self::file::FileStore;
 pub use self::object::{BucketStore, PART_BYTES};
 pub use self::outage::Patience;

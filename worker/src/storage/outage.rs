@@ -10,9 +10,10 @@
 //! `spec.storage.timeoutSeconds` are over. That the credentials are refused, that there is no such bucket, that a
 //! certificate isn't trusted are answers: nothing waits for those.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::away::AwayStores;
 use super::wait::Waiter;
 use crate::error::Error;
 use crate::machine::{clock, random};
@@ -87,6 +88,7 @@ pub(super) struct Outage {
     store: String,
     patience: Patience,
     away: Mutex<Away>,
+    all: Arc<AwayStores>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,8 +99,8 @@ struct Away {
 }
 
 impl Outage {
-    pub(super) fn new(store: &str, patience: Patience) -> Self {
-        Self { store: store.to_owned(), patience, away: Mutex::default() }
+    pub(super) fn new(store: &str, patience: Patience, all: Arc<AwayStores>) -> Self {
+        Self { store: store.to_owned(), patience, away: Mutex::default(), all }
     }
 
     fn away(&self) -> MutexGuard<'_, Away> {
@@ -152,9 +154,10 @@ impl Outage {
             return since;
         }
         away.since = Some(asked);
-        drop(away);
         if !self.patience.limit.is_zero() {
             let (store, at, limit) = (&self.store, time_of_day(asked), self.patience.limit.as_secs());
+            // Under the lock: nobody hears that it is back before they hear that it is away.
+            self.all.add(store, &at, cause);
             tracing::warn!(
                 store,
                 cause,
@@ -166,14 +169,12 @@ impl Outage {
 
     /// Notes that the store answers. Where only some requests get no answer, it is for them to say that it is over.
     fn answers(&self, waited: bool) {
-        let since = {
-            let mut away = self.away();
-            let is_over = waited || away.waiting == 0;
-            away.since.take_if(|_| is_over)
-        };
-        if let Some(since) = since
+        let mut away = self.away();
+        let is_over = waited || away.waiting == 0;
+        if let Some(since) = away.since.take_if(|_| is_over)
             && !self.patience.limit.is_zero()
         {
+            self.all.remove(&self.store);
             let seconds = clock::now().duration_since(since).as_secs();
             tracing::warn!(store = self.store, "The store is back after {seconds} s.");
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{Address, Scheme};
 use super::authorities;
+use super::away::AwayStores;
 use super::file::FileStore;
 use super::http::{HttpStore, Retries};
 use super::object::BucketStore;
@@ -77,6 +78,7 @@ pub struct Stores {
     cancel: CancellationToken,
     open: Mutex<HashMap<String, SharedStore>>,
     read: Arc<AtomicU64>,
+    away: Arc<AwayStores>,
 }
 
 impl Stores {
@@ -90,7 +92,14 @@ impl Stores {
             cancel,
             open: Mutex::default(),
             read: Arc::default(),
+            away: Arc::default(),
         }
+    }
+
+    /// The same stores; `away` hears when one is away.
+    #[must_use]
+    pub fn telling(self, away: AwayStores) -> Self {
+        Self { away: Arc::new(away), ..self }
     }
 
     /// Reaches what is below `base` (`s3://bucket/`, `file://`) by a store that is open already.
@@ -156,7 +165,7 @@ impl Stores {
             client => client.map_err(fail)?,
         };
         let waiter = Waiter::new(self.runtime.clone(), self.cancel.clone());
-        let outage = Outage::new(base, self.patience());
+        let outage = Outage::new(base, self.patience(), Arc::clone(&self.away));
         Ok(Arc::new(HttpStore::new(base.to_owned(), client, Retries::default(), waiter, outage)))
     }
 
@@ -164,7 +173,9 @@ impl Stores {
         let storage = self.storage.s3.clone().unwrap_or_default();
         let builder = s3::builder(base, storage, options()?)?;
         let (runtime, cancel) = (self.runtime.clone(), self.cancel.clone());
-        Ok(Arc::new(BucketStore::s3(base.to_owned(), builder, runtime, cancel, self.patience())?))
+        let away = Arc::clone(&self.away);
+        let store = BucketStore::s3(base.to_owned(), builder, runtime, cancel, self.patience(), away)?;
+        Ok(Arc::new(store))
     }
 
     fn patience(&self) -> Patience {

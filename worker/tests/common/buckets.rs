@@ -55,7 +55,8 @@ pub fn patient_bucket(
         .with_secret_access_key("secret")
         .with_retry(retries);
     let runtime = place.runtime.handle().clone();
-    Arc::new(BucketStore::s3("s3://b/".into(), builder, runtime, cancel.clone(), patience).unwrap())
+    let (base, away) = ("s3://b/".to_owned(), Arc::default());
+    Arc::new(BucketStore::s3(base, builder, runtime, cancel.clone(), patience, away).unwrap())
 }
 
 pub fn run(place: &Place, s3: &S3, fields: Value) -> Result<Success> {

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::complete::is_taken;
 pub use self::upload::PART_BYTES;
 use self::upload::Upload;
+use super::away::AwayStores;
 use super::explain::{self, explain_unmet, is_unknown_request};
 use super::keys::{self, CONDITION, Credentials, RawKeysConnector};
 use super::outage::{Outage, Patience, Unmet};
@@ -74,22 +75,23 @@ impl BucketStore {
     ) -> Self {
         let uploads: Arc<dyn MultipartStore> = Arc::<S>::clone(&store);
         let waiter = Waiter::new(runtime, cancel);
-        let outage = Arc::new(Outage::new(&base, Patience::NONE));
+        let outage = Arc::new(Outage::new(&base, Patience::NONE, Arc::default()));
         Self { base, objects: store, uploads, s3: None, waiter, outage, requests: Arc::default() }
     }
 
-    /// A bucket of S3, whose keys may be any text. Requests wait for it when it is away.
+    /// A bucket of S3, whose keys may be any text. Requests wait for it when it is away, which `away` hears of.
     pub fn s3(
         base: String,
         builder: AmazonS3Builder,
         runtime: Handle,
         cancel: CancellationToken,
         patience: Patience,
+        away: Arc<AwayStores>,
     ) -> Result<Self> {
         let credentials = Credentials::default();
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
         let name = endpoint.map_or_else(|| base.clone(), |endpoint| format!("{base} at {endpoint}"));
-        let outage = Arc::new(Outage::new(&name, patience));
+        let outage = Arc::new(Outage::new(&name, patience, away));
         let connector =
             RawKeysConnector { credentials: Arc::clone(&credentials), outage: Arc::clone(&outage) };
         let builder = builder.with_http_connector(connector);
