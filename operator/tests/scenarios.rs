@@ -12,6 +12,8 @@ mod frozen;
 mod left_alone;
 #[path = "scenarios/steps.rs"]
 mod steps;
+#[path = "scenarios/stores.rs"]
+mod stores;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -83,6 +83,8 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
         let check = pod_checks::check(context, job, child, &run, seen.now).await?;
         seen.starting = check.starting;
         seen.lost_pods = check.lost;
+        seen.store_away = check.store_away;
+        seen.look_again = check.look_again;
         seen.last_failure = check.last_failure;
     }
     Ok(seen)

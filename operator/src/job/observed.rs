@@ -33,6 +33,10 @@ pub struct Observed {
     pub starting: Starting,
     /// Pods that a lost node keeps from ending.
     pub lost_pods: Vec<LostPod>,
+    /// Which store its pods wait for, and since when.
+    pub store_away: Option<String>,
+    /// When to look again at pods that run and don't get on.
+    pub look_again: Option<Duration>,
     /// Why the last attempt at a task failed, where one has failed since the last look.
     pub last_failure: Option<String>,
     /// How often the children that matter were made.
@@ -57,6 +61,8 @@ impl Observed {
             words: PodReport::Unread,
             starting: Starting::Unread,
             lost_pods: Vec::new(),
+            store_away: None,
+            look_again: None,
             last_failure: None,
             creations: Vec::new(),
             namespace_terminating: false,
@@ -274,6 +280,9 @@ pub struct Failure {
     pub attempts: u64,
 }
 
+/// The reason of a job that waits for a store which is away, and of one that has waited as long as it may.
+pub const STORE_UNAVAILABLE: &str = "StoreUnavailable";
+
 /// Why a job has failed, in one word. These are part of the API: scripts look for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -289,6 +298,8 @@ pub enum Reason {
     TaskFailed,
     /// As `TaskFailed`: its container used more memory than its limit.
     OutOfMemory,
+    /// A store was away for as long as the job waits for one.
+    StoreUnavailable,
     /// `activeDeadlineSeconds` is over.
     DeadlineExceeded,
     /// `pendingDeadlineSeconds` is over.
@@ -307,6 +318,7 @@ impl Reason {
             Self::PlanFailed => "PlanFailed",
             Self::TaskFailed => "TaskFailed",
             Self::OutOfMemory => "OutOfMemory",
+            Self::StoreUnavailable => STORE_UNAVAILABLE,
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::PendingDeadlineExceeded => "PendingDeadlineExceeded",
             Self::ChildLost => "ChildLost",

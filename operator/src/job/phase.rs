@@ -25,7 +25,8 @@ use super::build::names::Child;
 use super::build::revision;
 use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
 use super::observed::{
-    ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Waiting,
+    ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, STORE_UNAVAILABLE,
+    Starting, Waiting,
 };
 use super::restate::{self, Restated};
 use super::status::{Draft, PROGRESSING, active_for, condition};
@@ -268,6 +269,9 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
     if let Some(amendable) = amend::amendable(job, run, &seen.starting) {
         draft = draft.amendable(amendable);
     }
+    if let Some(away) = &seen.store_away {
+        draft = draft.stuck(STORE_UNAVAILABLE, away);
+    }
     match &seen.starting {
         Starting::Waiting(waiting) => {
             if let Some(failure) = pending_too_long(job, run, waiting, now) {
@@ -276,20 +280,22 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
             wake = sooner(wake, Some(waiting.again));
             wake = sooner(wake, pending_left(job, run, waiting, now).map(until));
             draft = match &waiting.stuck {
+                _ if seen.store_away.is_some() => draft,
                 Some(stuck) if waiting.others_run => draft.slowed(&stuck.reason, &stuck.message),
                 Some(stuck) => draft.stuck(&stuck.reason, &stuck.message),
                 None => draft.progressing(),
             };
         }
         Starting::NotDue(wait) => wake = sooner(wake, Some(*wait)),
-        Starting::All => draft = draft.progressing(),
+        Starting::All if seen.store_away.is_none() => draft = draft.progressing(),
         Starting::Unread if run.queued && run.suspended && !job.spec.suspend => {
             let queue = job.labels().get(labels::QUEUE).map_or("", String::as_str);
             draft =
                 draft.stuck("Queued", &format!("waiting for Kueue to admit Job {child} from queue {queue}"));
         }
-        Starting::Unread => {}
+        Starting::All | Starting::Unread => {}
     }
+    wake = sooner(wake, seen.look_again);
     if let Some(decision) = record(job, draft.done()) {
         return decision;
     }

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
 use mapreduce_api::v1alpha1::MapReduceJob;
+use mapreduce_api::wire::STORE_AWAY;
 
 use super::build::names::Child;
 use super::dereference::{Error, reading};
@@ -30,13 +31,17 @@ pub struct PodCheck {
     pub starting: Starting,
     /// Which of them a lost node keeps from ending.
     pub lost: Vec<LostPod>,
+    /// Which store they wait for, and since when.
+    pub store_away: Option<String>,
+    /// When to look again at those that run and don't get on.
+    pub look_again: Option<Duration>,
     /// Why the last attempt failed, if one has failed since the last look.
     pub last_failure: Option<String>,
 }
 
 impl PodCheck {
     fn nothing(starting: Starting) -> Self {
-        Self { starting, lost: Vec::new(), last_failure: None }
+        Self { starting, lost: Vec::new(), store_away: None, look_again: None, last_failure: None }
     }
 }
 
@@ -70,12 +75,12 @@ pub async fn check(
         return Ok(PodCheck { last_failure, ..PodCheck::nothing(Starting::NotDue(wait)) });
     }
     let mut look = Look { context, job, child, run, now, api: &api, again };
-    let (starting, lost) = look.look(stopping, wanted).await?;
-    if let (Starting::Waiting(waiting), Some(limit)) = (&starting, limit) {
+    let check = look.look(stopping, wanted).await?;
+    if let (Starting::Waiting(waiting), Some(limit)) = (&check.starting, limit) {
         let end = waiting.since.saturating_add(SignedDuration::from_secs(limit)).unwrap_or(Timestamp::MAX);
         context.polls.sooner(&uid, end);
     }
-    Ok(PodCheck { starting, lost, last_failure })
+    Ok(PodCheck { last_failure, ..check })
 }
 
 struct Look<'a> {
@@ -89,7 +94,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    async fn look(&mut self, stopping: bool, wanted: i32) -> Result<(Starting, Vec<LostPod>), Error> {
+    async fn look(&mut self, stopping: bool, wanted: i32) -> Result<PodCheck, Error> {
         let run = self.run;
         let grace = signed(self.context.limits.start_grace);
         let overdue = signed(self.context.limits.lost_node_timeout);
@@ -106,12 +111,20 @@ impl Look<'_> {
         })
         .await?;
         let mut sidecar = None;
+        let mut running = 0;
+        let mut unready = None;
         if run.terminating > 0 || run.active - run.ready > pending.count() {
             pages(self.api, run, "Running", |pod| {
                 if pods::is_overdue(&pod, now, overdue) {
                     late.push(pod);
-                } else if sidecar.is_none() {
-                    sidecar = pods::sidecar_goes_on(&pod, now, grace);
+                } else {
+                    running += i32::from(pods::worker_runs(&pod));
+                    if sidecar.is_none() {
+                        sidecar = pods::sidecar_goes_on(&pod, now, grace);
+                    }
+                    if unready.is_none() && pods::is_unready(&pod, now, grace) {
+                        unready = Some(pod);
+                    }
                 }
                 true
             })
@@ -119,8 +132,14 @@ impl Look<'_> {
         }
         let lost = self.on_lost_nodes(late).await?;
         if stopping {
-            return Ok((Starting::Unread, lost));
+            return Ok(PodCheck { lost, ..PodCheck::nothing(Starting::Unread) });
         }
+        let look_again = unready.is_some().then_some(self.again);
+        let store_away = match unready {
+            Some(pod) => self.store_away(&pod).await?,
+            None => None,
+        };
+        let found = |starting| PodCheck { starting, lost, store_away, look_again, last_failure: None };
         let none_started = sidecar.is_none() && run.active - run.ready <= pending.count();
         let stuck = match pending.stuck() {
             Some(stuck) => Some(stuck),
@@ -130,15 +149,15 @@ impl Look<'_> {
             },
         };
         let waiting = |since: Timestamp, stuck: Option<Stuck>| {
-            let others_run = run.ready > 0;
+            let others_run = run.ready > 0 || running > 0;
             Starting::Waiting(Waiting { since, stuck, again: self.again, others_run, none_started })
         };
         if let Some(since) = pending.since() {
-            return Ok((waiting(since, stuck), lost));
+            return Ok(found(waiting(since, stuck)));
         }
         let since = run.start_time.as_ref().map_or(now, |t| t.0);
         if stuck.is_some() {
-            return Ok((waiting(since, stuck), lost));
+            return Ok(found(waiting(since, stuck)));
         }
         if run.active + run.terminating < wanted {
             let none_made = run.active == 0 && run.terminating == 0 && run.succeeded == 0 && run.failed == 0;
@@ -148,10 +167,24 @@ impl Look<'_> {
                 message: format!("Job {} has made no pods: its events say why", self.child.name_in(self.job)),
             };
             if let Some(stuck) = refused.or_else(|| none_made.then(unknown)) {
-                return Ok((waiting(since, Some(stuck)), lost));
+                return Ok(found(waiting(since, Some(stuck))));
             }
         }
-        Ok((Starting::All, lost))
+        Ok(found(Starting::All))
+    }
+
+    /// Which store a pod waits for that runs and isn't ready: its probe says so, and the kubelet repeats it.
+    async fn store_away(&self, pod: &Pod) -> Result<Option<String>, Error> {
+        let uid = pod.uid().unwrap_or_default();
+        let told = self.events(&format!("regarding.uid={uid},reason=Unhealthy")).await?;
+        let newest = told.into_iter().max_by_key(pods::event_time);
+        let limit = self.job.spec.storage.timeout_seconds;
+        Ok(newest.and_then(|event| event.note).and_then(|note| {
+            let (_, stores) = note.trim().split_once(STORE_AWAY)?;
+            Some(format!(
+                "waiting for a store that is away: {stores} (at most spec.storage.timeoutSeconds: {limit})"
+            ))
+        }))
     }
 
     /// Why the containers of the pod that has waited longest aren't made: a volume, the network.

@@ -8,7 +8,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
-use mapreduce_api::wire::{ErrorReport, RecordRef, Termination};
+use mapreduce_api::wire::{ErrorReport, RecordRef, Termination, exit};
 use serde_json::Value;
 
 use super::build::names::Child;
@@ -70,7 +70,13 @@ fn report(pod: &Pod) -> Option<ErrorReport> {
 pub fn failure(child: Child, path: &str, most: Option<&Pod>, job_says: &str) -> Failure {
     // The planner of a small job runs its tasks too.
     let of_plan = child == Child::Plan && most.and_then(report).is_none_or(|report| report.task.is_none());
-    let usual = if of_plan { Reason::PlanFailed } else { Reason::TaskFailed };
+    let usual = match most.and_then(ended) {
+        Some((WORKER, end)) if end.exit_code == i32::from(exit::STORE_UNAVAILABLE) => {
+            Reason::StoreUnavailable
+        }
+        _ if of_plan => Reason::PlanFailed,
+        _ => Reason::TaskFailed,
+    };
     let Some(pod) = most else {
         let message = format!("the {child} Job failed, and no pod is left to say why: {job_says}");
         return Failure { reason: usual, message, attempts: 0 };
@@ -340,6 +346,23 @@ pub fn is_overdue(pod: &Pod, now: Timestamp, limit: SignedDuration) -> bool {
 /// Whether the pod's worker has ended well: the pod is done, whatever else runs in it.
 pub fn worker_succeeded(pod: &Pod) -> bool {
     ended(pod).is_some_and(|(container, end)| container == WORKER && end.exit_code == 0)
+}
+
+/// Whether the pod's worker runs.
+pub fn worker_runs(pod: &Pod) -> bool {
+    running_worker(pod).is_some()
+}
+
+/// Whether the pod's worker has run for so long, and says that it isn't ready.
+pub fn is_unready(pod: &Pod, now: Timestamp, grace: SignedDuration) -> bool {
+    let Some(worker) = running_worker(pod).filter(|worker| !worker.ready) else { return false };
+    let started = worker.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.as_ref());
+    started.is_some_and(|at| now.duration_since(at.0) >= grace)
+}
+
+fn running_worker(pod: &Pod) -> Option<&ContainerStatus> {
+    let mut containers = pod.status.as_ref()?.container_statuses.iter().flatten();
+    containers.find(|c| c.name == WORKER && c.state.as_ref().is_some_and(|s| s.running.is_some()))
 }
 
 /// The container that goes on so long after the worker has ended that the pod may never end.

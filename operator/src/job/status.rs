@@ -8,7 +8,7 @@ use mapreduce_api::v1alpha1::{
 };
 use mapreduce_api::wire::{Counters, JobSummary, PlanSummary, StepCounters};
 
-use super::observed::{ChildJob, Failure, JobState};
+use super::observed::{ChildJob, Failure, JobState, STORE_UNAVAILABLE};
 use super::steps::{self, CurrentStep};
 
 /// The output is committed.
@@ -287,8 +287,8 @@ impl<'a> Draft<'a> {
     pub fn stuck(mut self, reason: &str, message: &str) -> Self {
         let told =
             condition(&self.status, PROGRESSING).is_some_and(|c| c.status == "False" && c.reason == reason);
-        // These two messages take turns on the same pod.
-        if !(told && reason == "ImagePullBackOff") {
+        // These messages take turns: two on the same pod, and those of pods that wait for one store.
+        if !(told && ["ImagePullBackOff", STORE_UNAVAILABLE].contains(&reason)) {
             self.set(PROGRESSING, false, reason, message);
         }
         if !is_true(&self.status, SUSPENDED) {

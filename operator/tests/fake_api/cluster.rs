@@ -17,6 +17,8 @@ pub(crate) enum Run {
     Fail(Value, i32),
     /// They run on.
     Hang,
+    /// They run, and the probe of the first fails with this.
+    Unready(&'static str),
     /// They never start.
     Pending,
 }
@@ -80,8 +82,10 @@ impl Cluster {
         let key = key("jobs", &job);
         let completions = job["spec"]["completions"].as_u64().unwrap();
         let phase = job["metadata"]["labels"]["mapreduce.dev/phase"].as_str().unwrap().to_owned();
-        let name = job["metadata"]["name"].as_str().unwrap();
-        let Some(run) = self.runs.get(name).or_else(|| self.runs.get(phase.as_str())) else { return };
+        let name = job["metadata"]["name"].as_str().unwrap().to_owned();
+        let Some(run) = self.runs.get(name.as_str()).or_else(|| self.runs.get(phase.as_str())) else {
+            return;
+        };
         if job["spec"]["suspend"] == true {
             remove_pods(store, &job);
             job["status"] = json!({"active": 0, "ready": 0});
@@ -115,6 +119,12 @@ impl Cluster {
                 job["status"]["active"] = json!(completions);
                 job["status"]["ready"] = json!(completions);
             }
+            Run::Unready(probe) => {
+                (0..completions).for_each(|i| pod(store, &job, i, "Running", None));
+                job["status"]["active"] = json!(completions);
+                job["status"]["ready"] = json!(completions - 1);
+                tell_of_probe(store, &format!("{name}-0"), probe);
+            }
             Run::Pending => {
                 (0..completions).for_each(|i| pod(store, &job, i, "Pending", None));
                 job["status"]["active"] = json!(completions);
@@ -122,6 +132,26 @@ impl Cluster {
             }
         }
         store.update("jobstatus", key, job);
+    }
+}
+
+/// A kubelet says so of a pod whose worker runs and isn't ready.
+fn tell_of_probe(store: &mut Store, pod: &str, says: &str) {
+    let key: Key = ("pods".into(), "ns".into(), pod.into());
+    let mut pod = store.objects[&key].clone();
+    let uid = pod["metadata"]["uid"].clone();
+    pod["status"]["containerStatuses"] = json!([{
+        "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+    }]);
+    store.update("podstatus", key, pod);
+    let event: Key = ("events".into(), "ns".into(), "unready".into());
+    if !store.objects.contains_key(&event) {
+        let note = format!("Readiness probe failed: {says}\n");
+        let told = json!({
+            "metadata": {}, "type": "Warning", "reason": "Unhealthy", "note": note, "regarding": {"uid": uid},
+        });
+        store.create(event, told);
     }
 }
 

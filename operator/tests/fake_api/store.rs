@@ -33,6 +33,8 @@ pub(crate) struct Store {
     pub(crate) log: Vec<String>,
     /// All requests.
     pub(crate) requests: usize,
+    /// How often objects of a resource were listed.
+    pub(crate) lists: BTreeMap<String, usize>,
     /// What tells the time; the machine's clock where there is none.
     pub(crate) clock: Option<fn() -> Timestamp>,
 }

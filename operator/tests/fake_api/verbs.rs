@@ -41,6 +41,7 @@ fn serve_or_fail(store: &mut Store, route: &Route, body: &Value) -> Result<Reply
     let query = |name: &str| route.query.get(name).map(String::as_str).unwrap_or_default();
     match route.verb {
         Verb::List => {
+            *store.lists.entry(route.resource.clone()).or_default() += 1;
             let mut items =
                 store.list(&route.resource, &route.namespace, query("labelSelector"), query("fieldSelector"));
             let mut meta = json!({"resourceVersion": store.version().to_string()});

@@ -4,9 +4,9 @@
 use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvFromSource, EnvVar,
-    EnvVarSource, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec,
-    PodTemplateSpec, ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretEnvSource,
-    SecurityContext, Toleration, Volume, VolumeMount,
+    EnvVarSource, ExecAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements, SeccompProfile,
+    SecretEnvSource, SecurityContext, Toleration, Volume, VolumeMount,
 };
 use kube::api::ObjectMeta;
 use mapreduce_api::wire::env;
@@ -62,10 +62,26 @@ pub fn pod_template(job: &ValidatedJob, child: Child, defaults: &PodDefaults) ->
         labels.remove(labels::QUEUE);
         labels.remove(labels::QUEUE_PRIORITY);
     }
-    // A merge adds to resources, and a limit of the template under a request of ours is refused.
     let containers = template.spec.iter_mut().flat_map(|s| s.containers.iter_mut());
-    containers.filter(|c| c.name == WORKER).for_each(|c| c.resources = Some(parts.resources.clone()));
+    for worker in containers.filter(|c| c.name == WORKER) {
+        // A merge adds to resources, and a limit of the template under a request of ours is refused.
+        worker.resources = Some(parts.resources.clone());
+        worker.readiness_probe = probe(child, worker.command.iter().flatten().next());
+    }
     template
+}
+
+/// How a pod that waits for its store says so: its worker isn't ready, and an event has its words. What removes data
+/// is judged by its pods being ready, and may wait.
+fn probe(child: Child, binary: Option<&String>) -> Option<Probe> {
+    let asks = [Child::Plan, Child::Map, Child::Reduce].contains(&child);
+    binary.filter(|_| asks).map(|binary| Probe {
+        exec: Some(ExecAction { command: Some(vec![binary.clone(), "ready".to_owned()]) }),
+        period_seconds: Some(20),
+        timeout_seconds: Some(5),
+        failure_threshold: Some(1),
+        ..Probe::default()
+    })
 }
 
 /// The phases whose functions a pod runs. A plan without input runs those of reduce too.

@@ -113,6 +113,10 @@ fn the_map_job_is_this_and_nothing_else() {
                             {"name": "MAPREDUCE_CLEANUP", "value": "Always"},
                         ],
                         "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}},
+                        "readinessProbe": {
+                            "exec": {"command": ["/mapreduce-worker", "ready"]},
+                            "periodSeconds": 20, "timeoutSeconds": 5, "failureThreshold": 1,
+                        },
                         "securityContext": {
                             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
                             "capabilities": {"drop": ["ALL"]},
