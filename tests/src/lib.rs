@@ -11,6 +11,7 @@
 //! knows of its job is printed before both are removed.
 
 pub mod bucket;
+pub mod chaos;
 pub mod cluster;
 pub mod command;
 pub mod component;
