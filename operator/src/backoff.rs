@@ -1,4 +1,5 @@
-//! How long to wait after a failed pass, and when to look again for pods that can't start: both per job.
+//! How long to wait after a failed pass, and when to look again: past the watches, and for pods that can't start.
+//! All of it per job.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -34,6 +35,33 @@ impl Backoff {
     /// Forgets the job's failures.
     pub fn succeeded(&self, uid: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// When each job was last read past the watches. One that shows nothing for long is read again: a watch may have missed
+/// something.
+#[derive(Debug, Default)]
+pub struct ServerLooks(Mutex<HashMap<String, Timestamp>>);
+
+impl ServerLooks {
+    /// Whether the last look is this long ago, or there was none. It is taken note of as made now.
+    pub fn is_due(&self, uid: &str, now: Timestamp, interval: Duration) -> bool {
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = looks.get(uid).is_none_or(|last| now.duration_since(*last) >= signed(interval));
+        if is_due {
+            looks.insert(uid.to_owned(), now);
+        }
+        is_due
+    }
+
+    /// The job was read.
+    pub fn looked(&self, uid: &str, now: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), now);
+    }
+
+    /// The job has ended.
+    pub fn ended(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
@@ -106,7 +134,7 @@ mod tests {
 
     use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-    use super::{Backoff, PodPolls};
+    use super::{Backoff, PodPolls, ServerLooks};
 
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_begins_again_after_a_success() {
@@ -116,6 +144,19 @@ mod tests {
         assert_eq!(backoff.failed("b").as_secs(), 1);
         backoff.succeeded("a");
         assert_eq!(backoff.failed("a").as_secs(), 1);
+    }
+
+    #[test]
+    fn a_job_is_read_at_first_sight_and_when_nobody_has_for_long() {
+        let (looks, start, interval) =
+            (ServerLooks::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(300));
+        let at = |s| start + SignedDuration::from_secs(s);
+        assert!(looks.is_due("a", at(0), interval) && looks.is_due("b", at(0), interval));
+        assert!(!looks.is_due("a", at(299), interval));
+        looks.looked("b", at(200));
+        assert!(looks.is_due("a", at(300), interval) && !looks.is_due("b", at(300), interval));
+        looks.ended("b");
+        assert!(looks.is_due("b", at(301), interval));
     }
 
     #[test]

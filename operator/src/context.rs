@@ -11,7 +11,8 @@ use kube::{Client, Resource, ResourceExt as _};
 use mapreduce_api::v1alpha1::MapReduceJob;
 
 use crate::args::{Args, Worker};
-use crate::backoff::{Backoff, PodPolls};
+use crate::backoff::{Backoff, PodPolls, ServerLooks};
+use crate::child_objects::ChildCache;
 use crate::creations::Creations;
 use crate::event_publisher::EventPublisher;
 use crate::metrics::Metrics;
@@ -34,6 +35,10 @@ pub struct Context {
     pub backoff: Arc<Backoff>,
     /// When pods are looked at.
     pub polls: Arc<PodPolls>,
+    /// When jobs were read.
+    pub looks: Arc<ServerLooks>,
+    /// The Jobs that watches have shown.
+    pub children: Arc<ChildCache>,
     /// How often children were made.
     pub creations: Arc<Creations>,
     /// Passes under way.
@@ -106,6 +111,7 @@ impl Context {
     /// Forgets what was kept of a job that has ended.
     pub fn forget(&self, uid: &str) {
         self.polls.ended(uid);
+        self.looks.ended(uid);
         self.creations.forget(uid);
     }
 
@@ -124,6 +130,8 @@ impl Context {
             },
             backoff: Arc::new(Backoff::new(Duration::from_millis(500), Duration::from_mins(1))),
             polls: Arc::default(),
+            looks: Arc::default(),
+            children: Arc::default(),
             creations: Arc::default(),
             watchdog: Arc::default(),
             clock: Timestamp::now,

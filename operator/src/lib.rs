@@ -18,6 +18,7 @@ pub mod admin;
 pub mod api_client;
 pub mod args;
 pub mod backoff;
+pub mod child_objects;
 pub mod context;
 pub mod creations;
 pub mod event_publisher;

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::future::join_all;
-use futures::{FutureExt as _, StreamExt as _};
-use k8s_openapi::api::batch::v1::Job;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config as ControllerConfig, Controller, Error as ControllerError};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use mapreduce_api::v1alpha1::MapReduceJob;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::api_client;
 use crate::args::{Args, Watch};
+use crate::child_objects::{ChildObject, ChildWatch};
 use crate::context::Context;
 use crate::job;
 use crate::job::build::labels;
@@ -108,7 +108,7 @@ pub fn controllers(
 }
 
 /// The job that a child belongs to, by its label: an owner may have been taken away.
-fn job_of(child: &PartialObjectMeta<Job>) -> Option<ObjectRef<DeserializeGuard<MapReduceJob>>> {
+fn job_of(child: &ChildObject) -> Option<ObjectRef<DeserializeGuard<MapReduceJob>>> {
     let name = child.labels().get(labels::JOB)?;
     Some(ObjectRef::new(name).within(&child.namespace()?))
 }
@@ -122,14 +122,18 @@ fn controller(
 ) -> (impl Future<Output = ()> + use<>, Jobs) {
     // Guarded: an object that another version of the CRD let in must not stop the watch of all others.
     let jobs: Api<DeserializeGuard<MapReduceJob>> = kube_ext::scoped(&context.client, namespace);
-    // Metadata alone: a change is all that matters, and pod templates of all Jobs would fill the memory.
-    let children: Api<PartialObjectMeta<Job>> = kube_ext::scoped(&context.client, namespace);
+    let children: Api<ChildObject> = kube_ext::scoped(&context.client, namespace);
+    let mut watch_of_children = ChildWatch::new(Arc::clone(&context.children));
+    let children = watcher(children, watcher::Config::default().labels(labels::OURS))
+        .default_backoff()
+        .inspect_ok(move |event| watch_of_children.follow(event))
+        .touched_objects();
     let mut config = watcher::Config::default();
     if let Some(selector) = &watch.label_selector {
         config = config.labels(selector);
     }
     let controller = Controller::new(jobs, config)
-        .watches(children, watcher::Config::default().labels(labels::OURS), |child| job_of(&child))
+        .watches_stream(children, |child| job_of(&child))
         .with_config(ControllerConfig::default().concurrency(concurrency))
         .graceful_shutdown_on(stop.clone().cancelled_owned());
     let store = controller.store();

@@ -1,10 +1,9 @@
-//! Reads all that a decision depends on, past the caches: the API server's own state, not a watch's.
+//! Reads all that a decision depends on. Whether there is anything to do is seen in what the watches have shown; before
+//! anything is written, job and Jobs are read from the API server ([`Source`]).
 //!
-//! A pass over a job that runs costs one read of the job and one of its phase's Job. Pods are listed at
-//! a Job's end, and while some of them can't start; never because one of them has changed.
+//! Pods are listed at a Job's end, and while some of them can't start; never because one of them has changed.
 
 use futures::future::try_join_all;
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::Api;
 use kube::{Client, ResourceExt as _};
@@ -14,7 +13,8 @@ use super::FINALIZER;
 use super::build::labels;
 use super::build::names::Child;
 use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport};
-use super::{pod_checks, pod_reports, pods};
+use super::{pod_checks, pod_reports, pods, steps};
+use crate::child_objects::ChildObject;
 use crate::context::Context;
 use crate::kube_ext::controller_of;
 
@@ -44,21 +44,45 @@ pub async fn job(client: &Client, seen: &MapReduceJob) -> Result<Option<MapReduc
     Ok(now.filter(|now| now.uid() == seen.uid()))
 }
 
-/// What there is beside the job.
-pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, Error> {
+/// Where children are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Where the watches have shown them; the others are read.
+    Watches,
+    /// They are read.
+    Server,
+}
+
+/// The children that matter to a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children(Vec<(Child, ChildState)>);
+
+impl Children {
+    /// Whether the same children matter for the job as it is now.
+    pub fn are_of(&self, old: &MapReduceJob, new: &MapReduceJob) -> bool {
+        wanted(old) == wanted(new) && steps::at(old).number() == steps::at(new).number()
+    }
+}
+
+/// Looks at the children that matter.
+pub async fn children(context: &Context, job: &MapReduceJob, source: Source) -> Result<Children, Error> {
+    let look = |child: Child| async move { Ok((child, slot(context, job, child, source).await?)) };
+    try_join_all(wanted(job).into_iter().map(look)).await.map(Children)
+}
+
+/// What there is beside the job: its children, and what can be seen of these.
+pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) -> Result<Observed, Error> {
     let namespace = job.namespace().unwrap_or_default();
     let mut seen = Observed::nothing(context.now());
-    let children = wanted(job);
-    let api: Api<Job> = context.api(job);
-    let slots = try_join_all(children.iter().map(|child| slot(&api, job, *child))).await?;
     let uid = job.uid().unwrap_or_default();
     if job.spec.suspend {
         context.creations.forget(&uid);
     }
-    for (child, slot) in children.iter().zip(slots) {
-        *seen.child_mut(*child) = slot;
+    let looked_at: Vec<Child> = children.0.iter().map(|(child, _)| *child).collect();
+    for (child, slot) in children.0 {
+        *seen.child_mut(child) = slot;
         let creation = context.creations.of(&uid, &child.name_in(job));
-        seen.creations.extend(creation.map(|creation| (*child, creation)));
+        seen.creations.extend(creation.map(|creation| (child, creation)));
     }
     if job.metadata.deletion_timestamp.is_some() {
         seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
@@ -67,7 +91,7 @@ pub async fn observe(context: &Context, job: &MapReduceJob) -> Result<Observed, 
     }
     // Between two pods a Job has none for a moment. In a namespace that is being deleted it gets none any more.
     let without_pods = |child: &Child| seen.child(*child).ours().is_some_and(ChildJob::is_without_pods);
-    if children.iter().any(without_pods) {
+    if looked_at.iter().any(without_pods) {
         seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
     }
     let Some(child) = job.status.as_ref().and_then(|s| s.phase).and_then(Child::of) else {
@@ -98,8 +122,7 @@ async fn observe_report(
     seen: &mut Observed,
 ) -> Result<(), Error> {
     let namespace = job.namespace().unwrap_or_default();
-    let api: Api<Job> = context.api(job);
-    seen.report = slot(&api, job, Child::Report).await?;
+    seen.report = slot(context, job, Child::Report, Source::Server).await?;
     let creation = context.creations.of(&job.uid().unwrap_or_default(), &Child::Report.name_in(job));
     seen.creations.extend(creation.map(|creation| (Child::Report, creation)));
     if let ChildState::Ours(run) = &seen.report {
@@ -158,11 +181,21 @@ fn wanted(job: &MapReduceJob) -> Vec<Child> {
     }
 }
 
-async fn slot(api: &Api<Job>, job: &MapReduceJob, child: Child) -> Result<ChildState, Error> {
-    let Some(found) = api.get_opt(&child.name_in(job)).await.map_err(reading("child"))? else {
-        return Ok(ChildState::Absent);
-    };
-    Ok(owner(&found, job).unwrap_or_else(|| ChildState::Ours(ChildJob::from(&found))))
+async fn slot(
+    context: &Context,
+    job: &MapReduceJob,
+    child: Child,
+    source: Source,
+) -> Result<ChildState, Error> {
+    let name = child.name_in(job);
+    let state = |found: &ChildObject| owner(found, job).unwrap_or_else(|| ChildState::Ours(found.into()));
+    if source == Source::Watches
+        && let Some(shown) = context.children.get(&job.namespace().unwrap_or_default(), &name)
+    {
+        return Ok(state(&shown));
+    }
+    let found = context.api::<ChildObject>(job).get_opt(&name).await.map_err(reading("child"))?;
+    Ok(found.as_ref().map_or(ChildState::Absent, state))
 }
 
 /// Whose an object is, when it isn't this job's. Where its owner was taken away, by a deletion with

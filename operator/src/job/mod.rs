@@ -42,8 +42,9 @@ use crate::kube_ext;
 use crate::watchdog::PASS_LIMIT;
 use apply::Written;
 use decision::ApiWrite;
+use dereference::Source;
 use events::Notice;
-use observed::Refusal;
+use observed::{PodsSeen, Refusal};
 
 /// Holds a deleted job until its intermediate data is removed.
 pub const FINALIZER: &str = "mapreduce.dev/cleanup";
@@ -170,18 +171,25 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
         context.forget(&uid);
         return Ok(action);
     }
-    // dereference (client): the watch may be behind what this very operator has written.
-    let Some(mut job) = dereference::job(&context.client, seen).await? else {
-        context.forget(&uid);
-        return Ok(Action::await_change());
-    };
+    let (mut job, mut source) = (seen.clone(), Source::Watches);
+    if context.looks.is_due(&uid, context.now(), RESYNC) {
+        let Some(now) = dereference::job(&context.client, seen).await? else {
+            context.forget(&uid);
+            return Ok(Action::await_change());
+        };
+        (job, source) = (now, Source::Server);
+    }
+    // dereference (client)
+    let mut children = dereference::children(context, &job, source).await?;
     let mut refused: Option<Refusal> = None;
     let mut namespace_terminating = false;
+    let mut pods_seen = PodsSeen::default();
     for _ in 0..MAX_WRITES {
-        // dereference (client)
-        let mut observed = dereference::observe(context, &job).await?;
+        let mut observed = dereference::observe(context, &job, children.clone()).await?;
         observed.refused = refused.take();
         observed.namespace_terminating |= namespace_terminating;
+        observed.take_over(std::mem::take(&mut pods_seen));
+        pods_seen = observed.pods_seen();
         // validate (pure)
         let valid = validate::validate(&job);
         // decide (pure)
@@ -189,10 +197,30 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
         if decision.write == ApiWrite::Rest {
             return Ok(wake_or_resync(&job, decision.wake));
         }
+        // The watches may be behind what this very operator has written: nothing is written because of what they show.
+        if source == Source::Watches {
+            source = Source::Server;
+            let Some(now) = dereference::job(&context.client, seen).await? else {
+                context.forget(&uid);
+                return Ok(Action::await_change());
+            };
+            context.looks.looked(&uid, context.now());
+            let now_children = dereference::children(context, &now, source).await?;
+            if now.resource_version() != job.resource_version() || now_children != children {
+                (job, children) = (now, now_children);
+                continue;
+            }
+        }
         // apply (client)
         match apply::apply(context, &job, decision.write).await? {
-            Written::Job(new) => job = *new,
-            Written::Child => {}
+            Written::Job(new) => {
+                let same = children.are_of(&job, &new);
+                (job, pods_seen) = (*new, PodsSeen::default());
+                if same {
+                    continue;
+                }
+            }
+            Written::Child => pods_seen = PodsSeen::default(),
             Written::Refused(refusal) => refused = Some(refusal),
             Written::NamespaceTerminating if job.metadata.deletion_timestamp.is_none() => {
                 return Ok(Action::requeue(Duration::from_secs(10)));
@@ -208,6 +236,7 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
                 return Ok(Action::await_change());
             }
         }
+        children = dereference::children(context, &job, source).await?;
     }
     Err(Error::Endless(MAX_WRITES))
 }

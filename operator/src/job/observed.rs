@@ -1,6 +1,5 @@
 //! What a pass has seen: plain data, so that decisions can be tested without an API server.
 
-use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use mapreduce_api::wire::{JobSummary, PlanSummary};
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use super::build::labels;
 use super::build::names::Child;
+use crate::child_objects::ChildObject;
 use crate::creations::Creation;
 
 /// What a pass has seen beside the job itself.
@@ -70,6 +70,23 @@ impl Observed {
         }
     }
 
+    /// Takes over what an earlier look in the same pass has seen of pods, and what isn't looked for twice.
+    pub fn take_over(&mut self, earlier: PodsSeen) {
+        self.last_failure = self.last_failure.take().or(earlier.last_failure);
+        if let (Starting::NotDue(_), Some(waiting)) = (&self.starting, earlier.waiting) {
+            self.starting = Starting::Waiting(waiting);
+        }
+    }
+
+    /// What this look has seen of pods.
+    pub fn pods_seen(&self) -> PodsSeen {
+        let waiting = match &self.starting {
+            Starting::Waiting(waiting) => Some(waiting.clone()),
+            _ => None,
+        };
+        PodsSeen { last_failure: self.last_failure.clone(), waiting }
+    }
+
     /// What has the name of this child.
     pub fn child(&self, child: Child) -> &ChildState {
         match child {
@@ -96,6 +113,13 @@ impl Observed {
             Child::Cleanup => &mut self.cleanup,
         }
     }
+}
+
+/// What was seen of pods, and isn't looked for again for a while.
+#[derive(Clone, Debug, Default)]
+pub struct PodsSeen {
+    last_failure: Option<String>,
+    waiting: Option<Waiting>,
 }
 
 /// What has the name of a child.
@@ -206,13 +230,11 @@ impl ChildJob {
     }
 }
 
-impl From<&Job> for ChildJob {
-    fn from(job: &Job) -> Self {
-        let spec = job.spec.clone().unwrap_or_default();
-        let status = job.status.clone().unwrap_or_default();
+impl From<&ChildObject> for ChildJob {
+    fn from(job: &ChildObject) -> Self {
+        let (spec, status) = (&job.spec, &job.status);
         let condition = |kind: &str| {
-            let conditions = status.conditions.iter().flatten();
-            let found = conditions.into_iter().find(|c| c.type_ == kind && c.status == "True")?;
+            let found = status.condition(kind)?;
             let reason = found.reason.as_deref().unwrap_or_default();
             let message = found.message.as_deref().unwrap_or_default();
             Some(format!("{reason}: {message}").trim_matches([':', ' ']).to_owned())
@@ -227,7 +249,7 @@ impl From<&Job> for ChildJob {
             JobState::Running
         };
         // A Job that fails is seen to do so before its controller has counted the pod that was at fault.
-        let uncounted = status.uncounted_terminated_pods.and_then(|pods| pods.failed).map_or(0, |f| f.len());
+        let uncounted = status.uncounted_terminated_pods.as_ref().and_then(|pods| pods.failed.as_ref());
         let label = |name: &str| job.metadata.labels.as_ref().and_then(|labels| labels.get(name));
         Self {
             uid: job.metadata.uid.clone().unwrap_or_default(),
@@ -245,9 +267,9 @@ impl From<&Job> for ChildJob {
             ready: status.ready.unwrap_or(0),
             terminating: status.terminating.unwrap_or(0),
             succeeded: status.succeeded.unwrap_or(0),
-            failed: status.failed.unwrap_or(0) + uncounted as i32,
-            start_time: status.start_time,
-            completion_time: status.completion_time,
+            failed: status.failed.unwrap_or(0) + uncounted.map_or(0, Vec::len) as i32,
+            start_time: status.start_time.clone(),
+            completion_time: status.completion_time.clone(),
         }
     }
 }
@@ -387,14 +409,14 @@ pub struct Refusal {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::batch::v1::Job;
     use serde_json::json;
 
     use super::{ChildJob, JobState};
+    use crate::child_objects::ChildObject;
 
     #[test]
     fn a_pod_that_failed_is_counted_before_its_job_has_counted_it() {
-        let job: Job = serde_json::from_value(json!({
+        let job: ChildObject = serde_json::from_value(json!({
             "metadata": {"name": "j"},
             "status": {
                 "failed": 1, "uncountedTerminatedPods": {"failed": ["a"], "succeeded": ["b", "c"]},

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event as WatchEvent;
 use mapreduce_api::v1alpha1::MapReduceJob;
 use mapreduce_operator::args::Args;
+use mapreduce_operator::child_objects::{ChildObject, ChildWatch};
 use mapreduce_operator::context::Context;
 use mapreduce_operator::job::{self, Error};
 use mapreduce_operator::metrics::Metrics;
@@ -51,6 +53,8 @@ pub(crate) struct Operator {
     waiting: BTreeSet<String>,
     running: BTreeMap<String, JoinHandle<()>>,
     watches: BTreeMap<Watched, Watch>,
+    /// What the watch of children has brought into the process's cache.
+    children: Option<ChildWatch>,
 }
 
 /// Where a watch is.
@@ -83,6 +87,7 @@ impl Operator {
             waiting: BTreeSet::new(),
             running: BTreeMap::new(),
             watches: BTreeMap::new(),
+            children: None,
         }
     }
 
@@ -104,6 +109,7 @@ impl Operator {
         let client = kube::Client::new(connection, "default");
         let mut context = Context::new(client, Arc::new(Metrics::default()), args());
         context.clock = clock;
+        self.children = Some(ChildWatch::new(Arc::clone(&context.children)));
         self.context = Some(Arc::new(context));
         self.watches =
             BTreeMap::from([(Watched::Jobs, Watch::default()), (Watched::Children, Watch::default())]);
@@ -146,6 +152,11 @@ impl Operator {
             Watched::Children => {
                 let ours: Vec<&Value> = of(&world.store, "jobs").filter(|job| is_selected(job)).collect();
                 watch.shown = ours.iter().map(|job| uid(job).to_owned()).collect();
+                if let Some(children) = &mut self.children {
+                    children.follow(&WatchEvent::Init);
+                    ours.iter().for_each(|job| children.follow(&WatchEvent::InitApply(child_object(job))));
+                    children.follow(&WatchEvent::InitDone);
+                }
                 told.extend(ours.iter().filter_map(|job| owner_name(job)));
             }
         }
@@ -211,6 +222,14 @@ impl Operator {
                         };
                         if shows || was {
                             told.extend(owner_name(object));
+                            if let Some(children) = &mut self.children {
+                                let object = child_object(object);
+                                children.follow(&if shows {
+                                    WatchEvent::Apply(object)
+                                } else {
+                                    WatchEvent::Delete(object)
+                                });
+                            }
                         }
                     }
                 }
@@ -301,6 +320,10 @@ impl Operator {
 fn seen(job: &Value) -> Seen {
     // A struct would not do: the guard deserializes in two steps.
     Arc::new(serde_json::from_value(job.clone()).unwrap())
+}
+
+fn child_object(job: &Value) -> ChildObject {
+    serde_json::from_value(job.clone()).unwrap()
 }
 
 /// Whether the watch of children has it in its selector.

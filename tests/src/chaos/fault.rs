@@ -77,13 +77,12 @@ impl Planned {
     /// Whether both can't be told apart, or undo each other.
     pub fn collides(&self, other: &Self) -> bool {
         let target = |fault: &Fault| match fault {
-            Fault::Component("containerd", _) => "kubelet",
+            Fault::Component("containerd", _) | Fault::Power => "kubelet",
             Fault::Component(component, _) => *component,
             Fault::Operator(_) => "operator",
             Fault::Task(_) => "task",
             Fault::Store(_) => "store",
             Fault::Drain => "scheduler",
-            Fault::Power => "kubelet",
         };
         target(&self.fault) == target(&other.fault)
     }
