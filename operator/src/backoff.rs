@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_job_is_read_at_first_sight_and_when_nobody_has_for_long() {
         let (looks, start, interval) =
-            (ServerLooks::default(), Timestamp::UNIX_EPOCH, Duration::from_secs(300));
+            (ServerLooks::default(), Timestamp::UNIX_EPOCH, Duration::from_mins(5));
         let at = |s| start + SignedDuration::from_secs(s);
         assert!(looks.is_due("a", at(0), interval) && looks.is_due("b", at(0), interval));
         assert!(!looks.is_due("a", at(299), interval));

@@ -5,6 +5,7 @@
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::Api;
 use kube::{Client, ResourceExt as _};
 use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
@@ -43,6 +44,9 @@ pub async fn job(client: &Client, seen: &MapReduceJob) -> Result<Option<MapReduc
     let now = api.get_opt(&seen.name_any()).await.map_err(reading("job"))?;
     Ok(now.filter(|now| now.uid() == seen.uid()))
 }
+
+/// A Job may be without pods for this long before it is asked why.
+const NEW: SignedDuration = SignedDuration::from_secs(10);
 
 /// Where children are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +93,14 @@ pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) 
         observe_end(context, job, &mut seen).await?;
         return Ok(seen);
     }
-    // Between two pods a Job has none for a moment. In a namespace that is being deleted it gets none any more.
-    let without_pods = |child: &Child| seen.child(*child).ours().is_some_and(ChildJob::is_without_pods);
+    // A Job that was just made has no pods yet, and between two pods it has none for a moment. In a namespace that is
+    // being deleted it gets none any more.
+    let is_new = |run: &ChildJob| {
+        let age = run.created.as_ref().map(|created| seen.now.duration_since(created.0));
+        age.is_some_and(|age| age < NEW)
+    };
+    let without_pods =
+        |child: &Child| seen.child(*child).ours().is_some_and(|run| run.is_without_pods() && !is_new(run));
     if looked_at.iter().any(without_pods) {
         seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
     }
