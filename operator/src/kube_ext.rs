@@ -13,6 +13,7 @@
 //! | | pods, pods/status | delete, patch | pods on a node that is lost |
 //! | | nodes | get | optional: whether a node is lost |
 //! | | namespaces | get | optional: let go of a terminating namespace at once |
+//! | kueue.x-k8s.io | workloads | list, patch | optional: holds the Jobs of a suspended job with their finished tasks |
 //! | events.k8s.io | events | create, patch | what happened |
 //! | | | list | optional: why a Job can't make pods (quota) |
 //!

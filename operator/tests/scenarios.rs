@@ -10,6 +10,8 @@ mod fake_api;
 mod frozen;
 #[path = "scenarios/left_alone.rs"]
 mod left_alone;
+#[path = "scenarios/queues.rs"]
+mod queues;
 #[path = "scenarios/steps.rs"]
 mod steps;
 #[path = "scenarios/stores.rs"]

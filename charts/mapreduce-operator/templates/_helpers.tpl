@@ -79,6 +79,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
+# A queued job that is suspended: Kueue is to hold its Jobs, so that what they have done stays done.
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [list, patch]
 # What `kubectl describe` shows; a repeated event is patched. List: why a Job can't make pods (a quota).
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -19,7 +19,7 @@ use super::build::{jobs, labels, names};
 use super::decision::{ApiWrite, Change};
 use super::events::{Notice, of_change};
 use super::observed::{ChildState, LostPod, Reason, Refusal};
-use super::{FINALIZER, dereference, steps};
+use super::{FINALIZER, dereference, steps, workloads};
 use crate::context::Context;
 use crate::kube_ext::{self, Created};
 
@@ -108,6 +108,17 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
                 }
                 patched => patched.map(|_| Written::Child).map_err(writing("child")),
             }
+        }
+        ApiWrite::Hold(child, uid, hold) => {
+            let is_allowed =
+                workloads::hold(&context.client, job, &uid, hold).await.map_err(writing("workload"))?;
+            // Without that right its Job goes; tasks that are done are skipped when it is made again.
+            if hold && !is_allowed {
+                let (api, name) = (context.api::<Job>(job), child.name_in(job));
+                let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
+                deleted.map_err(writing("child"))?;
+            }
+            Ok(if is_allowed { Written::Child } else { Written::Later })
         }
         ApiWrite::Delete(child, uid) => {
             let (api, name) = (context.api::<Job>(job), child.name_in(job));

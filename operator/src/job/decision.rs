@@ -35,6 +35,8 @@ pub enum ApiWrite {
     Create(Child, Size),
     /// Change the Job of this UID.
     Patch(Child, String, Change),
+    /// Have Kueue hold the Job of this UID, or not any more.
+    Hold(Child, String, bool),
     /// Delete a Job, and wait for its pods.
     Delete(Child, String),
     /// Delete a Job, with its ConfigMap, that an earlier job of the name has left.

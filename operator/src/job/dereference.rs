@@ -14,7 +14,7 @@ use super::FINALIZER;
 use super::build::labels;
 use super::build::names::Child;
 use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport};
-use super::{pod_checks, pod_reports, pods, steps};
+use super::{pod_checks, pod_reports, pods, steps, workloads};
 use crate::child_objects::ChildObject;
 use crate::context::Context;
 use crate::kube_ext::controller_of;
@@ -117,6 +117,9 @@ pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) 
         let check = pod_checks::check(context, job, child, &run, seen.now).await?;
         seen.starting = check.starting;
         seen.lost_pods = check.lost;
+        if run.queued && (job.spec.suspend || run.suspended) {
+            seen.workload = workloads::state(&context.client, job, &run.uid).await?;
+        }
         seen.store_away = check.store_away;
         seen.look_again = check.look_again;
         seen.last_failure = check.last_failure;

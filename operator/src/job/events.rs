@@ -2,7 +2,9 @@
 
 use mapreduce_api::v1alpha1::{JobPhase, MapReduceJobStatus};
 
-use super::status::{COMPLETE, FAILED, PLANNED, PROGRESSING, RETRYING, SUSPENDED, condition, is_true};
+use super::status::{
+    COMPLETE, FAILED, PLANNED, PROGRESSING, QUEUED, RETRYING, SUSPENDED, condition, is_true,
+};
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,11 @@ impl Notice {
     pub fn warning(reason: &str, note: impl Into<String>) -> Self {
         Self { warning: true, reason: reason.to_owned(), note: note.into() }
     }
+}
+
+/// Whether the job waits in a queue: each phase does, and Kueue tells of it.
+fn is_queued(status: &MapReduceJobStatus) -> bool {
+    condition(status, SUSPENDED).is_some_and(|c| c.status == "True" && c.reason == QUEUED)
 }
 
 /// What is worth telling of a change of the status.
@@ -63,7 +70,8 @@ pub fn of_change(old: &MapReduceJobStatus, new: &MapReduceJobStatus) -> Vec<Noti
             Some(JobPhase::Pending) | None => {}
         }
     }
-    match (is_true(old, SUSPENDED), is_true(new, SUSPENDED)) {
+    let suspended = |status| is_true(status, SUSPENDED) && !is_queued(status);
+    match (suspended(old), suspended(new)) {
         (false, true) => notices.push(Notice::normal("Suspended", "pods are ended, what is done stays done")),
         (true, false) => notices.push(Notice::normal("Resumed", "")),
         _ => {}
@@ -83,7 +91,7 @@ pub fn of_change(old: &MapReduceJobStatus, new: &MapReduceJobStatus) -> Vec<Noti
         (told.status == "False" || slowed).then(|| told.reason.clone())
     };
     match stuck(new) {
-        Some(reason) if reason == "Queued" => {}
+        Some(reason) if reason == QUEUED => {}
         Some(reason) if stuck(old).as_ref() != Some(&reason) => {
             notices.push(Notice::warning(&reason, message(PROGRESSING)));
         }

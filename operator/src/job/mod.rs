@@ -18,6 +18,7 @@ pub mod restate;
 pub mod status;
 pub mod steps;
 pub mod validate;
+pub mod workloads;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;

@@ -41,6 +41,8 @@ pub struct Observed {
     pub last_failure: Option<String>,
     /// How often the children that matter were made.
     pub creations: Vec<(Child, Creation)>,
+    /// Kueue's Workload of the phase's Job, where that is queued and may have to be held.
+    pub workload: Workload,
     /// Nothing can be created in the namespace any more.
     pub namespace_terminating: bool,
     /// What the API server said to this pass's last creation.
@@ -65,6 +67,7 @@ impl Observed {
             look_again: None,
             last_failure: None,
             creations: Vec::new(),
+            workload: Workload::Unknown,
             namespace_terminating: false,
             refused: None,
         }
@@ -207,6 +210,11 @@ pub enum JobState {
 }
 
 impl ChildJob {
+    /// Whether it waits for Kueue to admit it.
+    pub fn is_in_queue(&self) -> bool {
+        self.queued && self.suspended && !self.is_finished()
+    }
+
     /// Whether no pod of it runs or will run.
     pub fn is_finished(&self) -> bool {
         matches!(self.state, JobState::Complete | JobState::Failed(_))
@@ -394,6 +402,20 @@ pub struct LostPod {
     pub uid: String,
     /// Where it ran.
     pub node: String,
+}
+
+/// Kueue's Workload of a queued Job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// There is none, or it can't be read.
+    Unknown,
+    /// Kueue may admit it, or has.
+    Active,
+    /// Kueue doesn't admit it.
+    Held {
+        /// Because its job is suspended.
+        by_us: bool,
+    },
 }
 
 /// A creation that the API server refused.

@@ -26,10 +26,10 @@ use super::build::revision;
 use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
 use super::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, STORE_UNAVAILABLE,
-    Starting, Waiting,
+    Starting, Waiting, Workload,
 };
 use super::restate::{self, Restated};
-use super::status::{Draft, PROGRESSING, active_for, condition};
+use super::status::{Draft, PROGRESSING, QUEUED, active_for, condition};
 use super::validate::{Invalid, ValidatedJob};
 use super::{amend, cleanup, steps};
 use crate::context::Limits;
@@ -261,8 +261,12 @@ fn size(job: &MapReduceJob, child: Child, limits: &Limits) -> Size {
 /// The phase's Job is there and has tasks left.
 fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, run: &ChildJob) -> Decision {
     let now = seen.now;
-    let mut wake = deadline(job, &job.status.clone().unwrap_or_default(), now).map(until);
-    let mut draft = Draft::of(job, now).suspension(job.spec.suspend).counts(phase, run);
+    let in_queue = run.is_in_queue() && !job.spec.suspend;
+    // Time in a queue is not active.
+    let left = deadline(job, &job.status.clone().unwrap_or_default(), now).filter(|_| !in_queue);
+    let mut wake = left.map(until);
+    let mut draft = Draft::of(job, now).counts(phase, run);
+    draft = if in_queue { draft.queued(&queued(job, child)) } else { draft.suspension(job.spec.suspend) };
     if let Some(error) = &seen.last_failure {
         draft = draft.retrying(error);
     }
@@ -288,11 +292,7 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
         }
         Starting::NotDue(wait) => wake = sooner(wake, Some(*wait)),
         Starting::All if seen.store_away.is_none() => draft = draft.progressing(),
-        Starting::Unread if run.queued && run.suspended && !job.spec.suspend => {
-            let queue = job.labels().get(labels::QUEUE).map_or("", String::as_str);
-            draft =
-                draft.stuck("Queued", &format!("waiting for Kueue to admit Job {child} from queue {queue}"));
-        }
+        Starting::Unread if in_queue => draft = draft.stuck(QUEUED, &queued(job, child)),
         Starting::All | Starting::Unread => {}
     }
     wake = sooner(wake, seen.look_again);
@@ -303,11 +303,14 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
         return Decision::rest(wake);
     }
     if run.queued {
-        // Kueue would resume at once what we suspend. Tasks that are done are skipped when it is made again.
-        return if job.spec.suspend {
-            Decision::write(ApiWrite::Delete(child, run.uid.clone()))
-        } else {
-            Decision::rest(wake)
+        let uid = run.uid.clone();
+        return match (job.spec.suspend, seen.workload) {
+            // Kueue would resume at once what we suspend: it is to hold the Job itself, which keeps what is done.
+            (true, Workload::Active) => Decision::write(ApiWrite::Hold(child, uid, true)),
+            (false, Workload::Held { by_us: true }) => Decision::write(ApiWrite::Hold(child, uid, false)),
+            // Tasks that are done are skipped when it is made again.
+            (true, Workload::Unknown) => Decision::write(ApiWrite::Delete(child, uid)),
+            (true, Workload::Held { .. }) | (false, _) => Decision::rest(wake),
         };
     }
     let change = Change {
@@ -321,6 +324,11 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
     } else {
         Decision::write(ApiWrite::Patch(child, run.uid.clone(), change))
     }
+}
+
+fn queued(job: &MapReduceJob, child: Child) -> String {
+    let queue = job.labels().get(labels::QUEUE).map_or("", String::as_str);
+    format!("waiting for Kueue to admit Job {} from queue {queue}", child.name_in(job))
 }
 
 /// The parallelism that the job asks for. Where it asks for none, a Job keeps what it was made with: a new default of

@@ -70,6 +70,31 @@ fn time_spent_suspended_is_not_active() {
 }
 
 #[test]
+fn time_in_a_queue_is_not_active_and_no_deadline_runs_in_it() {
+    let with_status = |status: &MapReduceJobStatus| {
+        let mut job = job("Mapping", &json!({"activeDeadlineSeconds": 15}));
+        job.status = Some(status.clone());
+        job
+    };
+    let when = |second, suspended| {
+        let run = ChildJob { queued: true, suspended, ..run(5) };
+        Observed { now: at(second), ..with(Child::Map, run) }
+    };
+    let start = plain("Mapping").status.unwrap();
+    let queued = recorded(&with_status(&start), &when(10, true));
+    let told = condition(&queued, SUSPENDED).unwrap();
+    assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "Queued"));
+    assert!(told.message.contains("Job wc-map"), "{}", told.message);
+    assert_eq!(active_for(&queued, at(100)).as_secs(), 10);
+    assert_eq!(super::told(&after(&with_status(&queued), &when(100, true))), "rest", "no deadline runs");
+    let admitted = recorded(&with_status(&queued), &when(200, false));
+    assert!(!is_true(&admitted, SUSPENDED));
+    assert_eq!(active_for(&admitted, at(204)).as_secs(), 14);
+    let over = after(&with_status(&admitted), &when(205, false));
+    assert_eq!(super::told(&over), "record Failed DeadlineExceeded");
+}
+
+#[test]
 fn a_condition_keeps_the_time_since_which_it_holds() {
     let stuck = |second, message: &str| {
         let stuck = Stuck { reason: "Unschedulable".into(), message: message.into() };

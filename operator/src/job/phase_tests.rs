@@ -13,6 +13,7 @@ use crate::context::Limits;
 use crate::job::build::names::Child;
 use crate::job::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, Starting, Stuck, Waiting,
+    Workload,
 };
 use crate::job::status::{COMPLETE, Draft, PROGRESSING, SUSPENDED, active_for, condition, is_true};
 use crate::job::validate::validate;
@@ -184,6 +185,7 @@ fn told(decision: &Decision) -> String {
             }
             text
         }
+        ApiWrite::Hold(child, _, hold) => format!("hold {child} {hold}"),
         ApiWrite::Delete(child, _) => format!("delete {child}"),
         ApiWrite::DeleteOrphan(child, uid) => format!("delete orphan {child} {uid}"),
         ApiWrite::RemovePods(lost) => {
@@ -522,6 +524,30 @@ fn suspending_ends_pods_and_starts_none_and_resuming_goes_on() {
             noted(suspend("Mapping"), &with(Map, queued(false))),
             with(Map, queued(false)),
             "delete map",
+        ),
+        (
+            "unless Kueue can hold it",
+            noted(suspend("Mapping"), &with(Map, queued(false))),
+            Observed { workload: Workload::Active, ..with(Map, queued(false)) },
+            "hold map true",
+        ),
+        (
+            "once",
+            noted(suspend("Mapping"), &with(Map, queued(false))),
+            Observed { workload: Workload::Held { by_us: true }, ..with(Map, queued(true)) },
+            "rest",
+        ),
+        (
+            "until it is resumed",
+            noted(plain("Mapping"), &with(Map, queued(true))),
+            Observed { workload: Workload::Held { by_us: true }, ..with(Map, queued(true)) },
+            "hold map false",
+        ),
+        (
+            "what others hold stays held",
+            noted(plain("Mapping"), &with(Map, queued(true))),
+            Observed { workload: Workload::Held { by_us: false }, ..with(Map, queued(true)) },
+            "rest",
         ),
         (
             "reduces alike",

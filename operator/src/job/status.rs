@@ -15,8 +15,10 @@ use super::steps::{self, CurrentStep};
 pub const COMPLETE: &str = "Complete";
 /// There is no output.
 pub const FAILED: &str = "Failed";
-/// By `spec.suspend`.
+/// By `spec.suspend`, or by Kueue.
 pub const SUSPENDED: &str = "Suspended";
+/// Its reason while the job's Job waits for Kueue to admit it.
+pub const QUEUED: &str = "Queued";
 /// The input is cut into splits.
 pub const PLANNED: &str = "Planned";
 /// `False` while pods can't start.
@@ -268,15 +270,32 @@ impl<'a> Draft<'a> {
         self
     }
 
-    /// Notes that the job is suspended, or isn't any more.
-    pub fn suspension(mut self, suspend: bool) -> Self {
-        let was = is_true(&self.status, SUSPENDED);
-        if suspend && !was {
+    /// Notes that the job is suspended by its spec, or isn't any more.
+    pub fn suspension(self, suspend: bool) -> Self {
+        if suspend {
+            self.pause("Suspended", "spec.suspend is true; what is done stays done")
+        } else {
+            self.resume()
+        }
+    }
+
+    /// Notes that the job waits in a queue.
+    pub fn queued(self, message: &str) -> Self {
+        self.pause(QUEUED, message)
+    }
+
+    fn pause(mut self, reason: &str, message: &str) -> Self {
+        if !is_true(&self.status, SUSPENDED) {
             let active = active_for(&self.status, self.now).as_secs();
             self.status.active_seconds_before_suspension = self.status.start_time.as_ref().map(|_| active);
-            self.set(SUSPENDED, true, "Suspended", "spec.suspend is true; what is done stays done");
-            self.status.reason = Some("Suspended".to_owned());
-        } else if !suspend && was {
+        }
+        self.set(SUSPENDED, true, reason, message);
+        self.status.reason = Some(reason.to_owned());
+        self
+    }
+
+    fn resume(mut self) -> Self {
+        if is_true(&self.status, SUSPENDED) {
             self.set(SUSPENDED, false, "Resumed", "");
             self.status.reason = None;
         }

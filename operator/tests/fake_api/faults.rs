@@ -41,6 +41,8 @@ pub(crate) struct Faults {
     pub(crate) terminating: bool,
     /// So many status writes find that somebody else was faster.
     pub(crate) overtaken: usize,
+    /// Nothing may be done with these resources: the operator's role has no right to.
+    pub(crate) rightless: Vec<&'static str>,
     /// Creations of this resource are refused for now, with this message.
     pub(crate) forbidden: Option<(&'static str, &'static str)>,
     /// Creations of this resource are denied by a webhook, with a code of its own.
@@ -74,6 +76,9 @@ impl Faults {
                     Kind::KilledBefore => Fate::CutBefore,
                 };
             }
+        }
+        if self.rightless.contains(&route.resource.as_str()) {
+            return Fate::Refuse(failure(403, "Forbidden", "the operator's role says nothing of it"));
         }
         let creates = |refused: Option<(&'static str, &'static str)>| {
             refused.filter(|(resource, _)| route.verb == Verb::Create && route.resource == *resource)

@@ -61,6 +61,9 @@ fn serve_or_fail(store: &mut Store, route: &Route, body: &Value) -> Result<Reply
             if store.objects.contains_key(&key) {
                 return Err(failure(409, "AlreadyExists", &format!("{} {:?} already exists", key.0, key.2)));
             }
+            if query("dryRun") == "All" {
+                return Ok(answer(201, body));
+            }
             Ok(answer(201, &store.create(key, body.clone())))
         }
         Verb::Get => {

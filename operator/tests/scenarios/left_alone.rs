@@ -11,6 +11,47 @@ fn context(api: &FakeApi) -> Context {
     Context::new(api.client(), Arc::new(Metrics::default()), &args)
 }
 
+/// Runs maps, and has their namespace go away, which the operator can't read.
+async fn in_a_namespace_that_goes_away(api: &FakeApi) -> Operator {
+    api.faults().rightless.push("namespaces");
+    let running = cluster(Cluster::new(api).with("map", Run::Hang));
+    let operator = operator(api);
+    submit(api, &json!({}));
+    until(api, "running maps", |api| {
+        phase(api) == "Mapping" && api.store().get("pods", "wc-map-2").is_some()
+    })
+    .await;
+    drop(running);
+    api.faults().terminating = true;
+    operator
+}
+
+#[test]
+fn a_deleted_job_whose_pods_do_not_end_lets_go_of_a_namespace_that_goes_away_without_reading_it() {
+    run(async {
+        let api = FakeApi::default();
+        let _operator = in_a_namespace_that_goes_away(&api).await;
+        delete(&api, "mapreducejobs", "wc");
+        until(&api, "no job", |api| api.store().get("mapreducejobs", "wc").is_none()).await;
+        assert!(api.store().get("pods", "wc-map-2").is_some(), "there was nothing to create");
+    });
+}
+
+#[test]
+fn a_job_that_lost_its_pods_lets_go_of_a_namespace_that_goes_away_without_reading_it() {
+    run(async {
+        let api = FakeApi::default();
+        let _operator = in_a_namespace_that_goes_away(&api).await;
+        let mut map = api.store().get("jobs", "wc-map").unwrap().clone();
+        map["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+        map["status"]["active"] = json!(0);
+        map["status"]["ready"] = json!(0);
+        api.store().update("jobstatus", ("jobs".into(), "ns".into(), "wc-map".into()), map);
+        until(&api, "no map Job", |api| api.store().count("delete jobs wc-map") == 1).await;
+        assert_eq!(phase(&api), "Mapping", "it is not at fault");
+    });
+}
+
 /// Takes a job away as `kubectl delete --cascade=orphan` does: its children stay, without an owner.
 fn orphan(api: &FakeApi) {
     let mut store = api.store();
