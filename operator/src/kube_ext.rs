@@ -8,7 +8,7 @@
 //! | | mapreducejobs/status | patch | |
 //! | | mapreducejobs/finalizers | update | `blockOwnerDeletion` where the cluster asks for it |
 //! | batch | jobs | get, list, watch, create, patch, delete | one per phase |
-//! | (core) | configmaps | get, create, delete | what a run does |
+//! | (core) | configmaps | get, create, delete | what a run does; created in a dry run where namespaces can't be read |
 //! | | pods | get, list | last words, and why one can't start |
 //! | | pods, pods/status | delete, patch | pods on a node that is lost |
 //! | | nodes | get | optional: whether a node is lost |

@@ -4,20 +4,20 @@
 //! Pods are listed at a Job's end, and while some of them can't start; never because one of them has changed.
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use k8s_openapi::jiff::SignedDuration;
-use kube::api::Api;
+use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt as _};
 use mapreduce_api::v1alpha1::{Cleanup, JobPhase, MapReduceJob};
 
 use super::FINALIZER;
 use super::build::labels;
-use super::build::names::Child;
+use super::build::names::{self, Child};
 use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport};
 use super::{pod_checks, pod_reports, pods, steps, workloads};
 use crate::child_objects::ChildObject;
 use crate::context::Context;
-use crate::kube_ext::controller_of;
+use crate::kube_ext::{self, controller_of};
 
 /// What could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,6 @@ pub async fn children(context: &Context, job: &MapReduceJob, source: Source) -> 
 
 /// What there is beside the job: its children, and what can be seen of these.
 pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) -> Result<Observed, Error> {
-    let namespace = job.namespace().unwrap_or_default();
     let mut seen = Observed::nothing(context.now());
     let uid = job.uid().unwrap_or_default();
     if job.spec.suspend {
@@ -89,7 +88,7 @@ pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) 
         seen.creations.extend(creation.map(|creation| (child, creation)));
     }
     if job.metadata.deletion_timestamp.is_some() {
-        seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
+        seen.namespace_terminating = is_terminating(&context.client, job).await?;
         observe_end(context, job, &mut seen).await?;
         return Ok(seen);
     }
@@ -102,7 +101,7 @@ pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) 
     let without_pods =
         |child: &Child| seen.child(*child).ours().is_some_and(|run| run.is_without_pods() && !is_new(run));
     if looked_at.iter().any(without_pods) {
-        seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
+        seen.namespace_terminating = is_terminating(&context.client, job).await?;
     }
     let Some(child) = job.status.as_ref().and_then(|s| s.phase).and_then(Child::of) else {
         observe_end(context, job, &mut seen).await?;
@@ -134,13 +133,12 @@ async fn observe_report(
     pods: &Api<Pod>,
     seen: &mut Observed,
 ) -> Result<(), Error> {
-    let namespace = job.namespace().unwrap_or_default();
     seen.report = slot(context, job, Child::Report, Source::Server).await?;
     let creation = context.creations.of(&job.uid().unwrap_or_default(), &Child::Report.name_in(job));
     seen.creations.extend(creation.map(|creation| (Child::Report, creation)));
     if let ChildState::Ours(run) = &seen.report {
         if run.is_without_pods() {
-            seen.namespace_terminating = is_terminating(&context.client, &namespace).await?;
+            seen.namespace_terminating = is_terminating(&context.client, job).await?;
         }
         seen.restated = pod_reports::restated(pods, run).await?;
     }
@@ -230,11 +228,30 @@ pub fn owner<K: kube::Resource>(object: &K, job: &MapReduceJob) -> Option<ChildS
     }
 }
 
-async fn is_terminating(client: &Client, namespace: &str) -> Result<bool, Error> {
-    match Api::<Namespace>::all(client.clone()).get_opt(namespace).await {
+/// Whether the job's namespace is being deleted.
+async fn is_terminating(client: &Client, job: &MapReduceJob) -> Result<bool, Error> {
+    let namespace = job.namespace().unwrap_or_default();
+    match Api::<Namespace>::all(client.clone()).get_opt(&namespace).await {
         Ok(found) => Ok(found.is_some_and(|n| n.metadata.deletion_timestamp.is_some())),
-        // With Roles alone this can't be read; a creation that is refused will tell.
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(false),
+        // With Roles alone it can't be read, and there may be nothing to create that could be refused.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            let api: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
+            refuses_as_terminating(&api, &names::config_map(&job.name_any())).await
+        }
         Err(e) => Err(reading("namespace")(e)),
+    }
+}
+
+/// Whether nothing can be created any more: asks for what nobody gets.
+async fn refuses_as_terminating(api: &Api<ConfigMap>, name: &str) -> Result<bool, Error> {
+    let nothing = ConfigMap {
+        metadata: ObjectMeta { name: Some(format!("{name}-probe")), ..ObjectMeta::default() },
+        ..ConfigMap::default()
+    };
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    match api.create(&params, &nothing).await {
+        Err(kube::Error::Api(status)) => Ok(kube_ext::is_namespace_terminating(&status)),
+        Err(e) => Err(reading("namespace")(e)),
+        Ok(_) => Ok(false),
     }
 }

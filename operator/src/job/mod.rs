@@ -223,9 +223,6 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
             }
             Written::Child => pods_seen = PodsSeen::default(),
             Written::Refused(refusal) => refused = Some(refusal),
-            Written::NamespaceTerminating if job.metadata.deletion_timestamp.is_none() => {
-                return Ok(Action::requeue(Duration::from_secs(10)));
-            }
             Written::NamespaceTerminating => namespace_terminating = true,
             Written::Stale => match dereference::job(&context.client, &job).await? {
                 Some(new) => job = new,
