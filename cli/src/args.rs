@@ -21,6 +21,31 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Checks the manifest as the API server would, and its functions.
     Validate(FileArgs),
+    /// Lists the buckets that the credentials of the environment, or of a profile, may see.
+    Buckets(BucketsArgs),
+}
+
+/// Who keeps objects.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Service {
+    /// S3, and what speaks like it.
+    S3,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BucketsArgs {
+    /// Who keeps them.
+    #[arg(value_name = "SERVICE", value_enum)]
+    pub service: Service,
+    /// The server's address where it isn't the service's own, as http://minio:9000.
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// The region that is asked.
+    #[arg(long)]
+    pub region: Option<String>,
+    /// The profile of ~/.aws/credentials.
+    #[arg(long, env = "AWS_PROFILE")]
+    pub profile: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -2,6 +2,7 @@
 
 mod allocator;
 mod args;
+mod buckets;
 mod failure;
 mod load;
 mod plan;
@@ -38,6 +39,7 @@ fn dispatch(args: Args) -> ExitCode {
     match args.command {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => failure::exit(args.json, plan::plan(&args)),
+        Command::Buckets(args) => failure::exit(false, buckets::buckets(args)),
         Command::Validate(args) => failure::exit(args.json, plan::validate(&args)),
     }
 }

@@ -11,7 +11,7 @@ use crate::args::{FileArgs, PlanArgs};
 use crate::load;
 use crate::size::{bytes, count, many};
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

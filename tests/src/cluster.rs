@@ -69,7 +69,7 @@ impl Cluster {
         install.extend(release);
         install.push(&chart);
         // Tests don't wait as long as people do.
-        let mut values = vec!["startGrace=2s".to_owned()];
+        let mut values = vec!["startGrace=2s".to_owned(), "lostNodeTimeout=10s".to_owned()];
         values.extend(image("OPERATOR_IMAGE", "image"));
         values.extend(image("WORKER_IMAGE", "worker.image"));
         for values in &values {

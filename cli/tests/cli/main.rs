@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+mod buckets;
 mod endings;
 mod sizes;
 mod stores;

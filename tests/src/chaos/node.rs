@@ -27,6 +27,11 @@ impl Node {
         Ok(Self { name: std::env::var("CLUSTER_NAME").context("CLUSTER_NAME is not set")? })
     }
 
+    /// Whether it is one that `tests/cluster/up` has brought up, so that its processes are at hand.
+    pub fn is_ours(&self) -> bool {
+        command::run(&mut self.command(&["true"]), b"").is_ok_and(|ended| ended.ok)
+    }
+
     /// A command among the node's processes.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(Path::new("cluster/enter"));

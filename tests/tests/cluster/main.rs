@@ -11,6 +11,7 @@ mod bad_input;
 mod deletion;
 mod latency;
 mod lifecycle;
+mod lost_node;
 mod operator_killed;
 mod own_functions;
 mod pods_killed;

@@ -92,7 +92,7 @@ fn is_refusal(error: &object_store::Error, text: &str) -> bool {
 }
 
 /// The server's code, and its message or what else there is, in one line.
-fn summarise(text: &str) -> (Option<&str>, String) {
+pub(super) fn summarise(text: &str) -> (Option<&str>, String) {
     let tag = |name: &str| {
         let from = text.find(&format!("<{name}>"))? + name.len() + 2;
         let to = text[from..].find(&format!("</{name}>"))? + from;

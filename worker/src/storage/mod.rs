@@ -18,6 +18,7 @@
 mod address;
 pub(crate) mod authorities;
 mod away;
+mod buckets;
 mod explain;
 mod file;
 mod http;
@@ -25,6 +26,7 @@ mod keys;
 mod object;
 pub mod once;
 mod outage;
+mod profile;
 mod requests;
 pub(crate) mod s3;
 mod stream;
@@ -43,6 +45,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::address::{Address, GLOB_SIGNS, Scheme, parse_url, parse_writable_url};
 pub use self::away::AwayStores;
+pub use self::buckets::s3_buckets;
 pub use self::file::FileStore;
 pub use self::object::{BucketStore, PART_BYTES};
 pub use self::outage::Patience;

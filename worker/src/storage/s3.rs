@@ -13,8 +13,13 @@ use crate::machine::variables;
 /// Where the environment may name the server, the first that is set.
 const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
 
-/// What makes the client of the bucket whose URLs begin with `base`.
-pub(super) fn builder(base: &str, storage: S3Storage, options: ClientOptions) -> Result<AmazonS3Builder> {
+/// What makes the client of the bucket whose URLs begin with `base`. Keys that are still to be set are not asked for.
+pub(super) fn builder(
+    base: &str,
+    storage: S3Storage,
+    options: ClientOptions,
+    has_keys: bool,
+) -> Result<AmazonS3Builder> {
     let S3Storage { endpoint, region, secret_ref: _ } = storage;
     let bucket = base.trim_start_matches("s3://").trim_end_matches('/');
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry());
@@ -25,11 +30,8 @@ pub(super) fn builder(base: &str, storage: S3Storage, options: ClientOptions) ->
     if let Some((name, endpoint)) = named {
         check_endpoint(&name, &endpoint)?;
         builder = builder.with_endpoint(endpoint);
-        if variables::get("AWS_ACCESS_KEY_ID").is_none() && !has_identity() {
-            return Err(Error::permanent(format!("there are no credentials for {base}")).because(
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, \
-                 or storage.s3.secretRef for pods",
-            ));
+        if !has_keys && variables::get("AWS_ACCESS_KEY_ID").is_none() && !has_identity() {
+            return Err(without_credentials(base));
         }
     }
     if let Some(region) = region {
@@ -39,6 +41,13 @@ pub(super) fn builder(base: &str, storage: S3Storage, options: ClientOptions) ->
     // authorities will do: with them the client can't be made where there are none.
     let options = limits(is_plain).options(options).with_no_system_certificates(is_plain);
     Ok(builder.with_client_options(options))
+}
+
+/// The error of who has no keys.
+pub(super) fn without_credentials(base: &str) -> Error {
+    Error::permanent(format!("there are no credentials for {base}")).because(
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or storage.s3.secretRef for pods",
+    )
 }
 
 /// How long requests may take.

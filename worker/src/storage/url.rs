@@ -171,7 +171,7 @@ impl Stores {
 
     fn s3(&self, base: &str) -> Result<SharedStore> {
         let storage = self.storage.s3.clone().unwrap_or_default();
-        let builder = s3::builder(base, storage, options()?)?;
+        let builder = s3::builder(base, storage, options()?, false)?;
         let (runtime, cancel) = (self.runtime.clone(), self.cancel.clone());
         let away = Arc::clone(&self.away);
         let store = BucketStore::s3(base.to_owned(), builder, runtime, cancel, self.patience(), away)?;
@@ -184,7 +184,7 @@ impl Stores {
 }
 
 /// What the clients of all stores have in common.
-fn options() -> Result<ClientOptions> {
+pub(super) fn options() -> Result<ClientOptions> {
     Ok(authorities::brought()?.into_iter().fold(ClientOptions::new(), ClientOptions::with_root_certificate))
 }
 
