@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::variable::{Variable, VariableValue};
+use super::variable::{self, Variable, VariableValue};
 
 /// What is done: exactly one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -157,6 +157,17 @@ impl Function {
     pub fn builtin(name: &str) -> Self {
         let builtin = Builtin { name: name.to_owned(), args: BTreeMap::new() };
         Self { builtin: Some(builtin), ..Self::default() }
+    }
+}
+
+impl Command {
+    /// The variables of `env`, in the order in which they were written.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, in one line.
+    pub fn variables(&self) -> Result<Vec<Variable>, String> {
+        variable::variables(self.env.as_ref())
     }
 }
 

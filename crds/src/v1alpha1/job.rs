@@ -150,12 +150,6 @@ impl MapReduceJobSpec {
     pub fn skips(&self) -> bool {
         self.skip_bad_records.max > 0
     }
-
-    /// Whether the job, or its last step, has no reduce phase: a part per map task, in the order the map
-    /// emitted.
-    pub fn is_map_only(&self) -> bool {
-        self.phases(usize::MAX).is_map_only()
-    }
 }
 
 /// Bad records that are left out, and written to `_skipped/` under the output with the reason.

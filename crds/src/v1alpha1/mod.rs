@@ -21,6 +21,7 @@ mod job;
 mod max_failed_tasks;
 mod output;
 mod phase;
+mod phases;
 #[cfg(feature = "crd")]
 mod resource;
 mod small;
@@ -45,12 +46,13 @@ pub use phase::{
     Combine, KeyFieldsPartitioner, KeySort, LocalObject, Map, Partitioner, PartitionerType, Reduce, SortBy,
     SortDirection, ValueOrder,
 };
+pub use phases::Phases;
 #[cfg(feature = "crd")]
 pub(crate) use resource::any_object;
 #[cfg(feature = "crd")]
 pub use resource::{Condition, JobInput, JobOutput, JobPhase, JobStep, MapReduceJobStatus, PhaseCounts, crd};
 pub use small::{Small, SmallMode};
-pub use step::{Phases, Step};
+pub use step::Step;
 pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};
 pub use variable::{Variable, VariableValue};
 

@@ -4,11 +4,10 @@
 //!  input ──> steps[0] ── pairs ──> steps[1] ── pairs ──> … ──> last step ──> output
 //! ```
 //!
-//! A job without `steps` is one step without a name: [`MapReduceJobSpec::phases`] gives both alike.
+//! A job without `steps` is one step without a name: `MapReduceJobSpec::phases` gives both alike.
 
 use serde::{Deserialize, Serialize};
 
-use super::job::MapReduceJobSpec;
 use super::phase::{Combine, Map, Reduce};
 
 /// A map and a reduce of a chain of them.
@@ -39,64 +38,4 @@ pub struct Step {
     /// The step's reduce phase; when absent the step is map-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduce: Option<Reduce>,
-}
-
-/// What is done in one step.
-#[derive(Clone, Copy, Debug)]
-pub struct Phases<'a> {
-    /// The step's name; none in a job without `steps`.
-    pub name: Option<&'a str>,
-    /// Its map phase.
-    pub map: &'a Map,
-    /// Its combine function.
-    pub combine: Option<&'a Combine>,
-    /// Its reduce phase.
-    pub reduce: Option<&'a Reduce>,
-}
-
-impl MapReduceJobSpec {
-    /// How many steps there are: one without `steps`.
-    pub fn step_count(&self) -> usize {
-        self.steps.len().max(1)
-    }
-
-    /// What is done in a step, by its number from 0. Past the end it is the last step.
-    pub fn phases(&self, step: usize) -> Phases<'_> {
-        match self.steps.get(step).or_else(|| self.steps.last()) {
-            Some(step) => Phases {
-                name: Some(&step.name),
-                map: &step.map,
-                combine: step.combine.as_ref(),
-                reduce: step.reduce.as_ref(),
-            },
-            None => Phases {
-                name: None,
-                map: &self.map,
-                combine: self.combine.as_ref(),
-                reduce: self.reduce.as_ref(),
-            },
-        }
-    }
-
-    /// The job as if it had this step alone.
-    #[must_use]
-    pub fn of_step(&self, step: usize) -> Self {
-        let Phases { map, combine, reduce, .. } = self.phases(step);
-        let (map, combine, reduce) = (map.clone(), combine.cloned(), reduce.cloned());
-        let rest =
-            Self { map: Map::default(), combine: None, reduce: None, steps: Vec::new(), ..self.clone() };
-        Self { map, combine, reduce, ..rest }
-    }
-}
-
-impl Phases<'_> {
-    /// Whether the step has no reduce phase.
-    pub fn is_map_only(&self) -> bool {
-        self.reduce.is_none_or(|reduce| reduce.tasks == Some(0))
-    }
-
-    /// The field of the manifest that these phases' fields are below, as `spec` or `spec.steps[2]`.
-    pub fn path(spec: &MapReduceJobSpec, step: usize) -> String {
-        if spec.steps.is_empty() { "spec".to_owned() } else { format!("spec.steps[{step}]") }
-    }
 }

@@ -6,8 +6,6 @@
 
 use serde_json::Value;
 
-use super::function::Command;
-
 /// A variable of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variable {
@@ -37,26 +35,24 @@ impl Variable {
     }
 }
 
-impl Command {
-    /// The variables of `env`, in the order in which they were written.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them, in one line: the schema takes both forms and so checks neither.
-    pub fn variables(&self) -> Result<Vec<Variable>, String> {
-        let variables = match &self.env {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Object(map)) => map
-                .iter()
-                .map(|(name, value)| Ok(Variable { name: name.clone(), value: text(name, value)? }))
-                .collect::<Result<_, String>>()?,
-            Some(Value::Array(list)) => list.iter().map(variable).collect::<Result<_, String>>()?,
-            Some(other) => return Err(format!("a list of {{name, value}} or a map, not {other}")),
-        };
-        match variables.iter().find(|v: &&Variable| v.name.is_empty() || v.name.contains(['=', '\0'])) {
-            None => Ok(variables),
-            Some(Variable { name, .. }) => Err(format!("`{name}` is not a variable name")),
-        }
+/// The variables of `env`, in the order in which they were written.
+///
+/// # Errors
+///
+/// What is wrong with them, in one line: the schema takes both forms and so checks neither.
+pub fn variables(env: Option<&Value>) -> Result<Vec<Variable>, String> {
+    let variables = match env {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Object(map)) => map
+            .iter()
+            .map(|(name, value)| Ok(Variable { name: name.clone(), value: text(name, value)? }))
+            .collect::<Result<_, String>>()?,
+        Some(Value::Array(list)) => list.iter().map(variable).collect::<Result<_, String>>()?,
+        Some(other) => return Err(format!("a list of {{name, value}} or a map, not {other}")),
+    };
+    match variables.iter().find(|v: &&Variable| v.name.is_empty() || v.name.contains(['=', '\0'])) {
+        None => Ok(variables),
+        Some(Variable { name, .. }) => Err(format!("`{name}` is not a variable name")),
     }
 }
 
@@ -92,10 +88,10 @@ fn text(name: &str, value: &Value) -> Result<VariableValue, String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Command, Variable, VariableValue};
+    use super::{Variable, VariableValue};
 
-    fn variables(env: Value) -> Result<Vec<Variable>, String> {
-        Command { env: Some(env), ..Command::default() }.variables()
+    fn variables(env: &Value) -> Result<Vec<Variable>, String> {
+        super::variables(Some(env))
     }
 
     #[test]
@@ -104,11 +100,11 @@ mod tests {
             name: name.to_owned(),
             value: VariableValue::Text(value.to_owned()),
         });
-        assert_eq!(variables(json!([{"name": "A", "value": "1"}, {"name": "B"}])).unwrap(), both);
-        assert_eq!(variables(json!({"A": "1", "B": ""})).unwrap(), both);
-        assert_eq!(Command::default().variables().unwrap(), []);
+        assert_eq!(variables(&json!([{"name": "A", "value": "1"}, {"name": "B"}])).unwrap(), both);
+        assert_eq!(variables(&json!({"A": "1", "B": ""})).unwrap(), both);
+        assert_eq!(super::variables(None).unwrap(), []);
         let from = json!({"secretKeyRef": {"name": "s", "key": "k"}});
-        let found = variables(json!([{"name": "A", "valueFrom": from}])).unwrap();
+        let found = variables(&json!([{"name": "A", "valueFrom": from}])).unwrap();
         assert_eq!(found, [Variable { name: "A".to_owned(), value: VariableValue::From(from) }]);
     }
 
@@ -132,7 +128,7 @@ mod tests {
             (json!({"A": 1}), "in quotes"),
             (json!({"A=B": "1"}), "`A=B`"),
         ] {
-            let message = variables(env).unwrap_err();
+            let message = variables(&env).unwrap_err();
             assert!(message.contains(named), "{message}");
         }
     }

@@ -14,32 +14,14 @@ use super::FINALIZER;
 use super::build::labels;
 use super::build::names::{self, Child};
 use super::observed::{ChildJob, ChildState, JobState, Observed, PodReport};
+use super::read_error::{ReadError, reading};
 use super::{pod_checks, pod_reports, pods, steps, workloads};
 use crate::child_objects::ChildObject;
 use crate::context::Context;
 use crate::kube_ext::{self, controller_of};
 
-/// What could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to read {what}: {source}")]
-pub struct Error {
-    what: &'static str,
-    source: Box<kube::Error>,
-}
-
-impl Error {
-    /// One word for metrics.
-    pub fn category(&self) -> &'static str {
-        self.what
-    }
-}
-
-pub(super) fn reading(what: &'static str) -> impl Fn(kube::Error) -> Error {
-    move |source| Error { what, source: Box::new(source) }
-}
-
 /// The job as it is now; `None` when it is gone, or another one has its name.
-pub async fn job(client: &Client, seen: &MapReduceJob) -> Result<Option<MapReduceJob>, Error> {
+pub async fn job(client: &Client, seen: &MapReduceJob) -> Result<Option<MapReduceJob>, ReadError> {
     let api: Api<MapReduceJob> = Api::namespaced(client.clone(), &seen.namespace().unwrap_or_default());
     let now = api.get_opt(&seen.name_any()).await.map_err(reading("job"))?;
     Ok(now.filter(|now| now.uid() == seen.uid()))
@@ -69,13 +51,13 @@ impl Children {
 }
 
 /// Looks at the children that matter.
-pub async fn children(context: &Context, job: &MapReduceJob, source: Source) -> Result<Children, Error> {
+pub async fn children(context: &Context, job: &MapReduceJob, source: Source) -> Result<Children, ReadError> {
     let look = |child: Child| async move { Ok((child, slot(context, job, child, source).await?)) };
     try_join_all(wanted(job).into_iter().map(look)).await.map(Children)
 }
 
 /// What there is beside the job: its children, and what can be seen of these.
-pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) -> Result<Observed, Error> {
+pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) -> Result<Observed, ReadError> {
     let mut seen = Observed::nothing(context.now());
     let uid = job.uid().unwrap_or_default();
     if job.spec.suspend {
@@ -132,7 +114,7 @@ async fn observe_report(
     job: &MapReduceJob,
     pods: &Api<Pod>,
     seen: &mut Observed,
-) -> Result<(), Error> {
+) -> Result<(), ReadError> {
     seen.report = slot(context, job, Child::Report, Source::Server).await?;
     let creation = context.creations.of(&job.uid().unwrap_or_default(), &Child::Report.name_in(job));
     seen.creations.extend(creation.map(|creation| (Child::Report, creation)));
@@ -146,7 +128,7 @@ async fn observe_report(
 }
 
 /// Pods that a job which has ended, or is being deleted, waits for.
-async fn observe_end(context: &Context, job: &MapReduceJob, seen: &mut Observed) -> Result<(), Error> {
+async fn observe_end(context: &Context, job: &MapReduceJob, seen: &mut Observed) -> Result<(), ReadError> {
     // A cleanup that is to be made anew waits for its pods as well.
     let made_anew = seen.cleanup.ours().is_some_and(|run| run.deleting).then_some(Child::Cleanup);
     let unfinished = Child::PHASES
@@ -197,7 +179,7 @@ async fn slot(
     job: &MapReduceJob,
     child: Child,
     source: Source,
-) -> Result<ChildState, Error> {
+) -> Result<ChildState, ReadError> {
     let name = child.name_in(job);
     let state = |found: &ChildObject| owner(found, job).unwrap_or_else(|| ChildState::Ours(found.into()));
     if source == Source::Watches
@@ -229,7 +211,7 @@ pub fn owner<K: kube::Resource>(object: &K, job: &MapReduceJob) -> Option<ChildS
 }
 
 /// Whether the job's namespace is being deleted.
-async fn is_terminating(client: &Client, job: &MapReduceJob) -> Result<bool, Error> {
+async fn is_terminating(client: &Client, job: &MapReduceJob) -> Result<bool, ReadError> {
     let namespace = job.namespace().unwrap_or_default();
     match Api::<Namespace>::all(client.clone()).get_opt(&namespace).await {
         Ok(found) => Ok(found.is_some_and(|n| n.metadata.deletion_timestamp.is_some())),
@@ -243,7 +225,7 @@ async fn is_terminating(client: &Client, job: &MapReduceJob) -> Result<bool, Err
 }
 
 /// Whether nothing can be created any more: asks for what nobody gets.
-async fn refuses_as_terminating(api: &Api<ConfigMap>, name: &str) -> Result<bool, Error> {
+async fn refuses_as_terminating(api: &Api<ConfigMap>, name: &str) -> Result<bool, ReadError> {
     let nothing = ConfigMap {
         metadata: ObjectMeta { name: Some(format!("{name}-probe")), ..ObjectMeta::default() },
         ..ConfigMap::default()

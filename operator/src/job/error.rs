@@ -1,14 +1,15 @@
 //! Why a pass ended early. It is tried again; what no further try can change is a condition instead.
 
+use crate::job::apply;
+use crate::job::read_error::ReadError;
 use crate::watchdog::PASS_LIMIT;
-use crate::{job::apply, job::dereference};
 
 /// Why a pass ended early, by its step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something could not be read.
     #[error("failed to look at the job: {0}")]
-    Dereference(#[from] dereference::Error),
+    Dereference(#[from] ReadError),
     /// Something could not be written.
     #[error("failed to bring the job forward: {0}")]
     Apply(#[from] apply::Error),

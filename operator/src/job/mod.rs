@@ -14,6 +14,7 @@ pub mod phase;
 pub mod pod_checks;
 pub mod pod_reports;
 pub mod pods;
+mod read_error;
 pub mod restate;
 pub mod status;
 pub mod steps;

@@ -12,9 +12,9 @@ use mapreduce_api::v1alpha1::MapReduceJob;
 use mapreduce_api::wire::STORE_AWAY;
 
 use super::build::names::Child;
-use super::dereference::{Error, reading};
 use super::observed::{ChildJob, JobState, LostPod, Starting, Stuck, Waiting};
 use super::pod_reports::{failure, pages};
+use super::read_error::{ReadError, reading};
 use super::{pods, steps};
 use crate::context::Context;
 use crate::time::signed;
@@ -52,7 +52,7 @@ pub async fn check(
     child: Child,
     run: &ChildJob,
     now: Timestamp,
-) -> Result<PodCheck, Error> {
+) -> Result<PodCheck, ReadError> {
     let uid = job.uid().unwrap_or_default();
     let stopping = run.suspended || run.deleting;
     let idle = run.is_finished() || (stopping && run.active == 0 && run.terminating == 0);
@@ -94,7 +94,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    async fn look(&mut self, stopping: bool, wanted: i32) -> Result<PodCheck, Error> {
+    async fn look(&mut self, stopping: bool, wanted: i32) -> Result<PodCheck, ReadError> {
         let run = self.run;
         let grace = signed(self.context.limits.start_grace);
         let overdue = signed(self.context.limits.lost_node_timeout);
@@ -174,7 +174,7 @@ impl Look<'_> {
     }
 
     /// Which store a pod waits for that runs and isn't ready: its probe says so, and the kubelet repeats it.
-    async fn store_away(&self, pod: &Pod) -> Result<Option<String>, Error> {
+    async fn store_away(&self, pod: &Pod) -> Result<Option<String>, ReadError> {
         let uid = pod.uid().unwrap_or_default();
         let told = self.events(&format!("regarding.uid={uid},reason=Unhealthy")).await?;
         let newest = told.into_iter().max_by_key(pods::event_time);
@@ -188,7 +188,7 @@ impl Look<'_> {
     }
 
     /// Why the containers of the pod that has waited longest aren't made: a volume, the network.
-    async fn creating(&self, pending: &pods::Pending) -> Result<Option<Stuck>, Error> {
+    async fn creating(&self, pending: &pods::Pending) -> Result<Option<Stuck>, ReadError> {
         let Some(pod) = pending.longest_creating() else { return Ok(None) };
         let age = pods::age(pod, self.now);
         if age < signed(self.context.limits.start_grace) {
@@ -217,7 +217,7 @@ impl Look<'_> {
     }
 
     /// What the Job controller says of pods that it can't make: a quota, an admission policy.
-    async fn failed_create(&self) -> Result<Option<Stuck>, Error> {
+    async fn failed_create(&self) -> Result<Option<Stuck>, ReadError> {
         let told = self.events(&format!("regarding.uid={},reason=FailedCreate", self.run.uid)).await?;
         let newest = told.into_iter().max_by_key(pods::event_time).filter(|event| {
             pods::event_time(event).is_none_or(|at| self.now.duration_since(at) < FAILED_CREATE_LASTS)
@@ -230,7 +230,7 @@ impl Look<'_> {
     }
 
     /// Events of the namespace; none without the right to list them, which is optional.
-    async fn events(&self, fields: &str) -> Result<Vec<Event>, Error> {
+    async fn events(&self, fields: &str) -> Result<Vec<Event>, ReadError> {
         let api: Api<Event> = self.context.api(self.job);
         match api.list(&ListParams::default().fields(fields).limit(50)).await {
             Ok(events) => Ok(events.items),
@@ -240,7 +240,7 @@ impl Look<'_> {
     }
 
     /// Those of the pods whose node is gone or doesn't answer.
-    async fn on_lost_nodes(&self, late: Vec<Pod>) -> Result<Vec<LostPod>, Error> {
+    async fn on_lost_nodes(&self, late: Vec<Pod>) -> Result<Vec<LostPod>, ReadError> {
         let mut nodes: HashMap<String, bool> = HashMap::new();
         let mut lost = Vec::new();
         for pod in late {
@@ -259,7 +259,7 @@ impl Look<'_> {
 }
 
 /// Whether a node is gone, or has not said for a while that it is well.
-async fn is_lost(client: &Client, node: &str) -> Result<bool, Error> {
+async fn is_lost(client: &Client, node: &str) -> Result<bool, ReadError> {
     match Api::<Node>::all(client.clone()).get_opt(node).await {
         Ok(None) => Ok(true),
         Ok(Some(node)) => {

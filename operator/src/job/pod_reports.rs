@@ -6,8 +6,8 @@ use mapreduce_api::v1alpha1::MapReduceJob;
 use mapreduce_api::wire::Termination;
 
 use super::build::names::Child;
-use super::dereference::{Error, reading};
 use super::observed::{ChildJob, Failure, JobState, PodReport};
+use super::read_error::{ReadError, reading};
 use super::{pods, steps};
 
 /// What the pods said, where that decides what is next.
@@ -16,7 +16,7 @@ pub async fn report(
     job: &MapReduceJob,
     child: Child,
     run: &ChildJob,
-) -> Result<PodReport, Error> {
+) -> Result<PodReport, ReadError> {
     let step = steps::at(job);
     let map_only = job.status.as_ref().and_then(|s| s.reduces.as_ref()).is_some_and(|r| r.total == 0);
     match (&run.state, child) {
@@ -39,7 +39,7 @@ pub async fn report(
 }
 
 /// What a pod that was asked again has said.
-pub async fn restated(api: &Api<Pod>, run: &ChildJob) -> Result<PodReport, Error> {
+pub async fn restated(api: &Api<Pod>, run: &ChildJob) -> Result<PodReport, ReadError> {
     match run.state {
         JobState::Complete => succeeded(api, run, plan_or_end).await,
         _ => Ok(PodReport::Unread),
@@ -61,7 +61,7 @@ pub async fn failure(
     child: Child,
     run: &ChildJob,
     job_says: &str,
-) -> Result<Failure, Error> {
+) -> Result<Failure, ReadError> {
     let path = steps::at(job).path();
     let mut most = None;
     pages(api, run, "Failed", |pod| {
@@ -79,7 +79,7 @@ async fn succeeded(
     api: &Api<Pod>,
     run: &ChildJob,
     wanted: impl Fn(Termination) -> Option<PodReport>,
-) -> Result<PodReport, Error> {
+) -> Result<PodReport, ReadError> {
     let mut report = PodReport::Lost;
     pages(api, run, "Succeeded", |pod| {
         let message = pods::last_words(&pod);
@@ -99,7 +99,7 @@ pub async fn pages(
     run: &ChildJob,
     phase: &str,
     mut look: impl FnMut(Pod) -> bool,
-) -> Result<(), Error> {
+) -> Result<(), ReadError> {
     let mut page = pods::of(&run.uid).fields(&format!("status.phase={phase}")).limit(500);
     loop {
         let found = api.list(&page).await.map_err(reading("pods"))?;

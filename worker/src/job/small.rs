@@ -21,7 +21,7 @@ pub fn run(
     resources: &Resources,
 ) -> Result<Option<Success>> {
     let tasks = plan.map_tasks.saturating_add(plan.reduce_tasks);
-    if tasks > MAX_TASKS || !job.spec().small.takes(job.spec(), plan.input_bytes) {
+    if tasks > MAX_TASKS || !job.spec().is_small(plan.input_bytes) {
         return Ok(None);
     }
     for index in 0..plan.map_tasks {

@@ -1,25 +1,20 @@
-//! Bytes of a store that are fetched into a [`SpillStore`]: when somebody reads them, or before.
+//! What is fetched from a store once: when somebody reads it, or before.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::spill_store::{Segment, SpillStore};
 use crate::error::{Error, Result};
 
-/// Reads bytes from where they are fetched.
-type Read = Box<dyn Fn() -> Result<Vec<u8>> + Send + Sync>;
-
-/// Bytes that one request fetches, once.
-pub struct FetchedPiece {
+/// What one request fetches, once.
+pub struct FetchedPiece<T> {
     bytes: u64,
-    read: Read,
-    spill_store: Arc<SpillStore>,
-    kept: OnceLock<Segment>,
+    fetch: Box<dyn Fn() -> Result<T> + Send + Sync>,
+    kept: OnceLock<T>,
     /// Held by who fetches: the others wait. Why it could not be fetched ahead, until somebody has been told.
     failed: Mutex<Option<Error>>,
 }
 
-impl fmt::Debug for FetchedPiece {
+impl<T: fmt::Debug> fmt::Debug for FetchedPiece<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchedPiece")
             .field("bytes", &self.bytes)
@@ -28,15 +23,10 @@ impl fmt::Debug for FetchedPiece {
     }
 }
 
-impl FetchedPiece {
-    /// A piece of so many bytes, which `read` gives and the [`SpillStore`] then keeps.
-    pub fn new(
-        bytes: u64,
-        read: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static,
-        spill_store: &Arc<SpillStore>,
-    ) -> Self {
-        let spill_store = Arc::clone(spill_store);
-        Self { bytes, read: Box::new(read), spill_store, kept: OnceLock::new(), failed: Mutex::default() }
+impl<T> FetchedPiece<T> {
+    /// A piece of so many bytes, which `fetch` fetches and keeps.
+    pub fn new(bytes: u64, fetch: impl Fn() -> Result<T> + Send + Sync + 'static) -> Self {
+        Self { bytes, fetch: Box::new(fetch), kept: OnceLock::new(), failed: Mutex::default() }
     }
 
     /// Number of its bytes.
@@ -50,7 +40,7 @@ impl FetchedPiece {
     }
 
     /// Fetches it, unless that has been done.
-    pub fn fetch(&self) -> Result<&Segment> {
+    pub fn fetch(&self) -> Result<&T> {
         if let Some(kept) = self.kept.get() {
             return Ok(kept);
         }
@@ -69,15 +59,11 @@ impl FetchedPiece {
         failed.is_none()
     }
 
-    fn fetch_alone(&self) -> Result<&Segment> {
+    fn fetch_alone(&self) -> Result<&T> {
         if let Some(kept) = self.kept.get() {
             return Ok(kept);
         }
-        let mut bytes = (self.read)()?;
-        if bytes.len() as u64 != self.bytes {
-            return Err(Error::retry("intermediate data ends too early"));
-        }
-        let kept = self.spill_store.keep(&mut bytes)?;
+        let kept = (self.fetch)()?;
         Ok(self.kept.get_or_init(|| kept))
     }
 }
@@ -87,10 +73,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::FetchedPiece;
     use crate::error::Error;
     use crate::record::block::BlockCodec;
-    use crate::record::spill_store::{Segment, SpillStore};
+    use crate::record::segment::Segment;
+    use crate::record::spill_store::SpillStore;
 
     /// A piece whose first read does something else, and the reads so far.
     fn piece(first: fn() -> crate::error::Result<Vec<u8>>, memory: u64) -> (Segment, Arc<AtomicU32>) {
@@ -103,7 +89,7 @@ mod tests {
                 _ => Ok(b"0123456789".to_vec()),
             }
         };
-        (Segment::fetched(Arc::new(FetchedPiece::new(10, read, &spill_store))), reads)
+        (Segment::fetched(Arc::new(spill_store.fetched(10, read))), reads)
     }
 
     #[test]
@@ -129,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_behind_a_fetch_that_failed_tries_it_again() {
+    fn who_comes_after_a_fetch_that_failed_tries_it_again() {
         for first in [|| Err(Error::retry("no")), || Ok(b"01234".to_vec()), || panic!("no")] {
             let (segment, reads) = piece(first, 1000);
             let failed = std::thread::scope(|scope| scope.spawn(|| segment.read_at(&mut [0], 0)).join());

@@ -3,8 +3,8 @@
 //! ```text
 //!  split ─> Chunk of Records ─> Mapper ─> pairs ─> MapOutput          Values of a key ─> Reducer ─> Emit
 //!
-//!  pairs one after the other = a block ([`block`]); blocks kept in memory and scratch files ([`space`],
-//!  [`pieces`]); blocks that one step hands to the next ([`pairs`])
+//!  pairs one after the other = a block ([`block`]); blocks kept in memory and scratch files ([`spill_store`],
+//!  [`segments`]); blocks that one step hands to the next ([`pairs`])
 //! ```
 //!
 //! Input, output, shuffle and functions are side by side above this layer: none of them knows another, what they
@@ -20,6 +20,7 @@ pub mod lines;
 pub mod number;
 pub mod pairs;
 pub(crate) mod row;
+pub mod segment;
 pub mod segments;
 pub mod skipped;
 pub mod spill_store;

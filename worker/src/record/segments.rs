@@ -13,11 +13,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::block::BLOCK_BYTES;
-use super::spill_store::{Segment, SpillStore};
+use super::segment::Segment;
+use super::spill_store::SpillStore;
 use crate::error::{Error, Result};
-
-/// Bytes that are collected before they are handed to the [`SpillStore`], if it is not small.
-pub const SEGMENT_BYTES: usize = 4 << 20;
 
 /// Collects bytes into segments.
 #[derive(Debug)]

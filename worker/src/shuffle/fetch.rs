@@ -20,9 +20,10 @@ use super::run::{Run, RunData};
 use crate::error::Result;
 use crate::machine::threads;
 use crate::memory::{self, MemoryPool};
-use crate::record::fetched::FetchedPiece;
+use crate::record::segment::FetchedSegment;
+use crate::record::segment::Segment;
 use crate::record::segments::segments_in;
-use crate::record::spill_store::{Segment, SpillStore};
+use crate::record::spill_store::SpillStore;
 use crate::storage::Location;
 
 /// Bytes of one GET of a fetch, where there is memory for it.
@@ -56,7 +57,7 @@ pub fn runs(
             let bytes = range.end - range.start;
             let (place, check) = (place.clone(), check.clone());
             let read = move || check().and_then(|()| place.store.read(&place.key, range.clone()));
-            let piece = Arc::new(FetchedPiece::new(bytes, read, spill_store));
+            let piece = Arc::new(spill_store.fetched(bytes, read));
             pieces.push(((partition, number, object), Arc::downgrade(&piece)));
             segments.push(Segment::fetched(piece));
         }
@@ -75,7 +76,7 @@ pub fn runs(
 /// Fetches pieces in their order, those that somebody still has.
 #[derive(Debug)]
 pub struct FetchAhead {
-    pieces: Vec<Weak<FetchedPiece>>,
+    pieces: Vec<Weak<FetchedSegment>>,
     pool: Arc<MemoryPool>,
     progress: Mutex<Progress>,
     /// Something that was reserved has been given back.
@@ -98,7 +99,7 @@ impl FetchAhead {
         Self::new(Vec::new(), memory::transfers())
     }
 
-    fn new(pieces: Vec<Weak<FetchedPiece>>, pool: &Arc<MemoryPool>) -> Self {
+    fn new(pieces: Vec<Weak<FetchedSegment>>, pool: &Arc<MemoryPool>) -> Self {
         Self { pieces, pool: Arc::clone(pool), progress: Mutex::default(), given_back: Condvar::new() }
     }
 
@@ -179,17 +180,17 @@ mod tests {
     use crate::error::{Error, Result};
     use crate::memory::MemoryPool;
     use crate::record::block::BlockCodec;
-    use crate::record::fetched::FetchedPiece;
+    use crate::record::segment::FetchedSegment;
     use crate::record::spill_store::SpillStore;
 
     const BYTES: usize = 100;
 
-    fn piece(read: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static) -> Arc<FetchedPiece> {
+    fn piece(read: impl Fn() -> Result<Vec<u8>> + Send + Sync + 'static) -> Arc<FetchedSegment> {
         let spill_store = SpillStore::new(1 << 20, std::env::temp_dir(), BlockCodec::None);
-        Arc::new(FetchedPiece::new(BYTES as u64, read, &spill_store))
+        Arc::new(spill_store.fetched(BYTES as u64, read))
     }
 
-    fn ahead(pieces: &[Arc<FetchedPiece>], memory: usize) -> FetchAhead {
+    fn ahead(pieces: &[Arc<FetchedSegment>], memory: usize) -> FetchAhead {
         FetchAhead::new(pieces.iter().map(Arc::downgrade).collect(), &MemoryPool::new(memory as u64))
     }
 

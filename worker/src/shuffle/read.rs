@@ -10,8 +10,8 @@ use super::sort::{Ahead, SortedRun};
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
 use crate::record::block::{HEADER, Header, Span, record_at, record_of};
+use crate::record::segment::Segment;
 use crate::record::segments::SegmentReader;
-use crate::record::spill_store::Segment;
 
 /// Reads a run, pair by pair.
 #[derive(Debug)]
@@ -279,7 +279,8 @@ mod tests {
     use super::super::run::{Run, RunData, RunWriter};
     use super::RunReader;
     use crate::record::block::BlockCodec;
-    use crate::record::spill_store::{Segment, SpillStore};
+    use crate::record::segment::Segment;
+    use crate::record::spill_store::SpillStore;
 
     fn read(run: Run) -> crate::error::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let (mut reader, mut pairs) = (RunReader::new(run), Vec::new());

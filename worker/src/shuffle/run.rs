@@ -15,8 +15,9 @@ use std::sync::Arc;
 use super::sort::{SortedRun, SortedSpill};
 use crate::error::Result;
 use crate::record::block::{BLOCK_BYTES, BlockCodec, BlockWriter, large_block_start};
+use crate::record::segment::Segment;
 use crate::record::segments::{SegmentWriter, segments_in};
-use crate::record::spill_store::{Segment, SpillStore};
+use crate::record::spill_store::SpillStore;
 
 /// A run of one partition.
 #[derive(Clone, Debug)]

@@ -27,6 +27,7 @@ mod object;
 pub mod once;
 mod outage;
 mod profile;
+mod raw_keys;
 mod requests;
 pub(crate) mod s3;
 mod stream;

@@ -63,6 +63,11 @@ pub(super) enum Unmet<E> {
 }
 
 impl<E> Unmet<E> {
+    /// What becomes of a request that may not wait.
+    fn without_waiting(waiter: &Waiter, failure: E) -> Self {
+        if waiter.cancel.is_cancelled() { Self::Cancelled } else { Self::Failed(failure) }
+    }
+
     /// What the request itself failed with.
     pub(super) fn failure(&self) -> Option<&E> {
         match self {
@@ -130,7 +135,7 @@ impl Outage {
             };
             let limit = self.patience.limit;
             if limit.is_zero() || waiter.hurry.is_cancelled() {
-                return Err(waiter.cut_short(error));
+                return Err(Unmet::without_waiting(waiter, error));
             }
             let since = self.is_away(asked, &cause);
             let waits = waits.get_or_insert_with(|| Waiting::new(self, asked));
@@ -141,7 +146,7 @@ impl Outage {
             tracing::debug!(store = self.store, cause, "A request waits for a store that is away.");
             tokio::select! {
                 biased;
-                () = waiter.hurry.cancelled() => return Err(waiter.cut_short(error)),
+                () = waiter.hurry.cancelled() => return Err(Unmet::without_waiting(waiter, error)),
                 () = tokio::time::sleep(self.patience.pause(pauses).min(left)) => pauses += 1,
             }
         }

@@ -9,7 +9,6 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::outage::Unmet;
 use crate::error::{Error, Result};
 use crate::memory::MemoryReservation;
 
@@ -31,11 +30,6 @@ impl Waiter {
     /// For what an interrupted job does last: its requests go on, but wait for nobody any more.
     pub(super) fn uninterrupted(&self) -> Self {
         Self { cancel: CancellationToken::new(), ..self.clone() }
-    }
-
-    /// What becomes of a request that may not wait.
-    pub(super) fn cut_short<E>(&self, failure: E) -> Unmet<E> {
-        if self.cancel.is_cancelled() { Unmet::Cancelled } else { Unmet::Failed(failure) }
     }
 
     /// Waits for work; an error at once where somebody asks to stop.

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::record::block::BLOCK_BYTES;
+use crate::record::segment::Segment;
 use crate::record::segments::{SegmentReader, SegmentWriter, segments_in};
-use crate::record::spill_store::{Segment, SpillStore};
+use crate::record::spill_store::SpillStore;
 use crate::record::split::Split;
 
 /// Pairs in the memory and the scratch files of this process.

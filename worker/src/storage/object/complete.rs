@@ -10,7 +10,7 @@ use super::{BucketStore, UnmetRequest, is_missing};
 use crate::error::{Error, Result};
 use crate::machine::clock;
 use crate::storage::explain::is_unknown_request;
-use crate::storage::keys::CONDITION;
+use crate::storage::raw_keys::CONDITION;
 use crate::storage::{Created, Staged};
 
 /// Completions that S3 answers with 409, "try again", at most.
