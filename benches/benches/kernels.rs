@@ -14,16 +14,16 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mapreduce_api::v1alpha1::{Function, Input};
-use mapreduce_worker::function::builtin::{MapFunction, ReduceFunction};
+use mapreduce_worker::function::builtin::{BuiltinMap, BuiltinReduce};
 use mapreduce_worker::record::Mapper;
-use mapreduce_worker::record::block::{BlockCodec, BlockWriter, HEADER, Header};
+use mapreduce_worker::record::block::{BlockCodec, BlockHeader, BlockWriter, HEADER};
 use mapreduce_worker::record::format::{Chunk, Format};
 use mapreduce_worker::record::lines::{Lines, SLACK};
 use mapreduce_worker::record::spill_store::SpillStore;
 use mapreduce_worker::scratch::ScratchPlace;
-use mapreduce_worker::shuffle::collector::{Collector, Combine};
+use mapreduce_worker::shuffle::collector::{Collector, MapSideCombine};
 use mapreduce_worker::shuffle::merge::Merge;
-use mapreduce_worker::shuffle::partition::Partitioner;
+use mapreduce_worker::shuffle::partition::KeyPartitioner;
 use mapreduce_worker::shuffle::run::{Run, RunWriter};
 use mapreduce_worker::shuffle::sort::SortBuffer;
 use mapreduce_worker::shuffle::spec::ShuffleSpec;
@@ -87,12 +87,12 @@ fn tokenise(c: &mut Criterion) {
     let (format, url) = (Format::new(&input), Arc::from("file:text"));
     let lines = Lines { bytes: &text[..len], padded: &text, offset: 0 };
     let chunk = Chunk::new(lines, &format, &url);
-    let mut words: Box<dyn Mapper<Collector>> = right(MapFunction::new(&Function::builtin("words"))).make();
+    let mut words: Box<dyn Mapper<Collector>> = right(BuiltinMap::new(&Function::builtin("words"))).make();
     let mut out = Collector::for_shuffle(
-        Partitioner::hash(1),
+        KeyPartitioner::hash(1),
         &ShuffleSpec::default(),
-        Some(Combine {
-            combiner: right(ReduceFunction::new(&Function::builtin("sum")))
+        Some(MapSideCombine {
+            combiner: right(BuiltinReduce::new(&Function::builtin("sum")))
                 .combiner(&ScratchPlace::new(std::env::temp_dir(), MEMORY)),
             gain: Some(Arc::default()),
         }),
@@ -201,7 +201,7 @@ fn block(c: &mut Criterion) {
         };
         encode(&mut encoded);
         let Some((header, payload)) = encoded.split_first_chunk::<HEADER>() else { return };
-        let (header, mut raw) = (right(Header::parse(header)), Vec::new());
+        let (header, mut raw) = (right(BlockHeader::parse(header)), Vec::new());
         let name = format!("{codec:?}").to_lowercase();
         let mut group = c.benchmark_group("block");
         group.throughput(Throughput::Bytes(header.raw.into()));

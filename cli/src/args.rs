@@ -10,11 +10,11 @@ use mapreduce_api::quantity::Bytes;
 #[command(name = "mapreduce", version, disable_help_subcommand = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Runs the job in this process.
     Run(RunArgs),
     /// Says how the job would be divided, and what its requests cost, without running it or its functions.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use mapreduce_worker::error::{Error, Kind};
+use mapreduce_worker::error::{Error, ErrorKind};
 
 use crate::report;
 
@@ -13,7 +13,7 @@ pub(crate) const USAGE: u8 = 2;
 
 /// The exit code of a failure.
 pub(crate) fn code(error: &Error) -> u8 {
-    if error.kind() == Kind::Usage { USAGE } else { FAILED }
+    if error.kind() == ErrorKind::Usage { USAGE } else { FAILED }
 }
 
 /// Prints a failure on stderr, and with `--json` on stdout too.

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Args, Command};
+use args::{Args, CliCommand};
 
 fn main() -> ExitCode {
     show_warnings();
@@ -37,10 +37,10 @@ fn dispatch(args: Args) -> ExitCode {
         return ExitCode::FAILURE;
     }
     match args.command {
-        Command::Run(args) => run::run(&args),
-        Command::Plan(args) => failure::exit(args.json, plan::plan(&args)),
-        Command::Buckets(args) => failure::exit(false, buckets::buckets(args)),
-        Command::Validate(args) => failure::exit(args.json, plan::validate(&args)),
+        CliCommand::Run(args) => run::run(&args),
+        CliCommand::Plan(args) => failure::exit(args.json, plan::plan(&args)),
+        CliCommand::Buckets(args) => failure::exit(false, buckets::buckets(args)),
+        CliCommand::Validate(args) => failure::exit(args.json, plan::validate(&args)),
     }
 }
 

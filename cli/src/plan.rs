@@ -3,7 +3,7 @@
 use mapreduce_worker::error::{Error, Result};
 use mapreduce_worker::job::{self, Job};
 use mapreduce_worker::plan::cost::{Cost, RequestEstimate};
-use mapreduce_worker::plan::{self, PlannedStep, Ranges, Sampling};
+use mapreduce_worker::plan::{self, PlannedStep, RangeSampling, Sampling};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,7 @@ const NOT_SAMPLED: &str =
 
 /// What the plan doesn't know.
 fn unknown(planned: &PlannedStep) -> Vec<&'static str> {
-    if planned.ranges == Ranges::NotSampled { vec![NOT_SAMPLED] } else { Vec::new() }
+    if planned.ranges == RangeSampling::NotSampled { vec![NOT_SAMPLED] } else { Vec::new() }
 }
 
 fn as_json(job: &Job, planned: &PlannedStep, cost: &Cost) -> serde_json::Value {
@@ -84,7 +84,7 @@ fn as_json(job: &Job, planned: &PlannedStep, cost: &Cost) -> serde_json::Value {
         "requestsUsd": cost.usd(),
         "unknown": unknown(planned),
     });
-    if let Ranges::Sampled(ranges) = planned.ranges {
+    if let RangeSampling::Sampled(ranges) = planned.ranges {
         json["ranges"] = json!(ranges);
     }
     if let Some(name) = job.step().name() {
@@ -119,7 +119,7 @@ fn as_text(job: &Job, planned: &PlannedStep, cost: &Cost) -> String {
     } else {
         out += "  reduce      none: a part per map task\n";
     }
-    if let Ranges::Sampled(ranges) = planned.ranges {
+    if let RangeSampling::Sampled(ranges) = planned.ranges {
         out += &format!("  ranges      {} with keys in the sample\n", count(ranges as u64));
     }
     for unknown in unknown(planned) {

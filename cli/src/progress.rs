@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mapreduce_worker::job::Job;
-use mapreduce_worker::job::local::Progress;
+use mapreduce_worker::job::local::RunProgress;
 
 use crate::size;
 
@@ -23,7 +23,7 @@ pub(crate) struct Shown {
 }
 
 #[derive(Clone, PartialEq)]
-struct State {
+struct ProgressState {
     /// The step's name and number, of how many; nothing in a job without steps.
     step: String,
     maps: (u32, u32),
@@ -31,8 +31,8 @@ struct State {
     bytes: (u64, u64),
 }
 
-impl State {
-    fn of(progress: &Progress, job: &Job) -> Self {
+impl ProgressState {
+    fn of(progress: &RunProgress, job: &Job) -> Self {
         let total = progress.input_bytes.load(Ordering::Relaxed);
         let load = |n: &std::sync::atomic::AtomicU32| n.load(Ordering::Relaxed);
         let number = load(&progress.step) as usize;
@@ -64,11 +64,11 @@ impl State {
 }
 
 impl Shown {
-    pub(crate) fn start(progress: &Arc<Progress>, job: &Job) -> Self {
+    pub(crate) fn start(progress: &Arc<RunProgress>, job: &Job) -> Self {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let (progress, job, waits) = (Arc::clone(progress), job.at_step(0), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
-            let state = || State::of(&progress, &job);
+            let state = || ProgressState::of(&progress, &job);
             let show = if std::io::stderr().is_terminal() { bar } else { lines };
             show(&job.run().name, &state, &waits);
         });
@@ -89,7 +89,7 @@ fn wait(ended: &(Mutex<bool>, Condvar), time: Duration) -> bool {
     *waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
-fn bar(name: &str, state: &dyn Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
+fn bar(name: &str, state: &dyn Fn() -> ProgressState, ended: &(Mutex<bool>, Condvar)) {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{elapsed}] {wide_bar} {msg}") {
         bar.set_style(style);
@@ -108,11 +108,12 @@ fn bar(name: &str, state: &dyn Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
     bar.finish_and_clear();
 }
 
-fn lines(name: &str, state: &dyn Fn() -> State, ended: &(Mutex<bool>, Condvar)) {
+fn lines(name: &str, state: &dyn Fn() -> ProgressState, ended: &(Mutex<bool>, Condvar)) {
     let started = Instant::now();
-    let mut shown: Option<State> = None;
-    let say =
-        |state: &State| eprintln!("{name}: {} ({:.1} s)", state.line(), started.elapsed().as_secs_f64());
+    let mut shown: Option<ProgressState> = None;
+    let say = |state: &ProgressState| {
+        eprintln!("{name}: {} ({:.1} s)", state.line(), started.elapsed().as_secs_f64())
+    };
     while !wait(ended, LINE_EVERY) {
         let now = state();
         if shown.as_ref() != Some(&now) && now.maps.1 > 0 {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mapreduce_worker::error::{Error, Result};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::{Job, Resources};
 use mapreduce_worker::memory;
 use mapreduce_worker::task::finish::Success;
@@ -47,7 +47,7 @@ fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
 }
 
 fn with_progress(args: &RunArgs, job: &Job, resources: &Resources) -> Result<Success> {
-    let state = Arc::new(Progress::default());
+    let state = Arc::new(RunProgress::default());
     if args.quiet {
         return local::run(job, resources, &state);
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mapreduce_worker::error::{Error, Kind, Result};
+use mapreduce_worker::error::{Error, ErrorKind, Result};
 use mapreduce_worker::function::LastResort;
 use mapreduce_worker::job::Job;
 use mapreduce_worker::job::folders::NewFolders;
@@ -107,10 +107,10 @@ impl Stop {
     /// Why a run that was stopped has failed.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.why.get() {
-            Some(Why::Deadline(seconds)) if error.kind() == Kind::Cancelled => Error::permanent(format!(
-                "the job has been active for {seconds} s (spec.activeDeadlineSeconds: {seconds})"
-            )),
-            Some(Why::Stuck(stuck)) if error.kind() == Kind::Cancelled => stuck.clone(),
+            Some(Why::Deadline(seconds)) if error.kind() == ErrorKind::Cancelled => Error::permanent(
+                format!("the job has been active for {seconds} s (spec.activeDeadlineSeconds: {seconds})"),
+            ),
+            Some(Why::Stuck(stuck)) if error.kind() == ErrorKind::Cancelled => stuck.clone(),
             _ => error,
         }
     }
@@ -118,7 +118,7 @@ impl Stop {
     /// The exit code of a failure.
     pub(crate) fn code(&self, error: &Error) -> u8 {
         match self.why.get() {
-            Some(Why::Signal(code)) if error.kind() == Kind::Cancelled => *code,
+            Some(Why::Signal(code)) if error.kind() == ErrorKind::Cancelled => *code,
             _ => failure::code(error),
         }
     }

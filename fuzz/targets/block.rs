@@ -3,12 +3,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use mapreduce_worker::fuzzing::parse_index;
-use mapreduce_worker::record::block::{HEADER, Header, record_at};
+use mapreduce_worker::record::block::{HEADER, BlockHeader, record_at};
 
 fuzz_target!(|data: &[u8]| {
     let _ = parse_index(data, 1, 3);
     let Some((header, payload)) = data.split_first_chunk::<HEADER>() else { return };
-    let Ok(header) = Header::parse(header) else { return };
+    let Ok(header) = BlockHeader::parse(header) else { return };
     // Real ones are followed by as many bytes as they say; a GiB of them tells nothing more.
     if header.raw > 4 << 20 {
         return;

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::job::events::Notice;
-use crate::kube_ext::{self, Created, MANAGER};
+use crate::kube_ext::{self, CreateOutcome, MANAGER};
 use crate::text::shortened;
 
 /// Most events that wait; more than these are not told.
@@ -116,9 +116,9 @@ async fn publish_one(client: &Client, event: &Event, count: &mut i32) -> Result<
     let api: Api<Event> = Api::namespaced(client.clone(), &event.namespace().unwrap_or_default());
     if *count == 1 {
         match kube_ext::create(&api, event).await? {
-            Created::New(_) => return Ok(()),
+            CreateOutcome::New(_) => return Ok(()),
             // Another operator, or this one before it was started again, has told it.
-            Created::Exists => *count = 2,
+            CreateOutcome::Exists => *count = 2,
         }
     }
     let now = event.event_time.clone().unwrap_or(MicroTime(Timestamp::UNIX_EPOCH));

@@ -34,7 +34,7 @@ pub const MANAGER: &str = "mapreduce-operator";
 
 /// What became of a create.
 #[derive(Debug)]
-pub enum Created<K> {
+pub enum CreateOutcome<K> {
     /// It is there now.
     New(Box<K>),
     /// There is one of that name already.
@@ -42,14 +42,14 @@ pub enum Created<K> {
 }
 
 /// Creates an object. An existing one is left as it is: others, such as Kueue, may have changed it.
-pub async fn create<K>(api: &Api<K>, object: &K) -> Result<Created<K>, kube::Error>
+pub async fn create<K>(api: &Api<K>, object: &K) -> Result<CreateOutcome<K>, kube::Error>
 where
     K: Clone + DeserializeOwned + Debug + Serialize,
 {
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     match api.create(&params, object).await {
-        Ok(object) => Ok(Created::New(Box::new(object))),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Exists),
+        Ok(object) => Ok(CreateOutcome::New(Box::new(object))),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(CreateOutcome::Exists),
         Err(e) => Err(e),
     }
 }

@@ -14,7 +14,7 @@ pub struct Error {
     causes: Vec<String>,
     record: Option<RecordRef>,
     task: Option<String>,
-    kind: Kind,
+    kind: ErrorKind,
     names_step: bool,
     /// Whether a record is at fault, so that the job can go on without it.
     bad_record: bool,
@@ -26,7 +26,7 @@ pub struct Error {
 
 /// What an error means for the attempts to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// A store, a disk, a user's function: another attempt may do better.
     #[default]
     Retry,
@@ -56,30 +56,30 @@ impl Error {
 
     /// A failure that every attempt would meet.
     pub fn permanent(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Permanent, ..Self::retry(message) }
+        Self { kind: ErrorKind::Permanent, ..Self::retry(message) }
     }
 
     /// A fault that the manifest alone shows.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, ..Self::retry(message) }
+        Self { kind: ErrorKind::Usage, ..Self::retry(message) }
     }
 
     /// Says that every attempt would meet it.
     #[must_use]
     pub fn permanently(mut self) -> Self {
-        self.kind = Kind::Permanent;
+        self.kind = ErrorKind::Permanent;
         self
     }
 
     /// Says, in another message, that a store was away for as long as the job waits.
     #[must_use]
     pub fn store_unavailable(self, message: String) -> Self {
-        Self { kind: Kind::StoreUnavailable, message, ..self }
+        Self { kind: ErrorKind::StoreUnavailable, message, ..self }
     }
 
     /// The end of work that nobody wants any more.
     pub fn cancelled() -> Self {
-        Self { kind: Kind::Cancelled, ..Self::retry("cancelled") }
+        Self { kind: ErrorKind::Cancelled, ..Self::retry("cancelled") }
     }
 
     /// A record that can't be processed.
@@ -182,7 +182,7 @@ impl Error {
     #[must_use]
     pub fn in_step(mut self, step: Option<&str>) -> Self {
         let is_said = std::mem::replace(&mut self.names_step, true);
-        if let Some(step) = step.filter(|_| self.kind != Kind::Cancelled && !is_said) {
+        if let Some(step) = step.filter(|_| self.kind != ErrorKind::Cancelled && !is_said) {
             self.message = format!("step {step}: {}", self.message);
         }
         self
@@ -198,13 +198,13 @@ impl Error {
     }
 
     /// What the error means for the attempts to come.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
     /// Whether another attempt may do better.
     pub fn is_retryable(&self) -> bool {
-        self.kind == Kind::Retry
+        self.kind == ErrorKind::Retry
     }
 
     /// Says how many attempts have failed.
@@ -253,7 +253,7 @@ impl Error {
             causes: self.causes.clone(),
             task: self.task.clone(),
             record: self.record.clone(),
-            permanent: !matches!(self.kind, Kind::Retry | Kind::Cancelled),
+            permanent: !matches!(self.kind, ErrorKind::Retry | ErrorKind::Cancelled),
             attempts: self.attempts,
         }
     }
@@ -330,13 +330,13 @@ impl<T> IoContext<T> for io::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Kind, excerpt, shortened};
+    use super::{Error, ErrorKind, excerpt, shortened};
 
     #[test]
     fn an_error_survives_the_way_through_a_reader() {
         let inner = Error::bad_record("too long", "s3://b/k", 7);
         let outer = Error::from(std::io::Error::from(inner));
-        assert_eq!(outer.kind(), Kind::Permanent);
+        assert_eq!(outer.kind(), ErrorKind::Permanent);
         assert_eq!(outer.report().record.unwrap().offset, 7);
     }
 

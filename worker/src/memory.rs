@@ -269,7 +269,7 @@ impl Drop for CodecMemory {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     use super::{MIN_MEMORY, MemoryPool, bound_process, codec, collect, kept, large_record, merge};
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn too_little_memory_is_an_error_that_names_the_least() {
         let error = bound_process(MIN_MEMORY - 1, 1).unwrap_err();
-        assert!(error.kind() == Kind::Usage && error.to_string().contains("64Mi"), "{error}");
+        assert!(error.kind() == ErrorKind::Usage && error.to_string().contains("64Mi"), "{error}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use self::termination_log::TerminationLog;
-use crate::error::{Error, IoContext as _, Kind, Result};
+use crate::error::{Error, ErrorKind, IoContext as _, Result};
 use crate::function::LastResort;
 use crate::job::pod::PlanOutcome;
 use crate::job::{Job, Resources, pod, small};
@@ -29,24 +29,24 @@ use crate::task::finish::Success;
 #[command(name = "mapreduce-worker", version)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: PodCommand,
     /// Where the last words go.
     #[arg(long, default_value = "/dev/termination-log", global = true)]
     termination_log: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum PodCommand {
     /// Lists the input, or what the step before has written, and divides it.
-    Plan(JobArgs),
+    Plan(PodJobArgs),
     /// Runs the map task whose number is in `JOB_COMPLETION_INDEX`.
-    Map(JobArgs),
+    Map(PodJobArgs),
     /// Runs the reduce task whose number is in `JOB_COMPLETION_INDEX`.
-    Reduce(JobArgs),
+    Reduce(PodJobArgs),
     /// Says once more what the plan said, or the last task; changes nothing.
-    Report(JobArgs),
+    Report(PodJobArgs),
     /// Removes what a failed or deleted job has left.
-    Cleanup(JobArgs),
+    Cleanup(PodJobArgs),
     /// Says whether the worker of this container gets on: fails, and says why, while it waits for a store.
     Ready,
     /// Copies this program to a file, for a container whose image does not have it.
@@ -57,7 +57,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct JobArgs {
+struct PodJobArgs {
     /// The job, as the operator describes it.
     #[arg(long, value_name = "FILE")]
     job: PathBuf,
@@ -70,7 +70,7 @@ impl Args {
     /// Runs the task; the exit code says whether another attempt may do better.
     pub fn run(self) -> ExitCode {
         let log = TerminationLog::new(self.termination_log);
-        if matches!(self.command, Command::Ready) {
+        if matches!(self.command, PodCommand::Ready) {
             return ready(&log);
         }
         let filter = tracing_subscriber::EnvFilter::try_from_default_env();
@@ -97,7 +97,7 @@ fn ready(log: &TerminationLog) -> ExitCode {
 
 /// Writes how the attempt has ended; the exit code.
 fn last_words(done: Result<Termination>, log: &TerminationLog) -> u8 {
-    let is_store_away = done.as_ref().is_err_and(|error| error.kind() == Kind::StoreUnavailable);
+    let is_store_away = done.as_ref().is_err_and(|error| error.kind() == ErrorKind::StoreUnavailable);
     let last_words = done.unwrap_or_else(|error| {
         let report = error.report();
         let attempt = report.attempts.max(failed_before() + 1);
@@ -125,15 +125,15 @@ fn last_resort(log: &TerminationLog) -> LastResort {
     })
 }
 
-fn perform(command: &Command, log: &TerminationLog) -> Result<Termination> {
+fn perform(command: &PodCommand, log: &TerminationLog) -> Result<Termination> {
     let args = match command {
-        Command::Plan(args)
-        | Command::Map(args)
-        | Command::Reduce(args)
-        | Command::Report(args)
-        | Command::Cleanup(args) => args,
-        Command::Install { to } => return install(to).map(|()| Termination::Done),
-        Command::Ready => return Ok(Termination::Done),
+        PodCommand::Plan(args)
+        | PodCommand::Map(args)
+        | PodCommand::Reduce(args)
+        | PodCommand::Report(args)
+        | PodCommand::Cleanup(args) => args,
+        PodCommand::Install { to } => return install(to).map(|()| Termination::Done),
+        PodCommand::Ready => return Ok(Termination::Done),
     };
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return Err(Error::permanent("another TLS provider is installed already"));
@@ -152,7 +152,7 @@ fn perform(command: &Command, log: &TerminationLog) -> Result<Termination> {
     let attempt =
         || AttemptId::new(variables::text(env::ATTEMPT).unwrap_or_else(|| random::name().to_string()));
     match command {
-        Command::Plan(_) => {
+        PodCommand::Plan(_) => {
             let planned = pod::plan(&job, &resources)?;
             if let Some(success) = planned.success {
                 return Ok(finished(&success, None));
@@ -163,11 +163,11 @@ fn perform(command: &Command, log: &TerminationLog) -> Result<Termination> {
                 None => Termination::Planned(planned.summary),
             })
         }
-        Command::Report(_) => pod::report(&job).map(restated),
-        Command::Map(_) => Ok(outcome(pod::map(&job, index()?, &attempt(), &resources)?)),
-        Command::Reduce(_) => Ok(outcome(pod::reduce(&job, index()?, &attempt(), &resources)?)),
-        Command::Cleanup(_) => pod::cleanup(&job).map(|_| Termination::Done),
-        Command::Install { .. } | Command::Ready => Ok(Termination::Done),
+        PodCommand::Report(_) => pod::report(&job).map(restated),
+        PodCommand::Map(_) => Ok(outcome(pod::map(&job, index()?, &attempt(), &resources)?)),
+        PodCommand::Reduce(_) => Ok(outcome(pod::reduce(&job, index()?, &attempt(), &resources)?)),
+        PodCommand::Cleanup(_) => pod::cleanup(&job).map(|_| Termination::Done),
+        PodCommand::Install { .. } | PodCommand::Ready => Ok(Termination::Done),
     }
 }
 

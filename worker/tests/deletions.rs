@@ -14,7 +14,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use common::{Place, merge, word_count};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::local::{self, RunProgress};
 use serde_json::{Value, json};
 
 const LAYOUTS: u64 = 1000;
@@ -221,7 +221,7 @@ impl Layout {
             listed.filter_map(|object| Some(object["url"].as_str()?.to_owned())).collect();
 
         let ran = match self.place.job_of_run(self.fields(), "run-2") {
-            Ok(job) => local::run(&job, &self.place.resources, &Progress::default()),
+            Ok(job) => local::run(&job, &self.place.resources, &RunProgress::default()),
             Err(refused) => Err(refused),
         };
         let after = items(self.place.dir.path());

@@ -24,7 +24,7 @@ use common::{Place, builtin, counted, merge, parse_counts, word_count};
 use mapreduce_api::ids::{AttemptId, JobId};
 use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::JobFile;
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::{Job, pod};
 use mapreduce_worker::machine::{Machine, simulate};
 use mapreduce_worker::storage::{BucketStore, FileStore, SharedStore, Stores};
@@ -187,8 +187,9 @@ impl Case {
         let job = Job::with_stores(file, stores, stop).unwrap();
         let mut resources = place.resources.clone();
         (resources.threads, resources.memory) = (1, 4 << 20);
-        let ran =
-            simulate(Arc::new(Unhurried::default()), || local::run(&job, &resources, &Progress::default()));
+        let ran = simulate(Arc::new(Unhurried::default()), || {
+            local::run(&job, &resources, &RunProgress::default())
+        });
 
         let at = format!("{self:?}, call {at}: {:?}, {ran:?}", plan.fired());
         let out = bucket.content("out/");

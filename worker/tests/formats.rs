@@ -13,7 +13,7 @@ mod common;
 
 use bytes::Bytes;
 use common::{Place, builtin};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::plan::{self, Sampling};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
@@ -420,7 +420,7 @@ fn compressed_objects_are_cut_at_their_frames_and_counted_as_whole_ones_are() {
             let fields = json!({"input": {"splitSize": split}, "map": builtin(map), "reduce": reduce});
             let job = place.job(fields).unwrap();
             let planned = plan::for_pods(job.step(), None, Sampling::Take).unwrap();
-            let done = local::run(&job, &place.resources, &Progress::default()).unwrap();
+            let done = local::run(&job, &place.resources, &RunProgress::default()).unwrap();
             assert_eq!(done.counters.map_input_records, 100_000, "{name} {split}");
             assert_eq!(done.counters.input_bytes, bytes.len() as u64);
             let whys: Vec<String> = planned.unsplit.into_iter().map(|unsplit| unsplit.why).collect();

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Place, builtin, counted, parse_counts, word_count};
-use mapreduce_worker::error::{Kind, Result};
-use mapreduce_worker::storage::{Entry, Location, Stores};
+use mapreduce_worker::error::{ErrorKind, Result};
+use mapreduce_worker::storage::{ListedObject, Location, Stores};
 use serde_json::json;
 use server::{Request, Response, Server};
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,7 @@ impl Client {
         Self { _runtime: runtime, stores }
     }
 
-    fn find(&self, url: &str) -> (Location, Option<Entry>) {
+    fn find(&self, url: &str) -> (Location, Option<ListedObject>) {
         let place = self.stores.locate(url).unwrap();
         let found = place.store.head(&place.key).unwrap();
         (place, found)
@@ -223,7 +223,7 @@ fn an_object_that_is_not_there_or_not_for_us_is_an_error_that_names_it() {
         fields["input"] = json!({"urls": [url]});
         let error = place.run(fields).unwrap_err();
         assert!(said(&error).contains(&url) && said(&error).contains(message), "{}", said(&error));
-        assert_eq!(error.kind(), Kind::Permanent, "{status}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{status}");
         assert_eq!(server.asked().len(), 1, "{status}");
     }
 }
@@ -245,7 +245,7 @@ fn a_server_that_is_busy_is_asked_again() {
             "{}",
             said(&error)
         );
-        assert_eq!((error.kind(), server.asked().len()), (Kind::Retry, 5));
+        assert_eq!((error.kind(), server.asked().len()), (ErrorKind::Retry, 5));
         let server = serve_after(7, busy, |request| Response::ranged(request, b"to be"));
         assert_eq!(Client::new().read(&server.url("/x"), 0..5).unwrap(), b"to be");
         assert_eq!(server.asked().len(), 9, "seven that failed, a look, a read");
@@ -258,7 +258,7 @@ fn a_server_that_stays_away_is_an_error_when_it_has_been_waited_for() {
     let client = Client::waiting(1);
     let place = client.stores.locate(&server.url("/x")).unwrap();
     let error = place.store.head(&place.key).unwrap_err();
-    assert_eq!(error.kind(), Kind::StoreUnavailable, "{}", said(&error));
+    assert_eq!(error.kind(), ErrorKind::StoreUnavailable, "{}", said(&error));
     let message = format!("can't read {}: the store was away for 1 s", server.url("/x"));
     assert_eq!(
         (error.to_string(), &*error.causes()[0]),
@@ -349,7 +349,7 @@ fn a_size_that_cannot_be_is_an_error() {
         fields["retries"] = json!(0);
         let error = place.run(fields).unwrap_err();
         assert!(error.to_string().contains(&server.url("/x.txt")), "{head}: {error}");
-        assert_eq!(error.kind(), Kind::Permanent, "{head}: {error} {:?}", error.causes());
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{head}: {error} {:?}", error.causes());
     }
 }
 
@@ -393,7 +393,7 @@ fn nothing_is_written_to_a_web_server_and_what_is_no_one_object_is_refused() {
         let mut all = json!({"map": builtin("identity"), "reduce": {"tasks": 0}});
         all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let error = Place::new().job(all).unwrap_err();
-        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.to_string().starts_with(field), "{error}");
     }
     let server = Server::start(|request| Response::ranged(request, b"x"));

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use mapreduce_worker::error::{Error, Kind};
+use mapreduce_worker::error::{Error, ErrorKind};
 use mapreduce_worker::task::finish::Success;
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ fn one_more_fails_the_job_and_says_why() {
     for (reduce, as_pods) in [(true, false), (true, true), (false, false), (false, true)] {
         let (place, done) = run(2, 1, "throw new Error('no way')", reduce, as_pods);
         let error = done.unwrap_err();
-        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.kind(), ErrorKind::Permanent);
         assert_eq!(error.to_string(), "2 map tasks or more have failed, and spec.maxFailedTasks is 1");
         let causes = error.causes().join("\n");
         assert!(causes.contains("map-00000: ") && causes.contains("map-00001: "), "{causes}");

@@ -22,8 +22,8 @@ use buckets::{job_on, patient_bucket};
 use common::{Place, merge, word_count};
 use mapreduce_api::ids::AttemptId;
 use mapreduce_api::wire::{STORE_AWAY, Termination};
-use mapreduce_worker::error::{Error, Kind};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::error::{Error, ErrorKind};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::{Job, pod};
 use mapreduce_worker::storage::Patience;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ fn run_both(place: &Place, s3: &S3, as_pods: bool, shuffle: &Value) -> BTreeMap<
             (0..planned.reduce_tasks).map(|task| pod::reduce(&job, task, &attempt, resources).unwrap());
         reduced.flatten().next().unwrap()
     } else {
-        local::run(&job, &place.resources, &Progress::default()).unwrap()
+        local::run(&job, &place.resources, &RunProgress::default()).unwrap()
     };
     assert_eq!(success.counters.failed_tasks, 0, "an attempt was counted");
     assert!(s3.uploads().is_empty(), "{:?}", s3.uploads());
@@ -184,7 +184,7 @@ fn gives_up(moment: Moment, how: Away) -> Error {
     let mut fields = fields(&json!({}));
     merge(&mut fields, json!({"retries": 3}));
     let job = patient_job(&place, &s3, short, fields);
-    let error = local::run(&job, &place.resources, &Progress::default()).unwrap_err();
+    let error = local::run(&job, &place.resources, &RunProgress::default()).unwrap_err();
     assert!(s3.turned_away() > 3, "it was not waited for");
     error
 }
@@ -201,10 +201,10 @@ fn a_store_that_stays_away_fails_the_job_with_what_was_asked_for_how_long_why_an
     let causes = error.causes();
     assert_eq!(causes[0], "SlowDown: SlowDown");
     assert!(causes.last().unwrap().contains("spec.storage.timeoutSeconds"), "{causes:?}");
-    assert_eq!(error.kind(), Kind::StoreUnavailable, "no other attempt is made");
+    assert_eq!(error.kind(), ErrorKind::StoreUnavailable, "no other attempt is made");
     let error = gives_up(|asked| asked.method == "PUT" && asked.asks("uploadId"), Away::Resets);
     assert!(error.to_string().starts_with("can't write s3://b/out/part-0000"), "{error}");
-    assert_eq!(error.kind(), Kind::StoreUnavailable);
+    assert_eq!(error.kind(), ErrorKind::StoreUnavailable);
 }
 
 #[test]
@@ -219,7 +219,8 @@ fn a_wish_to_stop_ends_a_wait_at_once() {
         let store = patient_bucket(&place, &s3.endpoint(), forever, &stop);
         let job = job_on(&place, store, fields(&json!({"url": "s3://b/shuffle/"})), stop.clone()).unwrap();
         let error = std::thread::scope(|scope| {
-            let run = scope.spawn(|| local::run(&job, &place.resources, &Progress::default()).unwrap_err());
+            let run =
+                scope.spawn(|| local::run(&job, &place.resources, &RunProgress::default()).unwrap_err());
             // Of one request there are three before it waits.
             while s3.turned_away() < 2 {
                 std::thread::yield_now();
@@ -227,7 +228,7 @@ fn a_wish_to_stop_ends_a_wait_at_once() {
             stop.cancel();
             run.join().unwrap()
         });
-        assert_eq!(error.kind(), Kind::Cancelled, "{moment}: {error} {:?}", error.causes());
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{moment}: {error} {:?}", error.causes());
     }
 }
 

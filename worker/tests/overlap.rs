@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::fs::symlink;
 
 use common::{Place, merge, word_count};
-use mapreduce_worker::error::Kind;
+use mapreduce_worker::error::ErrorKind;
 use serde_json::{Value, json};
 
 /// Runs a job that has to be refused for where links lead, and touches nothing.
@@ -18,7 +18,7 @@ fn refused(place: &Place, fields: &Value) {
     let causes = error.causes();
     assert!(error.to_string().contains("overlaps with the input"), "{fields}: {error} {causes:?}");
     assert!(causes.iter().any(|cause| cause.contains("links lead to ")), "{fields}: {causes:?}");
-    assert_eq!(error.kind(), Kind::Permanent);
+    assert_eq!(error.kind(), ErrorKind::Permanent);
     assert_eq!(place.names("in"), before);
 }
 
@@ -41,7 +41,7 @@ fn an_output_that_a_link_leads_to_the_input_is_refused() {
         // What is there is an error before links are looked at.
         let mut all = word_count(1, false);
         merge(&mut all, json!({"output": {"url": "file:alias/", "ifExists": if_exists}}));
-        assert_eq!(place.run(all).unwrap_err().kind(), Kind::Permanent);
+        assert_eq!(place.run(all).unwrap_err().kind(), ErrorKind::Permanent);
         assert_eq!(place.names("in"), ["0.txt", "1.txt"]);
     }
     refused(&place, &json!({"shuffle": {"url": "file:alias/tmp/"}}));

@@ -6,8 +6,8 @@ mod common;
 use std::os::unix::fs::symlink;
 
 use common::{Place, merge, word_count};
-use mapreduce_worker::error::{Kind, Result};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::error::{ErrorKind, Result};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::task::finish::Success;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn run(place: &Place) -> Result<Success> {
 }
 
 fn run_with(place: &Place, fields: Value) -> Result<Success> {
-    local::run(&place.job_of_run(fields, "run-2")?, &place.resources, &Progress::default())
+    local::run(&place.job_of_run(fields, "run-2")?, &place.resources, &RunProgress::default())
 }
 
 /// What is at the output's first level, and the bytes of its parts.
@@ -57,7 +57,7 @@ fn what_no_run_left_is_named_before_anything_is_touched() {
         let before = result(&place);
         let error = run(&place).unwrap_err();
         assert!(error.to_string().contains(&format!("/out/{name} was not left by")), "{error}");
-        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.kind(), ErrorKind::Permanent);
         assert_eq!(result(&place), before);
         assert_eq!(place.read(&format!("out/{name}")), b"mine");
     }

@@ -9,7 +9,7 @@ mod server;
 
 use buckets::{bucket, bucket_at, job, run};
 use common::{Place, builtin, counted, merge, parse_counts, word_count};
-use mapreduce_worker::error::{Kind, Result};
+use mapreduce_worker::error::{ErrorKind, Result};
 use mapreduce_worker::job::pod;
 use mapreduce_worker::storage::Created;
 use serde_json::json;
@@ -211,7 +211,7 @@ fn a_store_that_reads_past_conditions_is_refused_before_the_first_task() {
         let refused = |error: &mapreduce_worker::error::Error| {
             let said = format!("{shuffle}: {error} {:?}", error.causes());
             assert!(error.to_string().starts_with("s3://b/ does not create objects conditionally"), "{said}");
-            assert_eq!(error.kind(), Kind::Permanent, "{said}");
+            assert_eq!(error.kind(), ErrorKind::Permanent, "{said}");
             let read = s3.asked().into_iter().filter(|request| request.key() == "in/a").count();
             assert_eq!(read, 0, "{said}: a task has begun");
             assert!(place.names("shuffle").is_empty(), "{said}");

@@ -11,7 +11,7 @@ mod common;
 
 use common::{Place, builtin};
 use mapreduce_api::ids::AttemptId;
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::pod;
 use mapreduce_worker::plan::{self, Sampling};
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ fn however_small_splits_are_the_number_of_tasks_is_bounded() {
     let lines: Vec<String> = (0..300_000).map(|i| (i % 1000).to_string()).collect();
     let lines = lines.join("\n") + "\n";
     let place = Place::of(&[lines.into_bytes()], 64 << 20, 2);
-    let progress = Progress::default();
+    let progress = RunProgress::default();
     let fields =
         |reduce: Value| json!({"input": {"splitSize": 1}, "map": builtin("words"), "reduce": reduce});
     let reduce = |tasks: i32| json!({"function": {"builtin": {"name": "sum"}}, "tasks": tasks});

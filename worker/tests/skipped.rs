@@ -8,8 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
-use mapreduce_worker::error::{Error, Kind};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::error::{Error, ErrorKind};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::task::finish::Success;
 use serde_json::{Value, json};
 
@@ -256,7 +256,7 @@ fn one_more_than_the_budget_fails_the_job_and_says_which() {
     for as_pods in [false, true] {
         let place = place("a\nb\nc\n");
         let error = run(&place, 2, &fields, as_pods).unwrap_err();
-        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.kind(), ErrorKind::Permanent);
         assert_eq!(error.to_string(), "3 bad records or more, and spec.skipBadRecords.max is 2");
         let named: Vec<_> = error.causes().iter().map(|cause| cause.contains("/in/a at byte ")).collect();
         assert_eq!(named, [true; 3], "{:?}", error.causes());
@@ -338,7 +338,7 @@ fn a_result_that_is_replaced_takes_its_skipped_records_with_it() {
     place.write("in/a", "good\n");
     fields["skipBadRecords"] = json!({"max": 1});
     let job = place.job_of_run(fields, "run-2").unwrap();
-    local::run(&job, &place.resources, &Progress::default()).unwrap();
+    local::run(&job, &place.resources, &RunProgress::default()).unwrap();
     assert_eq!((place.output_text().as_str(), rows(&place).len()), ("good\t1\n", 0));
 }
 

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Place, merge, word_count};
 use mapreduce_api::ids::AttemptId;
-use mapreduce_worker::error::{Error, Kind};
+use mapreduce_worker::error::{Error, ErrorKind};
 use mapreduce_worker::job::{Job, pod};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -116,7 +116,7 @@ fn a_commit_record_that_names_a_place_outside_is_refused_and_nothing_there_is_to
 fn assert_refused(run: &Run, error: &Error, what: &str) {
     let said = format!("{what}: {error} {:?}", error.causes());
     assert!(error.to_string().contains("which is not in the job's folder"), "{said}");
-    assert_eq!(error.kind(), Kind::Permanent, "{said}");
+    assert_eq!(error.kind(), ErrorKind::Permanent, "{said}");
     run.assert_untouched(&said);
     // It may fail, and must not believe.
     let cleaned = pod::cleanup(&run.job);
@@ -156,7 +156,7 @@ fn a_plan_that_reads_what_is_not_the_jobs_input_is_refused() {
         std::fs::remove_file(run.place.path("shuffle/run-1/commit/map-00000")).unwrap();
         let error = run.map(0).unwrap_err();
         assert_eq!(error.to_string(), format!("the plan reads {url}, which is not the job's input"));
-        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.kind(), ErrorKind::Permanent);
         run.assert_untouched(&url);
     }
 }

@@ -9,7 +9,7 @@ mod server;
 
 use buckets::{bucket, run};
 use common::{Place, word_count};
-use mapreduce_worker::error::Kind;
+use mapreduce_worker::error::ErrorKind;
 use mapreduce_worker::storage::{Created, PendingUpload, SharedStore, Staged};
 use serde_json::json;
 use server::{Fault, S3};
@@ -111,7 +111,7 @@ fn a_completion_that_another_writer_disturbs_is_tried_again() {
     assert_eq!(completions(&s3), 2);
     let ours = staged(&store, "o/y", b"ours");
     s3.on(|request| (request.method == "POST").then_some(Fault::Status(409, "ConditionalRequestConflict")));
-    assert_eq!(store.complete_new("o/y", &ours).unwrap_err().kind(), Kind::Retry);
+    assert_eq!(store.complete_new("o/y", &ours).unwrap_err().kind(), ErrorKind::Retry);
     assert!((4..20).contains(&completions(&s3)));
 }
 

@@ -21,11 +21,11 @@ use super::events::{Notice, of_change};
 use super::observed::{ChildState, LostPod, Reason, Refusal};
 use super::{FINALIZER, dereference, steps, workloads};
 use crate::context::Context;
-use crate::kube_ext::{self, Created};
+use crate::kube_ext::{self, CreateOutcome};
 
 /// What could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum WriteError {
     /// The API server, or the way to it.
     #[error("failed to write {what}: {source}")]
     Write {
@@ -39,7 +39,7 @@ pub enum Error {
     Describe(#[from] serde_json::Error),
 }
 
-impl Error {
+impl WriteError {
     /// One word for metrics.
     pub fn category(&self) -> &'static str {
         match self {
@@ -49,13 +49,13 @@ impl Error {
     }
 }
 
-pub(super) fn writing(what: &'static str) -> impl Fn(kube::Error) -> Error {
-    move |source| Error::Write { what, source: Box::new(source) }
+pub(super) fn writing(what: &'static str) -> impl Fn(kube::Error) -> WriteError {
+    move |source| WriteError::Write { what, source: Box::new(source) }
 }
 
 /// What became of a write.
 #[derive(Debug)]
-pub enum Written {
+pub enum WriteOutcome {
     /// It is made; this is the job as it is now.
     Job(Box<MapReduceJob>),
     /// It is made, and the job is as it was.
@@ -73,9 +73,13 @@ pub enum Written {
 }
 
 /// Makes one write.
-pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Result<Written, Error> {
+pub async fn apply(
+    context: &Context,
+    job: &MapReduceJob,
+    write: ApiWrite,
+) -> Result<WriteOutcome, WriteError> {
     match write {
-        ApiWrite::Rest => Ok(Written::Child),
+        ApiWrite::Rest => Ok(WriteOutcome::Child),
         ApiWrite::AddFinalizer => {
             let mut finalizers = job.finalizers().to_vec();
             finalizers.push(FINALIZER.to_owned());
@@ -87,7 +91,7 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
             }
             let others: Vec<String> = job.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
             let written = set_finalizers(context, job, &others).await?;
-            if let (Written::Job(_) | Written::Gone, Some(note)) = (&written, note) {
+            if let (WriteOutcome::Job(_) | WriteOutcome::Gone, Some(note)) = (&written, note) {
                 publish(context, job, vec![Notice::warning("CleanupIncomplete", note)]);
             }
             Ok(written)
@@ -104,9 +108,9 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
             match kube_ext::patch_opt(&api, &child.name_in(job), &patch).await {
                 // Another job's Job has the name by now.
                 Err(kube::Error::Api(status)) if status.is_conflict() || status.is_invalid() => {
-                    Ok(Written::Later)
+                    Ok(WriteOutcome::Later)
                 }
-                patched => patched.map(|_| Written::Child).map_err(writing("child")),
+                patched => patched.map(|_| WriteOutcome::Child).map_err(writing("child")),
             }
         }
         ApiWrite::Hold(child, uid, hold) => {
@@ -125,21 +129,21 @@ pub async fn apply(context: &Context, job: &MapReduceJob, write: ApiWrite) -> Re
             // Foreground: the Job is there as long as any of its pods is.
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
             deleted.map_err(writing("child"))?;
-            Ok(Written::Child)
+            Ok(WriteOutcome::Child)
         }
         ApiWrite::DeleteOrphan(child, uid) => delete_orphan(context, job, child, &uid).await,
         ApiWrite::RemovePods(lost) => {
             for pod in lost {
                 remove_lost_pod(context, job, &pod).await?;
             }
-            Ok(Written::Child)
+            Ok(WriteOutcome::Child)
         }
         ApiWrite::DeleteSelf => {
             let (api, name, uid) =
                 (context.api::<MapReduceJob>(job), job.name_any(), job.uid().unwrap_or_default());
             let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Background).await;
             deleted.map_err(writing("job"))?;
-            Ok(Written::Gone)
+            Ok(WriteOutcome::Gone)
         }
     }
 }
@@ -154,7 +158,7 @@ async fn delete_orphan(
     job: &MapReduceJob,
     child: Child,
     uid: &str,
-) -> Result<Written, Error> {
+) -> Result<WriteOutcome, WriteError> {
     let name = child.name_in(job);
     kube_ext::delete_opt(&context.api::<Job>(job), &name, uid, PropagationPolicy::Foreground)
         .await
@@ -162,12 +166,12 @@ async fn delete_orphan(
     let note =
         format!("Job {name} of an earlier job of this name, deleted with --cascade=orphan, is removed");
     publish(context, job, vec![Notice::normal("OrphanRemoved", note)]);
-    Ok(Written::Later)
+    Ok(WriteOutcome::Later)
 }
 
 /// What Kubernetes itself does with a pod whose Node object is gone: it has failed, by no fault of its own, and then
 /// it isn't there any more.
-async fn remove_lost_pod(context: &Context, job: &MapReduceJob, lost: &LostPod) -> Result<(), Error> {
+async fn remove_lost_pod(context: &Context, job: &MapReduceJob, lost: &LostPod) -> Result<(), WriteError> {
     let api: Api<Pod> = context.api(job);
     let note = format!("pod {} is removed: its node {} doesn't answer any more", lost.name, lost.node);
     let status = json!({"metadata": {"uid": lost.uid}, "status": {"phase": "Failed", "conditions": [{
@@ -185,7 +189,7 @@ async fn remove_lost_pod(context: &Context, job: &MapReduceJob, lost: &LostPod) 
 }
 
 /// The cleanup of a job that is let go, with what it read, as far as they are there: nobody else removes them.
-async fn remove_own_cleanup(context: &Context, job: &MapReduceJob) -> Result<(), Error> {
+async fn remove_own_cleanup(context: &Context, job: &MapReduceJob) -> Result<(), WriteError> {
     let (child, config) = (Child::Cleanup.name_in(job), names::cleanup_config_map(&job.name_any()));
     remove_own::<Job>(context, job, &child).await.map_err(writing("child"))?;
     remove_own::<ConfigMap>(context, job, &config).await.map_err(writing("config"))
@@ -218,14 +222,14 @@ async fn set_finalizers(
     context: &Context,
     job: &MapReduceJob,
     finalizers: &[String],
-) -> Result<Written, Error> {
+) -> Result<WriteOutcome, WriteError> {
     let patch = json!({
         "metadata": {"resourceVersion": job.resource_version(), "uid": job.uid(), "finalizers": finalizers}
     });
     match kube_ext::patch_opt(&context.api::<MapReduceJob>(job), &job.name_any(), &patch).await {
-        Ok(Some(job)) => Ok(Written::Job(Box::new(job))),
-        Ok(None) => Ok(Written::Gone),
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
+        Ok(Some(job)) => Ok(WriteOutcome::Job(Box::new(job))),
+        Ok(None) => Ok(WriteOutcome::Gone),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(WriteOutcome::Stale),
         Err(e) => Err(writing("finalizer")(e)),
     }
 }
@@ -236,7 +240,7 @@ async fn record(
     context: &Context,
     job: &MapReduceJob,
     status: &MapReduceJobStatus,
-) -> Result<Written, Error> {
+) -> Result<WriteOutcome, WriteError> {
     let patch = json!({
         "apiVersion": MapReduceJob::api_version(&()),
         "kind": MapReduceJob::kind(&()),
@@ -248,10 +252,10 @@ async fn record(
             let old = job.status.clone().unwrap_or_default();
             count(context, job, &old, status);
             publish(context, job, of_change(&old, status));
-            Ok(Written::Job(Box::new(new)))
+            Ok(WriteOutcome::Job(Box::new(new)))
         }
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Written::Stale),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Written::Gone),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(WriteOutcome::Stale),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(WriteOutcome::Gone),
         Err(e) => Err(writing("status")(e)),
     }
 }
@@ -278,7 +282,12 @@ fn count(context: &Context, job: &MapReduceJob, old: &MapReduceJobStatus, new: &
 }
 
 /// The revision before the Job whose pods mount it.
-async fn create(context: &Context, job: &MapReduceJob, child: Child, size: Size) -> Result<Written, Error> {
+async fn create(
+    context: &Context,
+    job: &MapReduceJob,
+    child: Child,
+    size: Size,
+) -> Result<WriteOutcome, WriteError> {
     let revision = match revision_of(context, job, child).await? {
         Ok(revision) => revision,
         Err(written) => return Ok(written),
@@ -300,13 +309,13 @@ async fn create(context: &Context, job: &MapReduceJob, child: Child, size: Size)
         }
     }
     match kube_ext::create(&context.api::<Job>(job), &made).await {
-        Ok(Created::New(_)) => {
+        Ok(CreateOutcome::New(_)) => {
             context.creations.made(&job.uid().unwrap_or_default(), &child.name_in(job), context.now());
             context.metrics.child_made(child.word());
-            Ok(Written::Child)
+            Ok(WriteOutcome::Child)
         }
         // Whose it is shows at the next look.
-        Ok(Created::Exists) => Ok(Written::Child),
+        Ok(CreateOutcome::Exists) => Ok(WriteOutcome::Child),
         Err(e) => refused(context, job, e, child, "child"),
     }
 }
@@ -322,7 +331,7 @@ async fn revision_of(
     context: &Context,
     job: &MapReduceJob,
     child: Child,
-) -> Result<Result<Revision, Written>, Error> {
+) -> Result<Result<Revision, WriteOutcome>, WriteError> {
     let configs = context.api::<ConfigMap>(job);
     let name = names::config_map(&job.name_any());
     // What a job without a revision does is in its ConfigMap alone: an older operator has begun it.
@@ -341,9 +350,9 @@ async fn revision_of(
             return Ok(Err(impossible(child, Reason::RevisionLost, message)));
         }
         return match kube_ext::create(&configs, &revision.config_map(job)?).await {
-            Ok(Created::New(_)) => Ok(Ok(revision)),
+            Ok(CreateOutcome::New(_)) => Ok(Ok(revision)),
             // Whose it is shows at the next look.
-            Ok(Created::Exists) => Ok(Err(Written::Child)),
+            Ok(CreateOutcome::Exists) => Ok(Err(WriteOutcome::Child)),
             Err(e) => refused(context, job, e, child, "config").map(Err),
         };
     };
@@ -352,7 +361,7 @@ async fn revision_of(
             return Ok(Revision::read(&found, job, &context.pods)
                 .map_err(|error| impossible(child, Reason::RevisionLost, error.to_string())));
         }
-        Some(ChildState::Leftover) => return Ok(Err(Written::Later)),
+        Some(ChildState::Leftover) => return Ok(Err(WriteOutcome::Later)),
         None | Some(ChildState::Orphan(_)) => false,
         Some(_) => true,
     };
@@ -364,11 +373,11 @@ async fn revision_of(
     let uid = found.uid().unwrap_or_default();
     let deleted = kube_ext::delete_opt(&configs, &name, &uid, PropagationPolicy::Background).await;
     deleted.map_err(writing("config"))?;
-    Ok(Err(Written::Later))
+    Ok(Err(WriteOutcome::Later))
 }
 
-fn impossible(child: Child, reason: Reason, message: String) -> Written {
-    Written::Refused(Refusal { child, permanent: Some(reason), message })
+fn impossible(child: Child, reason: Reason, message: String) -> WriteOutcome {
+    WriteOutcome::Refused(Refusal { child, permanent: Some(reason), message })
 }
 
 fn refused(
@@ -377,25 +386,29 @@ fn refused(
     error: kube::Error,
     child: Child,
     what: &'static str,
-) -> Result<Written, Error> {
+) -> Result<WriteOutcome, WriteError> {
     let written = refusal(error, child, what)?;
-    if matches!(written, Written::Refused(_)) {
+    if matches!(written, WriteOutcome::Refused(_)) {
         context.creations.refused(&job.uid().unwrap_or_default(), &child.name_in(job), context.now());
     }
     Ok(written)
 }
 
 /// A refusal that is the job's own fault is told where its owner looks; all else is tried again.
-fn refusal(error: kube::Error, child: Child, what: &'static str) -> Result<Written, Error> {
+fn refusal(error: kube::Error, child: Child, what: &'static str) -> Result<WriteOutcome, WriteError> {
     let kube::Error::Api(status) = error else { return Err(writing(what)(error)) };
     let object = if what == "config" { "the job's ConfigMap".to_owned() } else { format!("the {child} Job") };
     let message = |when: &str| format!("the API server refuses {object}{when}: {}", status.message);
     if kube_ext::is_namespace_terminating(&status) {
-        Ok(Written::NamespaceTerminating)
+        Ok(WriteOutcome::NamespaceTerminating)
     } else if status.is_invalid() || status.code == TOO_LARGE {
-        Ok(Written::Refused(Refusal { child, permanent: Some(Reason::InvalidSpec), message: message("") }))
+        Ok(WriteOutcome::Refused(Refusal {
+            child,
+            permanent: Some(Reason::InvalidSpec),
+            message: message(""),
+        }))
     } else if is_denied(&status) {
-        Ok(Written::Refused(Refusal { child, permanent: None, message: message(" for now") }))
+        Ok(WriteOutcome::Refused(Refusal { child, permanent: None, message: message(" for now") }))
     } else {
         Err(writing(what)(kube::Error::Api(status)))
     }

@@ -6,13 +6,13 @@ use crate::watchdog::PASS_LIMIT;
 
 /// Why a pass ended early, by its step.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReconcileError {
     /// Something could not be read.
     #[error("failed to look at the job: {0}")]
     Dereference(#[from] ReadError),
     /// Something could not be written.
     #[error("failed to bring the job forward: {0}")]
-    Apply(#[from] apply::Error),
+    Apply(#[from] apply::WriteError),
     /// Each write led to another one.
     #[error("a pass of {0} writes came to no end")]
     Endless(usize),
@@ -24,7 +24,7 @@ pub enum Error {
     Panicked,
 }
 
-impl Error {
+impl ReconcileError {
     /// One word for logs and metrics.
     pub fn category(&self) -> &'static str {
         match self {

@@ -37,12 +37,12 @@ use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt as _};
 use mapreduce_api::v1alpha1::{JobPhase, MANAGED_BY, MapReduceJob};
 
-pub use error::Error;
+pub use error::ReconcileError;
 
 use crate::context::Context;
 use crate::kube_ext;
 use crate::watchdog::PASS_LIMIT;
-use apply::Written;
+use apply::WriteOutcome;
 use decision::ApiWrite;
 use dereference::Source;
 use events::Notice;
@@ -58,7 +58,7 @@ const MAX_WRITES: usize = 24;
 pub async fn reconcile(
     seen: Arc<DeserializeGuard<MapReduceJob>>,
     context: Arc<Context>,
-) -> Result<Action, Error> {
+) -> Result<Action, ReconcileError> {
     let started = Instant::now();
     let (uid, passed) = match &seen.0 {
         Ok(job) => {
@@ -75,7 +75,7 @@ pub async fn reconcile(
             (invalid.metadata.uid.clone().unwrap_or_default(), passed)
         }
     };
-    context.metrics.reconciled(started, passed.as_ref().map_or_else(Error::category, |_| "ok"));
+    context.metrics.reconciled(started, passed.as_ref().map_or_else(ReconcileError::category, |_| "ok"));
     if passed.is_ok() {
         context.backoff.succeeded(&uid);
     }
@@ -83,18 +83,26 @@ pub async fn reconcile(
 }
 
 /// A pass that takes too long is given up: it holds a place that another job needs. What it has written stays.
-async fn limited(pass: impl Future<Output = Result<Action, Error>>) -> Result<Action, Error> {
-    tokio::time::timeout(PASS_LIMIT, pass).await.unwrap_or(Err(Error::TimedOut))
+async fn limited(
+    pass: impl Future<Output = Result<Action, ReconcileError>>,
+) -> Result<Action, ReconcileError> {
+    tokio::time::timeout(PASS_LIMIT, pass).await.unwrap_or(Err(ReconcileError::TimedOut))
 }
 
 /// A pass that panics is an error of its job: no other job, and not the operator, has to do with it.
-async fn caught(pass: impl Future<Output = Result<Action, Error>>) -> Result<Action, Error> {
-    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or(Err(Error::Panicked))
+async fn caught(
+    pass: impl Future<Output = Result<Action, ReconcileError>>,
+) -> Result<Action, ReconcileError> {
+    AssertUnwindSafe(pass).catch_unwind().await.unwrap_or(Err(ReconcileError::Panicked))
 }
 
 /// When a pass that failed is tried again.
 #[expect(clippy::needless_pass_by_value, reason = "the controller calls it this way")]
-pub fn error_policy(seen: Arc<DeserializeGuard<MapReduceJob>>, _: &Error, context: Arc<Context>) -> Action {
+pub fn error_policy(
+    seen: Arc<DeserializeGuard<MapReduceJob>>,
+    _: &ReconcileError,
+    context: Arc<Context>,
+) -> Action {
     Action::requeue(context.backoff.failed(&seen.uid().unwrap_or_default()))
 }
 
@@ -104,7 +112,7 @@ async fn unreadable(
     context: &Context,
     about: &ObjectReference,
     invalid: &InvalidObject,
-) -> Result<Action, Error> {
+) -> Result<Action, ReconcileError> {
     let deleted = invalid.metadata.deletion_timestamp.is_some();
     let what = if deleted { "lets it go: intermediate data may be left" } else { "leaves it alone" };
     let note = format!("this operator can't read the job and {what}: {}", invalid.error);
@@ -164,7 +172,7 @@ fn at_rest(job: &MapReduceJob, now: Timestamp) -> Option<Action> {
     (decision.write == ApiWrite::Rest).then(|| wake(decision.wake))
 }
 
-async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
+async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, ReconcileError> {
     if seen.spec.managed_by.as_deref().is_some_and(|by| by != MANAGED_BY) {
         return Ok(Action::await_change());
     }
@@ -215,38 +223,38 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Error> {
         }
         // apply (client)
         match apply::apply(context, &job, decision.write).await? {
-            Written::Job(new) => {
+            WriteOutcome::Job(new) => {
                 let same = children.are_of(&job, &new);
                 (job, pods_seen) = (*new, PodsSeen::default());
                 if same {
                     continue;
                 }
             }
-            Written::Child => pods_seen = PodsSeen::default(),
-            Written::Refused(refusal) => refused = Some(refusal),
-            Written::NamespaceTerminating => namespace_terminating = true,
-            Written::Stale => match dereference::job(&context.client, &job).await? {
+            WriteOutcome::Child => pods_seen = PodsSeen::default(),
+            WriteOutcome::Refused(refusal) => refused = Some(refusal),
+            WriteOutcome::NamespaceTerminating => namespace_terminating = true,
+            WriteOutcome::Stale => match dereference::job(&context.client, &job).await? {
                 Some(new) => job = new,
                 None => return Ok(Action::await_change()),
             },
-            Written::Later => return Ok(Action::requeue(Duration::from_secs(1))),
-            Written::Gone => {
+            WriteOutcome::Later => return Ok(Action::requeue(Duration::from_secs(1))),
+            WriteOutcome::Gone => {
                 context.forget(&uid);
                 return Ok(Action::await_change());
             }
         }
         children = dereference::children(context, &job, source).await?;
     }
-    Err(Error::Endless(MAX_WRITES))
+    Err(ReconcileError::Endless(MAX_WRITES))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, caught};
+    use super::{ReconcileError, caught};
 
     #[tokio::test]
     async fn a_pass_that_panics_is_an_error_of_its_job() {
         let passed = caught(async { panic!("a defect") }).await;
-        assert!(matches!(passed, Err(Error::Panicked)));
+        assert!(matches!(passed, Err(ReconcileError::Panicked)));
     }
 }

@@ -38,7 +38,7 @@ pub struct OutputLock {
 
 /// What a run does about the lock of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum WhenHeld {
     /// The other one was first.
     Fails,
     /// It waits until the other one is done.
@@ -54,7 +54,7 @@ impl OutputLock {
     pub fn take(
         output: &Location,
         owner: &Owner,
-        held: Held,
+        held: WhenHeld,
         check_cancelled: impl Fn() -> Result<()>,
     ) -> Result<Self> {
         let place = place(output);
@@ -74,7 +74,7 @@ impl OutputLock {
             let whose = other
                 .map_or_else(|| "a lock that no run can have written".to_owned(), |other| other.to_string());
             let url = place.url(&place.key);
-            if held == Held::Fails {
+            if held == WhenHeld::Fails {
                 return Err(Error::permanent(format!(
                     "another run was there first: {whose}, is publishing to {}",
                     output.url(&output.key)

@@ -3,7 +3,7 @@
 use mapreduce_api::ids::JobId;
 use serde::{Deserialize, Serialize};
 
-pub use crate::machine::process::Process;
+pub use crate::machine::process::ProcessIdentity;
 use crate::machine::{clock, process};
 
 /// A run, and the process that writes for it.
@@ -20,7 +20,7 @@ pub struct Owner {
     pub since: u64,
     /// The process, where it is a run of its own and not a pod of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub process: Option<Process>,
+    pub process: Option<ProcessIdentity>,
 }
 
 impl Owner {
@@ -31,7 +31,7 @@ impl Owner {
             name: name.to_owned(),
             host: process::host(),
             since: clock::epoch_seconds(),
-            process: if alone { Process::this() } else { None },
+            process: if alone { ProcessIdentity::this() } else { None },
         }
     }
 
@@ -47,7 +47,7 @@ impl Owner {
 
     /// Whether its run has certainly ended without tidying up: it was killed.
     pub fn is_dead(&self) -> bool {
-        self.process.as_ref().is_some_and(Process::is_dead)
+        self.process.as_ref().is_some_and(ProcessIdentity::is_dead)
     }
 }
 
@@ -56,7 +56,7 @@ impl std::fmt::Display for Owner {
         let Self { id, name, host, since, process } = self;
         let ago = clock::epoch_seconds().saturating_sub(*since);
         match process {
-            Some(Process { pid, .. }) => {
+            Some(ProcessIdentity { pid, .. }) => {
                 write!(f, "run {id} of job {name}, process {pid} on {host}, begun {ago} s ago")
             }
             None => write!(f, "run {id} of job {name}, pod {host}, begun {ago} s ago"),

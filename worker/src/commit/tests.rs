@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use mapreduce_api::ids::JobId;
 
-use super::lock::{Held, OutputLock, release_of};
+use super::lock::{OutputLock, WhenHeld, release_of};
 use super::owner::Owner;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::once::{Won, create_once};
-use crate::storage::{Created, Entry, FileStore, Location, Staged, StagedWriter, Store};
+use crate::storage::{Created, FileStore, ListedObject, Location, Staged, StagedWriter, Store};
 
 /// What a store answers to a create.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +55,13 @@ impl Store for Doubtful {
         FileStore.delete(keys)
     }
 
-    fn list(&self, _: &str, _: bool) -> Result<Vec<Entry>> {
+    fn list(&self, _: &str, _: bool) -> Result<Vec<ListedObject>> {
         unreachable!()
     }
-    fn head(&self, _: &str) -> Result<Option<Entry>> {
+    fn head(&self, _: &str) -> Result<Option<ListedObject>> {
         unreachable!()
     }
-    fn open(&self, _: &Entry, _: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, _: &ListedObject, _: Range<u64>) -> Result<Box<dyn Read + Send>> {
         unreachable!()
     }
     fn read(&self, _: &str, _: Range<u64>) -> Result<Vec<u8>> {
@@ -110,7 +110,7 @@ fn a_store_that_never_says_what_is_so_is_an_error_and_no_win() {
     let folder = tempfile::tempdir().unwrap();
     let record = place(&folder, &[Answer::Conflict; 100]).join("record");
     let error = create_once(&record, b"one", 100, |_| true).unwrap_err();
-    assert_eq!(error.kind(), Kind::Retry);
+    assert_eq!(error.kind(), ErrorKind::Retry);
 }
 
 fn owner(run: &str) -> Owner {
@@ -121,7 +121,7 @@ fn owner(run: &str) -> Owner {
 fn a_prefix_is_locked_for_one_run_and_its_own_processes_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let output = place(&folder, &[]);
-    let take = |run: &str| OutputLock::take(&output, &owner(run), Held::Fails, || Ok(()));
+    let take = |run: &str| OutputLock::take(&output, &owner(run), WhenHeld::Fails, || Ok(()));
     let lock = take("one").unwrap();
     take("one").unwrap();
     let error = take("two").unwrap_err();
@@ -131,7 +131,7 @@ fn a_prefix_is_locked_for_one_run_and_its_own_processes_go_on() {
     release_of(&output, &owner("two")).unwrap();
     lock.check().unwrap();
     release_of(&output, &owner("one")).unwrap();
-    assert_eq!(lock.check().unwrap_err().kind(), Kind::Retry);
+    assert_eq!(lock.check().unwrap_err().kind(), ErrorKind::Retry);
     take("two").unwrap();
 }
 
@@ -139,10 +139,10 @@ fn a_prefix_is_locked_for_one_run_and_its_own_processes_go_on() {
 fn one_that_waits_for_the_lock_can_be_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let output = place(&folder, &[]);
-    OutputLock::take(&output, &owner("one"), Held::Fails, || Ok(())).unwrap();
+    OutputLock::take(&output, &owner("one"), WhenHeld::Fails, || Ok(())).unwrap();
     let error =
-        OutputLock::take(&output, &owner("two"), Held::Waits, || Err(Error::cancelled())).unwrap_err();
-    assert_eq!(error.kind(), Kind::Cancelled);
+        OutputLock::take(&output, &owner("two"), WhenHeld::Waits, || Err(Error::cancelled())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
 #[test]
@@ -150,10 +150,10 @@ fn the_lock_of_a_process_that_was_killed_is_taken_over_and_that_of_a_living_one_
     let folder = tempfile::tempdir().unwrap();
     let output = place(&folder, &[]);
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    let theirs = Owner { process: super::owner::Process::of(child.id()), ..owner("one") };
+    let theirs = Owner { process: super::owner::ProcessIdentity::of(child.id()), ..owner("one") };
     assert!(theirs.process.is_some() && !theirs.is_dead());
-    OutputLock::take(&output, &theirs, Held::Fails, || Ok(())).unwrap();
-    let take = || OutputLock::take(&output, &owner("two"), Held::Fails, || Ok(()));
+    OutputLock::take(&output, &theirs, WhenHeld::Fails, || Ok(())).unwrap();
+    let take = || OutputLock::take(&output, &owner("two"), WhenHeld::Fails, || Ok(()));
     take().unwrap_err();
     child.kill().unwrap();
     child.wait().unwrap();

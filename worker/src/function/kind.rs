@@ -16,7 +16,7 @@ use crate::record::{MapOutput, Mapper, Reducer};
 #[derive(Clone, Debug)]
 pub enum MapFunction {
     /// One that comes with the engine.
-    Builtin(builtin::MapFunction),
+    Builtin(builtin::BuiltinMap),
     /// A user's program.
     Command(CommandFunction),
     /// A user's script.
@@ -33,7 +33,7 @@ impl MapFunction {
             (Some(command), _, _) => CommandFunction::new(command, Role::Map).map(Self::Command),
             (_, Some(script), _) => ScriptFunction::new(script, Role::Map).map(Self::Script),
             (_, _, Some(from)) => WasmFunction::new(from, Role::Map).map(Self::Wasm),
-            (None, None, None) => builtin::MapFunction::new(function).map(Self::Builtin),
+            (None, None, None) => builtin::BuiltinMap::new(function).map(Self::Builtin),
         }
     }
 
@@ -67,7 +67,7 @@ impl MapFunction {
 #[derive(Clone, Debug)]
 pub enum ReduceFunction {
     /// One that comes with the engine.
-    Builtin(builtin::ReduceFunction),
+    Builtin(builtin::BuiltinReduce),
     /// A user's program.
     Command(CommandFunction),
     /// A user's script.
@@ -84,12 +84,12 @@ impl ReduceFunction {
             (Some(command), _, _) => CommandFunction::new(command, role).map(Self::Command),
             (_, Some(script), _) => ScriptFunction::new(script, role).map(Self::Script),
             (_, _, Some(from)) => WasmFunction::new(from, role).map(Self::Wasm),
-            (None, None, None) => builtin::ReduceFunction::new(function).map(Self::Builtin),
+            (None, None, None) => builtin::BuiltinReduce::new(function).map(Self::Builtin),
         }
     }
 
     /// The function, where it is one of ours.
-    pub fn builtin(&self) -> Option<&builtin::ReduceFunction> {
+    pub fn builtin(&self) -> Option<&builtin::BuiltinReduce> {
         match self {
             Self::Builtin(function) => Some(function),
             Self::Command(_) | Self::Script(_) | Self::Wasm(_) => None,
@@ -98,7 +98,7 @@ impl ReduceFunction {
 
     /// Whether it takes the values of a key in byte order.
     pub fn wants_sorted_values(&self) -> bool {
-        self.builtin().is_some_and(builtin::ReduceFunction::wants_sorted_values)
+        self.builtin().is_some_and(builtin::BuiltinReduce::wants_sorted_values)
     }
 
     /// One for an attempt at a task.

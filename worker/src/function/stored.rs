@@ -12,12 +12,12 @@ use crate::storage::parse_url;
 
 /// Where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(super) enum SourceLocation {
     Url(String),
     ConfigMap(ConfigMapKeyRef),
 }
 
-impl Stored {
+impl SourceLocation {
     pub(super) fn new(from: &SourceFrom) -> Result<Self> {
         match (&from.url, &from.config_map_key_ref) {
             (Some(url), None) => {

@@ -4,7 +4,7 @@ use mapreduce_api::v1alpha1::SourceFrom;
 
 use super::context::TaskContext;
 use super::role::Role;
-use super::stored::Stored;
+use super::stored::SourceLocation;
 use crate::error::{Error, Result};
 use crate::record::format::Record;
 use crate::record::{Emit, MapOutput, Mapper, Reducer, Values};
@@ -19,7 +19,7 @@ pub struct WasmFunction;
 impl WasmFunction {
     /// The component of a manifest.
     pub fn new(from: &SourceFrom, _role: Role) -> Result<Self> {
-        Stored::new(from).map_err(|error| error.context_usage("wasm"))?;
+        SourceLocation::new(from).map_err(|error| error.context_usage("wasm"))?;
         Ok(Self)
     }
 

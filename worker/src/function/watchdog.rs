@@ -17,10 +17,10 @@ pub(in crate::function) const STACK_BYTES: usize = 1 << 20;
 
 /// Shared by the code that runs and whoever watches it.
 #[derive(Clone, Debug)]
-pub(in crate::function) struct Watchdog(Arc<Inner>);
+pub(in crate::function) struct Watchdog(Arc<WatchdogState>);
 
 #[derive(Debug)]
-struct Inner {
+struct WatchdogState {
     cancel: CancellationToken,
     timeout: Duration,
     /// Counts records, values and pairs: what is progress.
@@ -36,7 +36,7 @@ struct Inner {
 
 impl Watchdog {
     pub(in crate::function) fn new(cancel: CancellationToken, timeout: Duration) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(WatchdogState {
             cancel,
             timeout,
             steps: AtomicU64::default(),

@@ -27,7 +27,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads the rows of an object, a chunk at a time.
 pub(super) struct CsvReader {
-    input: Input,
+    input: CsvBuffer,
     parser: csv_core::Reader,
     /// The fields of the row read last, and where each ends.
     fields: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) struct CsvReader {
 }
 
 /// Content: `used..filled` of the buffer is not parsed yet.
-struct Input {
+struct CsvBuffer {
     content: Box<dyn Read + Send>,
     buffer: Vec<u8>,
     used: usize,
@@ -58,7 +58,7 @@ struct Input {
     at_end: bool,
 }
 
-impl Input {
+impl CsvBuffer {
     fn position(&self) -> u64 {
         self.offset + self.used as u64
     }
@@ -115,7 +115,7 @@ impl CsvReader {
             buffer.resize(CHUNK_BYTES, 0);
         }
         let mut input =
-            Input { content: source.content, buffer, used: 0, filled: 0, offset: 0, at_end: false };
+            CsvBuffer { content: source.content, buffer, used: 0, filled: 0, offset: 0, at_end: false };
         input.skip_mark()?;
         if is_utf_16(&input.buffer[..input.filled]) {
             return Err(Error::permanent(format!("{url}: {UTF_16}")));

@@ -17,7 +17,7 @@
 
 use crate::error::Result;
 use crate::record::split::Codec;
-use crate::storage::{Entry, Location};
+use crate::storage::{ListedObject, Location};
 
 /// The largest frame of zstd, compressed, that is looked for.
 pub const LARGEST_ZSTD_FRAME: u64 = 4 << 20;
@@ -93,19 +93,19 @@ impl FrameFormat {
     }
 
     /// Where the first frame of an object begins from a byte on. Near the object's end none is found.
-    pub fn find_in(self, place: &Location, entry: &Entry, from: u64) -> Result<Option<u64>> {
+    pub fn find_in(self, place: &Location, entry: &ListedObject, from: u64) -> Result<Option<u64>> {
         self.look(place, entry, from, |bytes| self.find(bytes).map(|at| from + at as u64))
     }
 
     /// Whether an object is made of frames that are small enough to be found.
-    pub fn are_in(self, place: &Location, entry: &Entry) -> Result<bool> {
+    pub fn are_in(self, place: &Location, entry: &ListedObject) -> Result<bool> {
         Ok(self.look(place, entry, 0, |bytes| self.begin(bytes).then_some(()))?.is_some())
     }
 
     fn look<T>(
         self,
         place: &Location,
-        entry: &Entry,
+        entry: &ListedObject,
         from: u64,
         found: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Option<T>> {

@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use mapreduce_api::v1alpha1::Input;
 
 use crate::error::{Error, Result};
-use crate::storage::{Address, Entry, GLOB_SIGNS, Listing, Location, Scheme, Stores, parse_url};
+use crate::storage::{Address, GLOB_SIGNS, ListedObject, Listing, Location, Scheme, Stores, parse_url};
 
 /// An object of the input.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Object {
     /// Its URL.
     pub url: String,
     /// Its name, size and version.
-    pub entry: Entry,
+    pub entry: ListedObject,
     /// Where it is.
     pub location: Location,
 }
@@ -61,7 +61,7 @@ fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Matching> {
     // Of a web server it is one object's: what is behind a `?` is no pattern.
     let pattern = if scheme == Scheme::Http { "" } else { pattern(path) };
     let place = stores.locate(url)?;
-    let object = |entry: Entry| Object {
+    let object = |entry: ListedObject| Object {
         url: place.url(&entry.key),
         location: Location { key: entry.key.clone(), ..place.clone() },
         entry,

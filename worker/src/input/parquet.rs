@@ -32,7 +32,7 @@ use parquet::schema::types::Type;
 use self::column::Column;
 use self::json::RowWriter;
 use self::pages::{CheckedPages, PageLevels};
-use self::ranges::Ranges;
+use self::ranges::ObjectRanges;
 use self::schema::Node;
 use super::rows::{Columns, Rows};
 use crate::error::{Error, Result};
@@ -49,8 +49,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 /// Reads the rows of a split, a chunk at a time.
 pub(super) struct ParquetReader {
-    file: SerializedFileReader<Ranges>,
-    ranges: Ranges,
+    file: SerializedFileReader<ObjectRanges>,
+    ranges: ObjectRanges,
     url: Url,
     columns: Columns,
     /// How the values of each column are put together.
@@ -92,7 +92,7 @@ impl ParquetReader {
         stores: &Stores,
     ) -> Result<Self> {
         let url: Url = Arc::from(split.url.as_str());
-        let ranges = Ranges::open(split, compression, stores)?;
+        let ranges = ObjectRanges::open(split, compression, stores)?;
         ranges.check_footer().map_err(|error| damaged(&url, error))?;
         let file = SerializedFileReader::new(ranges.clone()).map_err(|error| damaged(&url, error))?;
         let metadata = file.metadata();

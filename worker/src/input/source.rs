@@ -29,7 +29,7 @@ use mapreduce_api::v1alpha1::Compression;
 use super::codec::MAGIC_BYTES;
 use crate::error::Result;
 use crate::record::split::{Codec, Split};
-use crate::storage::{Entry, Location, Stores};
+use crate::storage::{ListedObject, Location, Stores};
 
 /// The content of a split, and where in the object's content it begins.
 pub struct ObjectReader {
@@ -71,7 +71,7 @@ impl std::fmt::Debug for ObjectReader {
 /// Opens a split. Its reader sees `overlap` bytes before it.
 pub fn open(split: &Split, compression: Compression, overlap: u64, stores: &Stores) -> Result<ObjectReader> {
     let place = stores.locate(&split.url)?;
-    let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
+    let entry = ListedObject { key: place.key.clone(), size: split.size, version: split.version.clone() };
     if !split.codec.is_none() {
         return open_frames(split, overlap, place, entry, stores);
     }
@@ -107,7 +107,7 @@ fn open_frames(
     split: &Split,
     overlap: u64,
     place: Location,
-    entry: Entry,
+    entry: ListedObject,
     stores: &Stores,
 ) -> Result<ObjectReader> {
     let bytes = stores.counted(place.store.open(&entry, split.start..split.end)?);
@@ -130,13 +130,13 @@ pub fn content_before(split: &Split, stores: &Stores) -> Result<u64> {
         return Ok(0);
     }
     let place = stores.locate(&split.url)?;
-    let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
+    let entry = ListedObject { key: place.key.clone(), size: split.size, version: split.version.clone() };
     let bytes = place.store.open(&entry, 0..split.start)?;
     Ok(io::copy(&mut split.codec.decode(bytes, &split.url), &mut io::sink())?)
 }
 
 /// The codec of an object: the one that the manifest names, or by a look at its first bytes.
-pub fn codec_of(place: &Location, entry: &Entry, compression: Compression) -> Result<Codec> {
+pub fn codec_of(place: &Location, entry: &ListedObject, compression: Compression) -> Result<Codec> {
     if entry.size == 0 {
         return Ok(Codec::None);
     }
@@ -153,7 +153,7 @@ const FIRST_OVERRUN: u64 = 64 << 10;
 /// The bytes of a range, then, for as long as somebody reads on, of what comes after it.
 struct Overrun {
     place: Location,
-    entry: Entry,
+    entry: ListedObject,
     bytes: Box<dyn Read + Send>,
     at: u64,
     step: u64,
@@ -179,7 +179,7 @@ struct FrameReader {
     content: Box<dyn Read + Send>,
     split: Split,
     /// Where the frames after the split are, until they are opened.
-    behind: Option<(Location, Entry)>,
+    behind: Option<(Location, ListedObject)>,
     read: u64,
     overlap: u64,
     end: SplitEnd,

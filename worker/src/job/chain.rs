@@ -19,11 +19,11 @@ use super::exchange::Exchange;
 use crate::error::{Error, Result};
 use crate::plan::completed::StepInput;
 use crate::record::skipped;
-use crate::step::Step;
+use crate::step::RunStep;
 use crate::task::lost;
 
 /// What the plan of a step counts: objects of the job's input, and not of pairs.
-pub(super) fn input_counters(step: &Step, summary: &PlanSummary) -> Counters {
+pub(super) fn input_counters(step: &RunStep, summary: &PlanSummary) -> Counters {
     if step.definition.number > 0 {
         return Counters::default();
     }

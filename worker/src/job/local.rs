@@ -22,7 +22,7 @@ use crate::task::finish::{self, Success};
 
 /// How far a run is, for whoever wants to show it.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct RunProgress {
     /// The number of the step that runs, from 0; the tasks are its.
     pub step: AtomicU32,
     /// Map tasks there are, once there is a plan.
@@ -37,7 +37,7 @@ pub struct Progress {
     pub input_bytes: AtomicU64,
 }
 
-impl Progress {
+impl RunProgress {
     /// Begins a step.
     fn begin(&self, job: &Job, summary: &PlanSummary) {
         if job.step_number() == 0 {
@@ -52,7 +52,7 @@ impl Progress {
 }
 
 /// Runs a job. Nothing is left at the output prefix when it fails.
-pub fn run(job: &Job, resources: &Resources, progress: &Progress) -> Result<Success> {
+pub fn run(job: &Job, resources: &Resources, progress: &RunProgress) -> Result<Success> {
     let job = &job.alone();
     leftovers::remove(job);
     remove_folders_of_dead(&resources.scratch);
@@ -77,7 +77,7 @@ fn run_on<E: Exchange>(
     job: &Job,
     exchange: &E,
     resources: &Resources,
-    progress: &Progress,
+    progress: &RunProgress,
 ) -> Result<Success> {
     run_steps(job, exchange, resources, progress).or_else(|error| {
         job.run().skipped.clear();
@@ -95,7 +95,7 @@ fn run_steps<E: Exchange>(
     job: &Job,
     exchange: &E,
     resources: &Resources,
-    progress: &Progress,
+    progress: &RunProgress,
 ) -> Result<Success> {
     for number in 0..job.step_count() {
         let job = job.at_step(number);
@@ -112,7 +112,7 @@ struct StepRun<'a, E> {
     job: &'a Job,
     exchange: &'a E,
     resources: &'a Resources,
-    progress: &'a Progress,
+    progress: &'a RunProgress,
 }
 
 impl<E: Exchange> StepRun<'_, E> {

@@ -18,7 +18,7 @@ use crate::output::replaceable::WORK;
 use crate::plan::overlap;
 use crate::record::format::{Format, check_record_limits};
 use crate::record::pairs::PairsPlace;
-use crate::step::{Places, RunContext, Step, StepDefinition};
+use crate::step::{Places, RunContext, RunStep, StepDefinition};
 use crate::storage::{Stores, parse_writable_url, s3};
 use crate::task::publication::Publication;
 
@@ -35,7 +35,7 @@ mod unfinished;
 /// A checked job, seen at one of its steps.
 #[derive(Clone, Debug)]
 pub struct Job {
-    step: Step,
+    step: RunStep,
     definitions: Arc<[Arc<StepDefinition>]>,
     /// Whether this process is all of the run, and no pods are.
     alone: bool,
@@ -82,12 +82,12 @@ impl Job {
         };
         let definition = Arc::clone(&definitions[0]);
         let format = Format::new(&spec.input);
-        let step = Step { definition, format, places, run, gain: Arc::default() };
+        let step = RunStep { definition, format, places, run, gain: Arc::default() };
         Ok(Self { step, definitions, alone: false }.at_step(0))
     }
 
     /// The step that it is seen at.
-    pub fn step(&self) -> &Step {
+    pub fn step(&self) -> &RunStep {
         &self.step
     }
 
@@ -116,7 +116,7 @@ impl Job {
             _ => Format::pairs(pairs.clone()),
         };
         let work = folder.join(&definition.folder());
-        let step = Step {
+        let step = RunStep {
             definition: Arc::clone(definition),
             format,
             places: Places { work, ..self.places().clone() },

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::machine::threads;
 use crate::memory::Resources;
 
 /// Of two errors the one that says why: that work was cancelled is only what followed.
 fn worse(first: Error, second: Error) -> Error {
-    if first.kind() == Kind::Cancelled { second } else { first }
+    if first.kind() == ErrorKind::Cancelled { second } else { first }
 }
 
 /// How many threads a phase of this process has.
@@ -62,7 +62,7 @@ fn panicked() -> Error {
 #[cfg(test)]
 mod tests {
     use super::in_threads;
-    use crate::error::{Error, Kind};
+    use crate::error::{Error, ErrorKind};
 
     #[test]
     fn results_are_in_the_order_of_the_tasks() {
@@ -84,7 +84,10 @@ mod tests {
         for threads in [1, 2] {
             let (_, failure) = in_threads(threads, 2, |i| if i == 1 { panic!("no") } else { Ok(()) });
             let failure = failure.unwrap();
-            assert!(failure.kind() == Kind::Retry && failure.to_string().contains("panicked"), "{failure}");
+            assert!(
+                failure.kind() == ErrorKind::Retry && failure.to_string().contains("panicked"),
+                "{failure}"
+            );
         }
     }
 }

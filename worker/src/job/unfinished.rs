@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::shuffle::object::ShuffleObject;
 use crate::step::Places;
 use crate::task::patiently;
-use crate::task::result::Written;
+use crate::task::result::WrittenResult;
 
 /// What an attempt has written so far.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl<'a> Unfinished<'a> {
     }
 
     /// Adds a result.
-    pub(super) fn add(&mut self, written: Written, counters: &Counters) {
+    pub(super) fn add(&mut self, written: WrittenResult, counters: &Counters) {
         if let Some(record) = &mut self.record {
             written.add_to(record, counters);
         }

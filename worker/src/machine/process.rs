@@ -7,7 +7,7 @@ use super::{simulated, variables};
 
 /// A process of a machine, told from all that had or will have its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
+pub struct ProcessIdentity {
     boot: String,
     /// In this PID namespace, by its inode: a container's process 7 is not the machine's.
     namespace: String,
@@ -30,7 +30,7 @@ pub fn host() -> String {
     })
 }
 
-impl Process {
+impl ProcessIdentity {
     /// This one.
     pub fn this() -> Option<Self> {
         match simulated() {

@@ -72,9 +72,9 @@ pub struct PartWriter {
 #[allow(clippy::large_enum_variant, reason = "one for each part, and no way round for each pair")]
 enum Body {
     /// Pairs one after the other.
-    Pairs { format: OutputEncoding, buffer: Vec<u8>, out: Encoder<Stored> },
+    Pairs { format: OutputEncoding, buffer: Vec<u8>, out: Encoder<CountingWriter> },
     /// Rows by column.
-    Parquet(Box<ParquetWriter<Encoder<Stored>>>),
+    Parquet(Box<ParquetWriter<Encoder<CountingWriter>>>),
 }
 
 impl std::fmt::Debug for PartWriter {
@@ -96,7 +96,7 @@ impl PartWriter {
         let name = part_name(output, partition);
         let codec = memory::codec(codec_bytes(output));
         let writer = place.store.stage(&format!("{}{name}", place.key), &work.key)?;
-        let stored = Stored { writer, bytes: 0, checksum: Xxh3::new() };
+        let stored = CountingWriter { writer, bytes: 0, checksum: Xxh3::new() };
         let out = Encoder::new(output.compression, stored)?;
         let body = if output.format.kind == OutputFormatType::Parquet {
             Body::Parquet(Box::new(ParquetWriter::new(out, scratch)?))
@@ -125,7 +125,7 @@ impl PartWriter {
             }
             Body::Parquet(rows) => rows.finish()?,
         };
-        let Stored { writer, bytes, checksum } = out.finish()?;
+        let CountingWriter { writer, bytes, checksum } = out.finish()?;
         let (staged, checksum) = (writer.finish()?, checksum.digest());
         Ok(StagedPart { name: self.name, staged, bytes, records: self.records, checksum })
     }
@@ -195,13 +195,13 @@ impl Emit for PartWriter {
 }
 
 /// Counts what is stored.
-struct Stored {
+struct CountingWriter {
     writer: Box<dyn StagedWriter>,
     bytes: u64,
     checksum: Xxh3,
 }
 
-impl Write for Stored {
+impl Write for CountingWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.writer.write(bytes)?;
         self.bytes += bytes.len() as u64;

@@ -95,7 +95,7 @@ pub fn is_uploaded(name: &str) -> bool {
 /// The URLs that a `_SUCCESS` lists; none where another program wrote it.
 fn outputs_of(success: &[u8]) -> HashSet<String> {
     #[derive(Deserialize)]
-    struct Success {
+    struct ListedOutputs {
         outputs: Vec<Listed>,
     }
     #[derive(Deserialize)]
@@ -103,7 +103,10 @@ fn outputs_of(success: &[u8]) -> HashSet<String> {
         url: String,
     }
     let read = serde_json::from_slice(success);
-    read.map_or_else(|_| HashSet::new(), |Success { outputs }| outputs.into_iter().map(|o| o.url).collect())
+    read.map_or_else(
+        |_| HashSet::new(),
+        |ListedOutputs { outputs }| outputs.into_iter().map(|o| o.url).collect(),
+    )
 }
 
 #[cfg(test)]
@@ -111,7 +114,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{is_uploaded, replaceable};
-    use crate::error::{Kind, Result};
+    use crate::error::{ErrorKind, Result};
     use crate::storage::{Contents, FileStore, Location};
 
     fn output() -> Location {
@@ -179,7 +182,7 @@ mod tests {
         ] {
             let error = removed(&["part-00000", name, "zz"], Some("{\"outputs\": []}")).unwrap_err();
             assert!(error.to_string().starts_with(&format!("s3://b/out/{name} was not left")), "{error}");
-            assert_eq!(error.kind(), Kind::Permanent);
+            assert_eq!(error.kind(), ErrorKind::Permanent);
         }
     }
 

@@ -7,7 +7,7 @@
 use super::{MapTask, PlannedStep};
 use crate::shuffle::fetch::FETCH_BYTES;
 use crate::shuffle::object::SMALL;
-use crate::step::Step;
+use crate::step::RunStep;
 use crate::storage::{PART_BYTES, Scheme, parse_url};
 
 /// Requests to object stores; none for local files.
@@ -37,7 +37,7 @@ const GET_BYTES: u64 = 8 << 20;
 
 impl Cost {
     /// The requests of a planned step, or of the step that it is seen at.
-    pub fn of(step: &Step, planned: &PlannedStep) -> Self {
+    pub fn of(step: &RunStep, planned: &PlannedStep) -> Self {
         let spec = &step.spec();
         let in_bucket = |url: &str| matches!(parse_url(url), Ok((Scheme::S3, _)));
         let summary = &planned.plan.summary;

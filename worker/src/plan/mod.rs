@@ -25,8 +25,8 @@ use self::completed::{CompletedSteps, StepInput};
 use crate::error::{Error, Result};
 use crate::input::list;
 use crate::record::split::Split;
-use crate::shuffle::partition::{HASH, Partitioner};
-use crate::step::Step;
+use crate::shuffle::partition::{HASH, KeyPartitioner};
+use crate::step::RunStep;
 use crate::storage::once::{Won, create_once};
 use crate::storage::{Location, is_stream};
 use mapreduce_api::ids::AttemptId;
@@ -65,7 +65,7 @@ pub struct Plan {
 
 impl Plan {
     /// An error where the plan is of another revision of the step's run.
-    pub fn check_revision(&self, step: &Step) -> Result<()> {
+    pub fn check_revision(&self, step: &RunStep) -> Result<()> {
         match (&self.revision, &step.run.revision) {
             (Some(planned), Some(own)) if planned != own => Err(Error::permanent(format!(
                 "the plan was made for revision {planned} of the job, and this pod for revision {own}: delete the \
@@ -76,7 +76,7 @@ impl Plan {
     }
 
     /// Which partition a key goes to.
-    pub fn partitioner(&self, step: &Step) -> Result<Partitioner> {
+    pub fn partitioner(&self, step: &RunStep) -> Result<KeyPartitioner> {
         let cuts = self.cuts.iter().map(|cut| from_hex(cut)).collect::<Option<Vec<_>>>();
         let cuts = cuts.ok_or_else(|| Error::permanent("the plan's ranges are damaged"))?;
         step.definition.shuffle_spec.partitioner(self.summary.partitions, &cuts)
@@ -106,12 +106,12 @@ pub struct PlannedStep {
     /// Large objects that one task has to read whole.
     pub unsplit: Vec<Unsplit>,
     /// What is known of ranges of keys.
-    pub ranges: Ranges,
+    pub ranges: RangeSampling,
 }
 
 /// What a plan knows of ranges of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ranges {
+pub enum RangeSampling {
     /// The step doesn't partition by ranges, or has one partition.
     NotWanted,
     /// Where they begin shows only from what the map function emits, and it was not run.
@@ -180,7 +180,7 @@ const MAX_PARTITIONS: u64 = 4000;
 const PARTITIONS_PER_POD: u32 = 4;
 
 /// Plans the first step: lists the input and divides it.
-pub fn make(step: &Step, division: Division) -> Result<PlannedStep> {
+pub fn make(step: &RunStep, division: Division) -> Result<PlannedStep> {
     let objects = list::list(&step.spec().input, &step.places.stores)?;
     overlap::check_links(step.spec(), step.places.stores.folder(), &objects)?;
     // Nobody knows the size of a stream.
@@ -193,7 +193,7 @@ pub fn make(step: &Step, division: Division) -> Result<PlannedStep> {
 }
 
 /// Plans a later step: divides what the one before it has written.
-pub fn make_next(step: &Step, before: StepInput, division: Division) -> Result<PlannedStep> {
+pub fn make_next(step: &RunStep, before: StepInput, division: Division) -> Result<PlannedStep> {
     let objects = before.objects;
     let tasks = pairs::divide(&objects, step, division);
     let bytes = objects.iter().map(|object| object.bytes).sum();
@@ -205,13 +205,13 @@ pub fn make_next(step: &Step, before: StepInput, division: Division) -> Result<P
 }
 
 fn assemble(
-    step: &Step,
+    step: &RunStep,
     tasks: &[MapTask],
     input_objects: usize,
     input_bytes: u64,
     division: Division,
     sample: impl FnOnce() -> Result<Vec<Split>>,
-) -> Result<(Plan, Ranges)> {
+) -> Result<(Plan, RangeSampling)> {
     let spec = &step.spec();
     let chosen = match input_bytes.div_ceil(PARTITION_BYTES).min(MAX_PARTITIONS) as u32 {
         0 | 1 => 1,
@@ -235,10 +235,10 @@ fn assemble(
     let (cuts, ranges) = match division.sampling {
         Sampling::Take if wants_sample => {
             let cuts = sample::cuts(step, &sample()?, partitions)?;
-            (cuts.iter().map(|cut| to_hex(cut)).collect(), Ranges::Sampled(cuts.len() + 1))
+            (cuts.iter().map(|cut| to_hex(cut)).collect(), RangeSampling::Sampled(cuts.len() + 1))
         }
-        Sampling::LeaveOut if wants_sample => (Vec::new(), Ranges::NotSampled),
-        _ => (Vec::new(), Ranges::NotWanted),
+        Sampling::LeaveOut if wants_sample => (Vec::new(), RangeSampling::NotSampled),
+        _ => (Vec::new(), RangeSampling::NotWanted),
     };
     let before = CompletedSteps::default();
     let plan = Plan {
@@ -260,7 +260,7 @@ const MIN_PODS: usize = 20;
 const MAX_PODS: usize = 10_000;
 
 /// Divides among pods what the job's step reads: the input, or what the step before has left.
-pub fn for_pods(step: &Step, before: Option<StepInput>, sampling: Sampling) -> Result<PlannedStep> {
+pub fn for_pods(step: &RunStep, before: Option<StepInput>, sampling: Sampling) -> Result<PlannedStep> {
     let wanted = step.spec().map.parallelism.map_or(MIN_PODS, |pods| pods as usize);
     let division = Division { least_tasks: 1, most_tasks: MAX_PODS, sampling };
     let mut planned = match before {
@@ -334,7 +334,7 @@ pub fn load(work: &Location) -> Result<Plan> {
 }
 
 /// Reads one map task of a plan.
-pub fn load_task(step: &Step, plan: &Plan, index: u32) -> Result<MapTask> {
+pub fn load_task(step: &RunStep, plan: &Plan, index: u32) -> Result<MapTask> {
     if !plan.tasks.starts_with(TASKS) || plan.tasks.contains('/') {
         return Err(Error::permanent(format!("the plan names `{}` for its tasks", plan.tasks)));
     }

@@ -22,17 +22,17 @@ use crate::output::replaceable::WORK;
 use crate::storage::{Address, Scheme};
 
 /// A prefix that is written to.
-struct Written<'a> {
+struct WrittenPrefix<'a> {
     field: &'static str,
     url: &'a str,
     place: Address,
 }
 
-fn written<'a>(spec: &'a MapReduceJobSpec, folder: &Path) -> Result<Vec<Written<'a>>> {
+fn written<'a>(spec: &'a MapReduceJobSpec, folder: &Path) -> Result<Vec<WrittenPrefix<'a>>> {
     let shuffle = spec.shuffle.url.as_deref().map(|url| ("spec.shuffle.url", url));
     std::iter::once(("spec.output.url", spec.output.url.as_str()))
         .chain(shuffle)
-        .map(|(field, url)| Ok(Written { field, url, place: Address::of(url, folder)?.as_prefix() }))
+        .map(|(field, url)| Ok(WrittenPrefix { field, url, place: Address::of(url, folder)?.as_prefix() }))
         .collect()
 }
 
@@ -60,7 +60,7 @@ fn relation(prefix: &str, place: &str) -> Option<&'static str> {
 /// A usage error that names both URLs.
 pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<()> {
     let written = written(spec, folder)?;
-    for Written { field, url, place } in &written {
+    for WrittenPrefix { field, url, place } in &written {
         for input in &spec.input.urls {
             let read = fixed_place(input, folder)?;
             if read.base != place.base {
@@ -82,7 +82,7 @@ pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<()> {
         ))
         .because(format!("write {}NAME/", output.place.base.clone() + &output.place.key)));
     }
-    for Written { field, url, place } in shuffle {
+    for WrittenPrefix { field, url, place } in shuffle {
         // Above it may be: a run has a folder of its own there.
         let how = relation(&place.key, &output.place.key).filter(|how| *how != "is above");
         if let Some(how) = how.filter(|_| place.base == output.place.base) {
@@ -102,13 +102,15 @@ pub fn check(spec: &MapReduceJobSpec, folder: &Path) -> Result<()> {
 pub fn check_links(spec: &MapReduceJobSpec, folder: &Path, objects: &[Object]) -> Result<()> {
     let written = written(spec, folder)?;
     let local = written.iter().filter(|written| written.place.scheme == Scheme::File);
-    let local: Vec<(&Written<'_>, PathBuf)> = local.map(|w| (w, resolved(Path::new(&w.place.key)))).collect();
-    let refuse = |Written { field, url, .. }: &Written<'_>, real: &Path, read: &str, found: &Path| {
-        let [real, found] = [real, found].map(Path::display);
-        Error::permanent(format!("{field}: `{url}` overlaps with the input `{read}`"))
-            .because(format_args!("links lead to {real} and to {found}"))
-            .because("choose a prefix apart from the input: a run must not read or remove its own data")
-    };
+    let local: Vec<(&WrittenPrefix<'_>, PathBuf)> =
+        local.map(|w| (w, resolved(Path::new(&w.place.key)))).collect();
+    let refuse =
+        |WrittenPrefix { field, url, .. }: &WrittenPrefix<'_>, real: &Path, read: &str, found: &Path| {
+            let [real, found] = [real, found].map(Path::display);
+            Error::permanent(format!("{field}: `{url}` overlaps with the input `{read}`"))
+                .because(format_args!("links lead to {real} and to {found}"))
+                .because("choose a prefix apart from the input: a run must not read or remove its own data")
+        };
     for (written, real) in &local {
         if written.field == "spec.output.url"
             && spec.output.if_exists == IfExists::Replace
@@ -179,7 +181,7 @@ mod tests {
     use serde_json::json;
 
     use super::check;
-    use crate::error::{Error, Kind};
+    use crate::error::{Error, ErrorKind};
 
     fn refused(input: &str, output: &str, more: &serde_json::Value) -> Option<Error> {
         let mut spec = json!({"input": {"urls": ["s3://other/x/", input]}, "output": {"url": output}});
@@ -222,7 +224,7 @@ mod tests {
         ] {
             let error = refused(input, output, &json!({})).unwrap_or_else(|| panic!("{input} {output}"));
             let said = format!("spec.output.url: `{output}` {how} the input `{input}`");
-            assert_eq!((error.to_string(), error.kind()), (said, Kind::Usage));
+            assert_eq!((error.to_string(), error.kind()), (said, ErrorKind::Usage));
             let shuffle = json!({"shuffle": {"url": output}});
             let error = refused(input, "s3://c/out/", &shuffle).unwrap().to_string();
             assert!(error.starts_with("spec.shuffle.url: "), "{error}");
@@ -249,7 +251,7 @@ mod tests {
         for root in ["s3://b", "s3://b/", "file:///", "file:../..", "file:/"] {
             let error = refused("s3://c/in/", root, &json!({"output": {"ifExists": "Replace"}})).unwrap();
             assert!(error.to_string().contains(root), "{error}");
-            assert_eq!(error.kind(), Kind::Usage);
+            assert_eq!(error.kind(), ErrorKind::Usage);
             assert!(refused("s3://c/in/", root, &json!({})).is_none());
         }
         for (shuffle, is_refused) in [

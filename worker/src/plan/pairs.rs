@@ -5,10 +5,10 @@ use super::{Division, MapTask};
 use crate::record::pairs::PairsObject;
 use crate::record::split::Codec;
 use crate::record::split::Split;
-use crate::step::Step;
+use crate::step::RunStep;
 
 /// Divides pairs into map tasks: large objects are cut where blocks begin, small ones are packed.
-pub(super) fn divide(objects: &[PairsObject], step: &Step, division: Division) -> Vec<MapTask> {
+pub(super) fn divide(objects: &[PairsObject], step: &RunStep, division: Division) -> Vec<MapTask> {
     let sizes = objects.iter().map(|object| object.bytes);
     let target = target(sizes, step.spec().input.split_size.0, division);
     let splits = objects.iter().filter(|object| object.bytes > 0).flat_map(|object| {
@@ -17,7 +17,7 @@ pub(super) fn divide(objects: &[PairsObject], step: &Step, division: Division) -
     pack(splits.collect(), target)
 }
 
-fn split(object: &PairsObject, step: &Step, start: u64, end: u64) -> Split {
+fn split(object: &PairsObject, step: &RunStep, start: u64, end: u64) -> Split {
     Split {
         url: step.places.pairs.url(&object.name),
         version: None,
@@ -42,7 +42,7 @@ fn edges(object: &PairsObject, target: u64) -> Vec<(u64, u64)> {
 }
 
 /// Up to about `most` places spread over the pairs, for a sample.
-pub(super) fn pieces(objects: &[PairsObject], step: &Step, most: usize) -> Vec<Split> {
+pub(super) fn pieces(objects: &[PairsObject], step: &RunStep, most: usize) -> Vec<Split> {
     let all: Vec<_> =
         objects.iter().flat_map(|object| object.cuts.iter().map(move |&cut| (object, cut))).collect();
     let stride = all.len().div_ceil(most).max(1);

@@ -4,15 +4,15 @@
 //! that come out are cut into partitions of about equal weight.
 
 use super::MapTask;
-use super::splits::{Cuts, cuts as cuts_of};
+use super::splits::{Splittability, cuts as cuts_of};
 use crate::error::{Error, Result};
 use crate::function::map_careful;
 use crate::input::reader::Reader;
 use crate::record::split::Split;
 use crate::shuffle::collector::Collector;
 use crate::shuffle::partition;
-use crate::step::Step;
-use crate::storage::{Entry, is_stream};
+use crate::step::RunStep;
+use crate::storage::{ListedObject, is_stream};
 
 /// Places that are looked at.
 pub(super) const PIECES: usize = 100;
@@ -22,7 +22,7 @@ const PIECE_BYTES: u64 = 64 << 10;
 const KEYS: usize = 1000;
 
 /// The stored keys at which partitions begin.
-pub(super) fn cuts(step: &Step, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
+pub(super) fn cuts(step: &RunStep, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
     let mut sample = Vec::new();
     for piece in pieces {
         step.run.check_cancelled()?;
@@ -38,7 +38,7 @@ pub(super) fn cuts(step: &Step, pieces: &[Split], partitions: u32) -> Result<Vec
 }
 
 /// Places spread over the input, each the beginning of a split.
-pub(super) fn pieces(step: &Step, tasks: &[MapTask]) -> Result<Vec<Split>> {
+pub(super) fn pieces(step: &RunStep, tasks: &[MapTask]) -> Result<Vec<Split>> {
     let splits: Vec<&Split> = tasks.iter().flat_map(|task| &task.splits).collect();
     let per_split = PIECES.div_ceil(splits.len().max(1));
     let mut pieces = Vec::new();
@@ -50,7 +50,7 @@ pub(super) fn pieces(step: &Step, tasks: &[MapTask]) -> Result<Vec<Split>> {
 
 /// Small splits spread over a large one, where it can be cut: an object that is read whole is looked at
 /// where it begins.
-fn pieces_of(step: &Step, split: &Split, wanted: usize) -> Result<Vec<Split>> {
+fn pieces_of(step: &RunStep, split: &Split, wanted: usize) -> Result<Vec<Split>> {
     let most = (split.bytes() / PIECE_BYTES).max(1) as usize;
     let mut count = wanted.min(most) as u64;
     // What the plan has cut can be cut, but for frames; what it has left whole may be compressed.
@@ -62,13 +62,13 @@ fn pieces_of(step: &Step, split: &Split, wanted: usize) -> Result<Vec<Split>> {
         .collect())
 }
 
-fn can_cut(step: &Step, split: &Split) -> Result<bool> {
+fn can_cut(step: &RunStep, split: &Split) -> Result<bool> {
     let place = step.places.stores.locate(&split.url)?;
-    let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
-    Ok(matches!(cuts_of(step, &place, &entry)?, Cuts::Anywhere))
+    let entry = ListedObject { key: place.key.clone(), size: split.size, version: split.version.clone() };
+    Ok(matches!(cuts_of(step, &place, &entry)?, Splittability::Anywhere))
 }
 
-fn keys(step: &Step, piece: &Split) -> Result<Vec<Vec<u8>>> {
+fn keys(step: &RunStep, piece: &Split) -> Result<Vec<Vec<u8>>> {
     let mut reader =
         Reader::open(piece, &step.format, step.spec().input.compression, &step.places.stores, Vec::new())?;
     let mut out = Collector::for_sample(&step.definition.shuffle_spec);

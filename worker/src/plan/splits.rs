@@ -10,8 +10,8 @@ use crate::input::source::codec_of;
 use crate::machine::threads::in_parallel;
 use crate::record::split::Codec;
 use crate::record::split::Split;
-use crate::step::Step;
-use crate::storage::{Entry, Location};
+use crate::step::RunStep;
+use crate::storage::{ListedObject, Location};
 
 /// What one map task reads, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ const MIN_SPLIT: u64 = 1 << 20;
 const PER_OBJECT: u64 = 16 << 10;
 
 /// How an object can be cut.
-pub(super) enum Cuts {
+pub(super) enum Splittability {
     /// At any byte.
     Anywhere,
     /// Where a compressed frame begins.
@@ -56,14 +56,14 @@ pub(super) enum Cuts {
 /// Divides objects into map tasks.
 pub(super) fn divide(
     objects: &[Object],
-    step: &Step,
+    step: &RunStep,
     division: Division,
 ) -> Result<(Vec<MapTask>, Vec<Unsplit>)> {
     let input = &step.spec().input;
     let target = target(objects.iter().map(|object| object.entry.size), input.split_size.0, division);
     let objects: Vec<&Object> = objects.iter().filter(|object| object.entry.size > 0).collect();
     let cuts = in_parallel(&objects, |object| match object.entry.size {
-        size if parts(size, target) == 1 => Ok(Cuts::Nowhere(String::new())),
+        size if parts(size, target) == 1 => Ok(Splittability::Nowhere(String::new())),
         _ => cuts(step, &object.location, &object.entry),
     })?;
     let edges = edges(&objects, &cuts, target, step.format.align())?;
@@ -71,10 +71,10 @@ pub(super) fn divide(
     for ((object, cuts), edges) in objects.iter().zip(cuts).zip(edges) {
         let Object { url, entry, .. } = object;
         let codec = match cuts {
-            Cuts::AtFrames(codec, _) if edges.len() > 2 => codec,
+            Splittability::AtFrames(codec, _) if edges.len() > 2 => codec,
             _ => Codec::None,
         };
-        if let Cuts::Nowhere(why) = cuts
+        if let Splittability::Nowhere(why) = cuts
             && parts(entry.size, target) > 1
         {
             unsplit.push(Unsplit { url: url.clone(), bytes: entry.size, why });
@@ -108,9 +108,9 @@ pub(super) fn parts(size: u64, target: u64) -> u64 {
 }
 
 /// Where the pieces of each object begin and end, 0 and the object's size among them.
-fn edges(objects: &[&Object], cuts: &[Cuts], target: u64, align: u64) -> Result<Vec<Vec<u64>>> {
+fn edges(objects: &[&Object], cuts: &[Splittability], target: u64, align: u64) -> Result<Vec<Vec<u64>>> {
     let wanted: Vec<(usize, u64)> = (0..objects.len())
-        .filter(|&i| !matches!(cuts[i], Cuts::Nowhere(_)))
+        .filter(|&i| !matches!(cuts[i], Splittability::Nowhere(_)))
         .flat_map(|i| {
             let size = objects[i].entry.size;
             let parts = parts(size, target);
@@ -118,7 +118,7 @@ fn edges(objects: &[&Object], cuts: &[Cuts], target: u64, align: u64) -> Result<
         })
         .collect();
     let found = in_parallel(&wanted, |&(i, at)| match &cuts[i] {
-        Cuts::AtFrames(_, frames) => frames.find_in(&objects[i].location, &objects[i].entry, at),
+        Splittability::AtFrames(_, frames) => frames.find_in(&objects[i].location, &objects[i].entry, at),
         _ => Ok(Some(at / align * align)),
     })?;
     // The last edge is the object's end, whatever it is a multiple of.
@@ -134,8 +134,8 @@ fn edges(objects: &[&Object], cuts: &[Cuts], target: u64, align: u64) -> Result<
 }
 
 /// How an object can be cut.
-pub(super) fn cuts(step: &Step, place: &Location, entry: &Entry) -> Result<Cuts> {
-    let nowhere = |why: &str| Ok(Cuts::Nowhere(why.to_owned()));
+pub(super) fn cuts(step: &RunStep, place: &Location, entry: &ListedObject) -> Result<Splittability> {
+    let nowhere = |why: &str| Ok(Splittability::Nowhere(why.to_owned()));
     if let Some(why) = step.format.why_whole() {
         return nowhere(why);
     }
@@ -144,7 +144,7 @@ pub(super) fn cuts(step: &Step, place: &Location, entry: &Entry) -> Result<Cuts>
     }
     let codec = codec_of(place, entry, step.spec().input.compression)?;
     if codec.is_none() {
-        return Ok(Cuts::Anywhere);
+        return Ok(Splittability::Anywhere);
     }
     let why = |and: &str| format!("it is {} data{and}", format!("{codec:?}").to_lowercase());
     match FrameFormat::of(codec).filter(|_| step.format.can_begin_anywhere()) {
@@ -159,7 +159,7 @@ pub(super) fn cuts(step: &Step, place: &Location, entry: &Entry) -> Result<Cuts>
         Some(_) if step.spec().skips() => {
             nowhere(&why(" and skipped records are told with offsets, which show only from its beginning"))
         }
-        Some(frames) => Ok(Cuts::AtFrames(codec, frames)),
+        Some(frames) => Ok(Splittability::AtFrames(codec, frames)),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::MapTask;
 use crate::error::{Error, Result};
-use crate::step::Step;
+use crate::step::RunStep;
 use crate::storage::{GLOB_SIGNS, Scheme, parse_url};
 
 /// An error where a split is of an object that the manifest doesn't name.
-pub(super) fn check(step: &Step, task: &MapTask) -> Result<()> {
+pub(super) fn check(step: &RunStep, task: &MapTask) -> Result<()> {
     let foreign = match step.definition.number {
         0 => {
             let prefixes =
@@ -24,7 +24,7 @@ pub(super) fn check(step: &Step, task: &MapTask) -> Result<()> {
 }
 
 /// What the URLs begin with that an input URL can match.
-fn prefix(step: &Step, url: &str) -> Result<String> {
+fn prefix(step: &RunStep, url: &str) -> Result<String> {
     let place = step.places.stores.locate(url)?;
     let fixed = match parse_url(url)?.0 {
         Scheme::Http => &place.key,

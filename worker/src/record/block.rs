@@ -49,7 +49,7 @@ impl BlockCodec {
 
 /// A block's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct BlockHeader {
     /// Bytes of the payload, as stored.
     pub stored: u32,
     /// Bytes of the payload, decoded.
@@ -60,7 +60,7 @@ pub struct Header {
     checksum: u64,
 }
 
-impl Header {
+impl BlockHeader {
     /// Reads a header.
     pub fn parse(bytes: &[u8; HEADER]) -> Result<Self> {
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -148,7 +148,7 @@ pub fn large_block_start_by_pieces(
     let Some(bytes) = u32::try_from(bytes).ok().filter(|&bytes| bytes <= MAX_RAW) else {
         return Err(too_large());
     };
-    let mut header = Header { stored: bytes, raw: bytes, records: 1, codec: 0, checksum: 0 };
+    let mut header = BlockHeader { stored: bytes, raw: bytes, records: 1, codec: 0, checksum: 0 };
     let mut hash = header.begin_sum();
     hash.update(&start[HEADER..]);
     hash.update(key);
@@ -227,7 +227,7 @@ impl BlockWriter {
         // Data that hardly compresses is stored as it is: reading it back costs nothing then.
         let compressed = self.codec != BlockCodec::None && self.stored.len() < self.raw.len() / 10 * 9;
         let (codec, payload) = if compressed { (self.codec as u8, &self.stored) } else { (0, &self.raw) };
-        let mut header = Header {
+        let mut header = BlockHeader {
             stored: payload.len() as u32,
             raw: raw_bytes,
             records: self.records,
@@ -321,7 +321,7 @@ pub fn record_of(block: &[u8], at: usize, bytes: usize) -> Result<Span> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BlockCodec, BlockWriter, HEADER, Header, record_at};
+    use super::{BlockCodec, BlockHeader, BlockWriter, HEADER, record_at};
 
     const CODECS: [BlockCodec; 3] = [BlockCodec::None, BlockCodec::Lz4, BlockCodec::Zstd];
 
@@ -336,7 +336,7 @@ mod tests {
     }
 
     fn decode(bytes: &[u8]) -> crate::error::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let header = Header::parse(bytes[..HEADER].try_into().unwrap())?;
+        let header = BlockHeader::parse(bytes[..HEADER].try_into().unwrap())?;
         let mut raw = Vec::new();
         let payload = bytes.get(HEADER..HEADER + header.stored as usize).unwrap_or_default();
         let block = header.decode(payload, &mut raw)?;

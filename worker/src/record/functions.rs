@@ -133,7 +133,7 @@ pub trait Reducer: Send {
 
 /// Says which record a function's complaint is about.
 pub(crate) fn at_record(error: Error, chunk: &Chunk<'_>, offset: u64) -> Error {
-    if error.kind() == crate::error::Kind::Permanent && error.report().record.is_none() {
+    if error.kind() == crate::error::ErrorKind::Permanent && error.report().record.is_none() {
         return error.at(chunk.url, offset).showing(chunk.text_at(offset));
     }
     error

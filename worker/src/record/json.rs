@@ -120,7 +120,7 @@ impl<'a> Visitor<'a> for Members<'_, '_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(wanted) = map.next_key_seed(Wanted(self.names))? {
+        while let Some(wanted) = map.next_key_seed(WantedBy(self.names))? {
             if wanted == 0 {
                 map.next_value::<IgnoredAny>()?;
             } else {
@@ -159,9 +159,9 @@ fn wanted(names: &[&[String]], is: impl Fn(&str) -> bool) -> u64 {
 }
 
 /// Reads the name of a member and says who wants it.
-struct Wanted<'n>(&'n [&'n [String]]);
+struct WantedBy<'n>(&'n [&'n [String]]);
 
-impl<'a> DeserializeSeed<'a> for Wanted<'_> {
+impl<'a> DeserializeSeed<'a> for WantedBy<'_> {
     type Value = u64;
 
     fn deserialize<D: serde::Deserializer<'a>>(self, name: D) -> Result<u64, D::Error> {
@@ -169,7 +169,7 @@ impl<'a> DeserializeSeed<'a> for Wanted<'_> {
     }
 }
 
-impl Visitor<'_> for Wanted<'_> {
+impl Visitor<'_> for WantedBy<'_> {
     type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -128,11 +128,11 @@ struct Shared {
     place: Location,
     staging: Location,
     format: Format,
-    state: Mutex<State>,
+    state: Mutex<SkippedState>,
 }
 
 #[derive(Default)]
-struct State {
+struct SkippedState {
     writer: Option<Box<dyn StagedWriter>>,
     records: u64,
     bytes: u64,
@@ -140,16 +140,16 @@ struct State {
     first: Vec<String>,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for SkippedState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("records", &self.records).finish_non_exhaustive()
+        f.debug_struct("SkippedState").field("records", &self.records).finish_non_exhaustive()
     }
 }
 
 /// A line of the object.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row<'a> {
+struct SkippedRow<'a> {
     url: Option<&'a str>,
     offset: Option<u64>,
     reason: &'a str,
@@ -192,7 +192,7 @@ impl Skipping {
             }
             Err(_) => None,
         };
-        let row = Row {
+        let row = SkippedRow {
             url: record.map(|record| &*record.url),
             offset: record.map(|record| record.offset),
             reason,
@@ -228,7 +228,7 @@ impl Skipping {
 
     fn finish(&self) -> Result<Option<SkippedRecords>> {
         let Some(shared) = &self.0 else { return Ok(None) };
-        let State { writer, records, bytes, checksum, first } =
+        let SkippedState { writer, records, bytes, checksum, first } =
             std::mem::take(&mut *shared.state.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(writer) = writer else { return Ok(None) };
         let (name, checksum) = (shared.name.clone(), checksum.digest());

@@ -6,7 +6,7 @@ use mapreduce_api::wire::Counters;
 
 use super::combine::{Combined, write_combined};
 use super::combine_stats::{CombineStats, CombineStrategy};
-use super::partition::Partitioner;
+use super::partition::KeyPartitioner;
 use super::run::{RunWriter, Spill};
 use super::sort::SortBuffer;
 use super::spec::ShuffleSpec;
@@ -30,16 +30,16 @@ enum Collected {
 }
 
 /// How the pairs of a key are added up before the shuffle.
-pub struct Combine {
+pub struct MapSideCombine {
     /// The combine function.
     pub combiner: Box<dyn Reducer>,
     /// Whether a table of sums may do its work, and whether that has paid so far.
     pub gain: Option<Arc<CombineStats>>,
 }
 
-impl std::fmt::Debug for Combine {
+impl std::fmt::Debug for MapSideCombine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Combine").field("gain", &self.gain).finish_non_exhaustive()
+        f.debug_struct("MapSideCombine").field("gain", &self.gain).finish_non_exhaustive()
     }
 }
 
@@ -52,7 +52,7 @@ const MIN_SORTED_PART: usize = 8;
 /// The output of a map task: its pairs, partitioned, sorted and combined.
 pub struct Collector {
     sink: Collected,
-    partitioner: Partitioner,
+    partitioner: KeyPartitioner,
     shuffle_spec: ShuffleSpec,
     stored: Vec<u8>,
     writer: RunWriter,
@@ -76,15 +76,15 @@ impl std::fmt::Debug for Collector {
 impl Collector {
     /// Collects for a reduce phase, with about `memory` bytes until runs are made in `space`.
     pub fn for_shuffle(
-        partitioner: Partitioner,
+        partitioner: KeyPartitioner,
         shuffle_spec: &ShuffleSpec,
-        combine: Option<Combine>,
+        combine: Option<MapSideCombine>,
         memory: usize,
         spill_store: &Arc<SpillStore>,
         name: Arc<str>,
     ) -> Self {
         let (combiner, gain) = match combine {
-            Some(Combine { combiner, gain }) => (Some(combiner), gain),
+            Some(MapSideCombine { combiner, gain }) => (Some(combiner), gain),
             None => (None, None),
         };
         let sink = match &gain {
@@ -111,7 +111,7 @@ impl Collector {
     pub fn for_sample(shuffle_spec: &ShuffleSpec) -> Self {
         let spill_store = SpillStore::new(0, variables::temporary_folder(), BlockCodec::None);
         Self::for_shuffle(
-            Partitioner::hash(1),
+            KeyPartitioner::hash(1),
             shuffle_spec,
             None,
             SAMPLE_BYTES,

@@ -47,7 +47,7 @@ pub fn write_combined<P: PairStream>(
     };
     let mut groups = Groups::new(pairs);
     let mut stored = Vec::new();
-    let (keys, values) = (AwaitedKeys::default(), Values::default());
+    let (keys, values) = (AwaitedKeys::default(), SortedValues::default());
     let mut out = Combining { keys, values, shuffle_spec, spill_store, write, records: 0 };
     while groups.next_group(&mut stored)? {
         if out.keys.bytes() > MAX_AWAITED {
@@ -105,7 +105,7 @@ const MAX_LARGE_PAIRS: usize = 4096;
 /// be sorted any more.
 struct Combining<'a> {
     keys: AwaitedKeys,
-    values: Values,
+    values: SortedValues,
     shuffle_spec: &'a ShuffleSpec,
     spill_store: &'a Arc<SpillStore>,
     write: &'a mut Write<'a>,
@@ -114,7 +114,7 @@ struct Combining<'a> {
 
 /// Values of the key that was emitted last, where values are to be sorted.
 #[derive(Default)]
-struct Values {
+struct SortedValues {
     stored: Vec<u8>,
     list: Vec<Vec<u8>>,
     bytes: usize,
@@ -122,7 +122,7 @@ struct Values {
     runs: Vec<Run>,
 }
 
-impl Values {
+impl SortedValues {
     /// Makes room for more values of the same key.
     fn spill(&mut self, spill_store: &Arc<SpillStore>) -> Result<()> {
         self.list.sort_unstable();

@@ -78,13 +78,13 @@ pub fn runs(
 pub struct FetchAhead {
     pieces: Vec<Weak<FetchedSegment>>,
     pool: Arc<MemoryPool>,
-    progress: Mutex<Progress>,
+    progress: Mutex<FetchProgress>,
     /// Something that was reserved has been given back.
     given_back: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Progress {
+struct FetchProgress {
     /// The next piece.
     next: usize,
     /// Pieces that are being fetched.
@@ -115,7 +115,7 @@ impl FetchAhead {
         )
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    fn progress(&self) -> MutexGuard<'_, FetchProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -21,12 +21,12 @@ use crate::error::{Error, Result};
 /// How keys are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyOrder {
-    parts: Vec<Part>,
+    parts: Vec<SortField>,
     separator: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
+struct SortField {
     /// None: by bytes.
     numeric: Option<Numbers>,
     descending: bool,
@@ -67,7 +67,7 @@ impl KeyOrder {
             Some(text) => parse_key_fields(text, numeric, descending)?,
             None if numeric || descending => {
                 let numeric = numeric.then_some(Numbers::Decimal);
-                vec![Part { numeric, descending, fields: None }]
+                vec![SortField { numeric, descending, fields: None }]
             }
             None => Vec::new(),
         };
@@ -175,7 +175,7 @@ fn exponent(text: &[u8]) -> i64 {
 }
 
 /// Bytes of the part that `stored` begins with.
-fn part_len(stored: &[u8], part: Part) -> usize {
+fn part_len(stored: &[u8], part: SortField) -> usize {
     let turned = |byte: u8| if part.descending { !byte } else { byte };
     let Some(&first) = stored.first() else { return 0 };
     if part.numeric.is_none() {
@@ -232,7 +232,7 @@ impl Position {
 }
 
 /// Reads `-k1,1 -k2,2nr`: positions as GNU sort writes them, with `n` and `r`.
-fn parse_key_fields(text: &str, numeric: bool, descending: bool) -> Result<Vec<Part>> {
+fn parse_key_fields(text: &str, numeric: bool, descending: bool) -> Result<Vec<SortField>> {
     let bad = |what: &str| {
         Error::usage(format!(
             "spec.reduce.sort.keyFields: `{what}` is not a key of GNU sort: write as in -k1,1 -k2,2nr"
@@ -261,7 +261,7 @@ fn parse_key_fields(text: &str, numeric: bool, descending: bool) -> Result<Vec<P
         }
         // A key's own options stand in the place of the general ones, as in GNU sort.
         let own = !options.is_empty();
-        parts.push(Part {
+        parts.push(SortField {
             numeric: if own { options.contains('n') } else { numeric }.then_some(Numbers::Gnu),
             descending: if own { options.contains('r') } else { descending },
             fields: Some(FieldRange { first, last }),

@@ -14,7 +14,7 @@ pub const HASH: &str = "xxh3-64/1";
 
 /// Maps keys to partitions.
 #[derive(Clone, Debug)]
-pub struct Partitioner {
+pub struct KeyPartitioner {
     partitions: u32,
     by: By,
 }
@@ -30,7 +30,7 @@ enum By {
     },
 }
 
-impl Partitioner {
+impl KeyPartitioner {
     /// By hash, into this many partitions.
     pub fn hash(partitions: u32) -> Self {
         Self { partitions: partitions.max(1), by: By::Hash }
@@ -150,17 +150,17 @@ pub fn cuts(mut sample: Vec<Vec<u8>>, partitions: u32) -> Vec<Vec<u8>> {
 mod tests {
     use mapreduce_api::v1alpha1::KeyFieldsPartitioner;
 
-    use super::{Partitioner, cuts, parse_fields};
+    use super::{KeyPartitioner, cuts, parse_fields};
 
     #[test]
     fn the_hash_never_changes() {
-        let by = Partitioner::hash(1000);
+        let by = KeyPartitioner::hash(1000);
         assert_eq!(["", "a", "the", "mapreduce"].map(|key| by.of(key.as_bytes(), b"")), [175, 901, 793, 788]);
     }
 
     #[test]
     fn keys_spread_evenly() {
-        let by = Partitioner::hash(7);
+        let by = KeyPartitioner::hash(7);
         let mut counts = [0; 7];
         (0..70_000u32).for_each(|i| counts[by.of(&i.to_le_bytes(), b"") as usize] += 1);
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn ranges_are_of_about_equal_weight_and_in_order() {
         let sample: Vec<Vec<u8>> = (0..1000u32).map(|i| i.to_be_bytes().to_vec()).collect();
-        let by = Partitioner::range(8, cuts(sample.clone(), 8));
+        let by = KeyPartitioner::range(8, cuts(sample.clone(), 8));
         let mut counts = [0; 8];
         let of: Vec<u32> = sample.iter().map(|key| by.of(key, key)).collect();
         of.iter().for_each(|&partition| counts[partition as usize] += 1);
@@ -181,7 +181,7 @@ mod tests {
     fn a_heavy_key_has_a_partition_to_itself() {
         let mut sample: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i]).collect();
         sample.extend(std::iter::repeat_n(vec![50], 900));
-        let by = Partitioner::range(4, cuts(sample.clone(), 4));
+        let by = KeyPartitioner::range(4, cuts(sample.clone(), 4));
         let mut counts = [0; 4];
         sample.iter().for_each(|key| counts[by.of(key, key) as usize] += 1);
         assert_eq!(counts.iter().filter(|count| **count >= 901).count(), 1, "{counts:?}");
@@ -192,7 +192,7 @@ mod tests {
     fn keys_with_the_same_fields_go_to_one_partition() {
         let options =
             |fields: &str| KeyFieldsPartitioner { separator: Some("-".into()), fields: Some(fields.into()) };
-        let by = Partitioner::fields(1000, &options("2,3")).unwrap();
+        let by = KeyPartitioner::fields(1000, &options("2,3")).unwrap();
         assert_eq!(by.of(b"a-x-y-1", b""), by.of(b"b-x-y-2-z", b""));
         assert_ne!(by.of(b"a-x-y", b""), by.of(b"a-x-z", b""));
         assert_eq!(by.of(b"a", b""), by.of(b"b", b""), "fields that there aren't are empty");

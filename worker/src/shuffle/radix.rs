@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 
 /// A pair's place, and 8 bytes of its key as a number that sorts as they do.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct SortEntry {
     pub(super) prefix: u64,
     pub(super) at: u32,
     pub(super) partition: u32,
@@ -41,19 +41,19 @@ const FEW: usize = 48;
 const DEEPEST: usize = 256;
 
 /// Moves the entries of each partition together. `counts` has their numbers.
-pub(super) fn by_partition(entries: &mut [Entry], counts: &[u32]) {
+pub(super) fn by_partition(entries: &mut [SortEntry], counts: &[u32]) {
     if counts.len() > 1 {
         distribute(entries, counts, |entry| entry.partition as usize);
     }
 }
 
 /// Sorts entries by the keys of their pairs.
-pub(super) fn sort(entries: &mut [Entry], keys: &impl Keys) {
+pub(super) fn sort(entries: &mut [SortEntry], keys: &impl Keys) {
     sort_from(entries, keys, 0);
 }
 
 /// Sorts entries whose keys begin with the same `depth` bytes, and whose prefixes are of what follows.
-fn sort_from(entries: &mut [Entry], keys: &impl Keys, depth: usize) {
+fn sort_from(entries: &mut [SortEntry], keys: &impl Keys, depth: usize) {
     if entries.len() > FEW {
         let first = entries[0].prefix;
         let differ = entries.iter().fold(0, |bits, entry| bits | (entry.prefix ^ first));
@@ -73,12 +73,12 @@ fn sort_from(entries: &mut [Entry], keys: &impl Keys, depth: usize) {
 }
 
 /// Sorts entries whose prefixes differ in the bits up to `highest`.
-fn by_digit(entries: &mut [Entry], keys: &impl Keys, depth: usize, highest: u32) {
+fn by_digit(entries: &mut [SortEntry], keys: &impl Keys, depth: usize, highest: u32) {
     // A bucket for about every 16 entries: more of them would mostly be empty.
     let bits = (entries.len().ilog2().saturating_sub(4)).clamp(4, DIGIT).min(highest + 1);
     let shift = highest + 1 - bits;
     let mask = (1u64 << bits) - 1;
-    let digit = |entry: &Entry| (entry.prefix >> shift & mask) as usize;
+    let digit = |entry: &SortEntry| (entry.prefix >> shift & mask) as usize;
     let mut counts = vec![0u32; 1 << bits];
     entries.iter().for_each(|entry| counts[digit(entry)] += 1);
     distribute(entries, &counts, digit);
@@ -91,7 +91,7 @@ fn by_digit(entries: &mut [Entry], keys: &impl Keys, depth: usize, highest: u32)
 }
 
 /// Sorts entries of one prefix: by the next 8 bytes, where all keys have some.
-fn same_prefix(entries: &mut [Entry], keys: &impl Keys, depth: usize) {
+fn same_prefix(entries: &mut [SortEntry], keys: &impl Keys, depth: usize) {
     let next = depth + 8;
     if next > DEEPEST || entries.iter().any(|entry| keys.key(entry.at).len() <= next) {
         return compare(entries, keys, depth);
@@ -101,7 +101,7 @@ fn same_prefix(entries: &mut [Entry], keys: &impl Keys, depth: usize) {
 }
 
 /// Sorts entries of one prefix by comparing.
-fn compare(entries: &mut [Entry], keys: &impl Keys, depth: usize) {
+fn compare(entries: &mut [SortEntry], keys: &impl Keys, depth: usize) {
     // Keys that end within the prefix, and are of one length, are the same: short words that come often.
     let bytes = keys.key(entries[0].at).len();
     if !keys.has_ties() && bytes <= depth + 8 && entries.iter().all(|entry| keys.key(entry.at).len() == bytes)
@@ -115,7 +115,7 @@ fn compare(entries: &mut [Entry], keys: &impl Keys, depth: usize) {
 }
 
 /// Moves each entry to its bucket's stretch.
-fn distribute(entries: &mut [Entry], counts: &[u32], bucket: impl Fn(&Entry) -> usize) {
+fn distribute(entries: &mut [SortEntry], counts: &[u32], bucket: impl Fn(&SortEntry) -> usize) {
     // Where each stretch has been filled to.
     let mut filled: Vec<u32> = Vec::with_capacity(counts.len());
     let mut end = 0;
@@ -158,7 +158,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Entry, Keys, by_partition, prefix, sort};
+    use super::{Keys, SortEntry, by_partition, prefix, sort};
 
     struct List(Vec<Vec<u8>>);
 
@@ -177,7 +177,8 @@ mod tests {
     }
 
     fn sorted(list: &List) -> Vec<u32> {
-        let entry = |(at, key): (usize, &Vec<u8>)| Entry { prefix: prefix(key), at: at as u32, partition: 0 };
+        let entry =
+            |(at, key): (usize, &Vec<u8>)| SortEntry { prefix: prefix(key), at: at as u32, partition: 0 };
         let mut entries: Vec<_> = list.0.iter().enumerate().map(entry).collect();
         sort(&mut entries, list);
         entries.iter().map(|entry| entry.at).collect()
@@ -209,7 +210,7 @@ mod tests {
             let mut entries = Vec::new();
             for (at, &partition) in partitions.iter().enumerate() {
                 counts[partition as usize] += 1;
-                entries.push(Entry { prefix: 0, at: at as u32, partition });
+                entries.push(SortEntry { prefix: 0, at: at as u32, partition });
             }
             by_partition(&mut entries, &counts);
             prop_assert!(entries.is_sorted_by_key(|entry| entry.partition));

@@ -9,7 +9,7 @@ use super::run::{Run, RunData};
 use super::sort::{Ahead, SortedRun};
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
-use crate::record::block::{HEADER, Header, Span, record_at, record_of};
+use crate::record::block::{BlockHeader, HEADER, Span, record_at, record_of};
 use crate::record::segment::Segment;
 use crate::record::segments::SegmentReader;
 
@@ -157,10 +157,10 @@ struct Blocks {
     stored: Vec<u8>,
     raw: Vec<u8>,
     /// Where the decoded block is.
-    block: Block,
+    block: BlockBytes,
     /// The header of a block of which only the first bytes have been read, into `raw`: a large pair's lengths and the
     /// beginning of its key.
-    unread: Option<Header>,
+    unread: Option<BlockHeader>,
     /// Held while there is a large record.
     large: Option<LargeRecord>,
 }
@@ -171,7 +171,7 @@ const COMPARED: usize = 16 << 10;
 const START: usize = 4 << 10;
 
 #[derive(Clone, Debug)]
-enum Block {
+enum BlockBytes {
     /// In `raw`.
     Raw,
     /// In `stored`.
@@ -186,7 +186,7 @@ impl Blocks {
             segments: SegmentReader::new(segments),
             stored: Vec::new(),
             raw: Vec::new(),
-            block: Block::Raw,
+            block: BlockBytes::Raw,
             unread: None,
             large: None,
         }
@@ -195,9 +195,9 @@ impl Blocks {
     #[inline]
     fn block(&self) -> &[u8] {
         match &self.block {
-            Block::Raw => &self.raw,
-            Block::Stored => &self.stored,
-            Block::Piece(range) => self.segments.taken(range.clone()),
+            BlockBytes::Raw => &self.raw,
+            BlockBytes::Stored => &self.stored,
+            BlockBytes::Piece(range) => self.segments.taken(range.clone()),
         }
     }
 
@@ -217,7 +217,7 @@ impl Blocks {
     }
 
     /// Reads the beginning of a large pair.
-    fn start(&mut self, header: Header) -> Result<()> {
+    fn start(&mut self, header: BlockHeader) -> Result<()> {
         self.raw.resize(START, 0);
         self.segments.fill(&mut self.raw)?;
         self.unread = Some(header);
@@ -239,7 +239,7 @@ impl Blocks {
     }
 
     fn next_block(&mut self) -> Result<bool> {
-        self.block = Block::Raw;
+        self.block = BlockBytes::Raw;
         self.raw.clear();
         if self.raw.capacity() > LARGE_RECORD {
             self.raw = Vec::new();
@@ -250,12 +250,12 @@ impl Blocks {
         }
         let mut header = [0; HEADER];
         self.segments.fill(&mut header)?;
-        let header = Header::parse(&header)?;
+        let header = BlockHeader::parse(&header)?;
         let stored = header.stored as usize;
         if let Some(range) = self.segments.take(stored) {
             let payload = self.segments.taken(range.clone());
             if std::ptr::eq(header.decode(payload, &mut self.raw)?, payload) {
-                self.block = Block::Piece(range);
+                self.block = BlockBytes::Piece(range);
             }
         } else if header.is_large_pair() {
             self.start(header)?;
@@ -263,7 +263,7 @@ impl Blocks {
             self.stored.resize(stored, 0);
             self.segments.fill(&mut self.stored)?;
             if header.decode(&self.stored, &mut self.raw)?.as_ptr() == self.stored.as_ptr() {
-                self.block = Block::Stored;
+                self.block = BlockBytes::Stored;
             }
         }
         Ok(true)

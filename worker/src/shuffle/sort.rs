@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::pages;
-use super::radix::{self, Entry, Keys, prefix};
+use super::radix::{self, Keys, SortEntry, prefix};
 use super::stream::PairStream;
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, MemoryReservation};
@@ -28,8 +28,8 @@ use crate::record::block::{Span, put_varint, record_at};
 #[derive(Debug)]
 pub struct SortBuffer {
     arena: Vec<u8>,
-    entries: Vec<Entry>,
-    sizes: Vec<Size>,
+    entries: Vec<SortEntry>,
+    sizes: Vec<PartitionSize>,
     limit: usize,
     /// Bytes that it has held at most.
     touched: usize,
@@ -37,7 +37,7 @@ pub struct SortBuffer {
 
 /// What a partition has.
 #[derive(Clone, Copy, Debug, Default)]
-struct Size {
+struct PartitionSize {
     bytes: u64,
     pairs: u32,
 }
@@ -47,7 +47,7 @@ const MAX_ARENA: usize = u32::MAX as usize;
 /// A large pair is not copied where it would be more than this part of a buffer.
 const LARGE_PART: usize = 8;
 /// No pair takes less than its entry and two lengths.
-const MIN_PAIR: usize = size_of::<Entry>() + 2;
+const MIN_PAIR: usize = size_of::<SortEntry>() + 2;
 
 impl SortBuffer {
     /// A buffer that wants to be emptied when it holds about `limit` bytes.
@@ -56,7 +56,7 @@ impl SortBuffer {
         Self {
             arena: pages::with_capacity(limit),
             entries: pages::with_capacity(limit / MIN_PAIR + 1),
-            sizes: vec![Size::default(); partitions as usize],
+            sizes: vec![PartitionSize::default(); partitions as usize],
             limit,
             touched: 0,
         }
@@ -70,7 +70,7 @@ impl SortBuffer {
         put_varint(&mut self.arena, value.len());
         self.arena.extend_from_slice(key);
         self.arena.extend_from_slice(value);
-        self.entries.push(Entry { prefix: prefix(key), at: at as u32, partition });
+        self.entries.push(SortEntry { prefix: prefix(key), at: at as u32, partition });
         let size = &mut self.sizes[partition as usize];
         size.pairs += 1;
         size.bytes += (self.arena.len() - at) as u64;
@@ -79,12 +79,12 @@ impl SortBuffer {
 
     #[inline]
     fn bytes(&self) -> usize {
-        self.arena.len() + self.entries.len() * size_of::<Entry>()
+        self.arena.len() + self.entries.len() * size_of::<SortEntry>()
     }
 
     /// Bytes of memory that it takes: what has been touched stays, also when it is empty.
     pub fn footprint(&self) -> usize {
-        self.touched.max(self.bytes()) + self.sizes.len() * size_of::<Size>()
+        self.touched.max(self.bytes()) + self.sizes.len() * size_of::<PartitionSize>()
     }
 
     /// Whether another pair of this size goes in beside those that are there. A large one that would be much of what
@@ -113,7 +113,7 @@ impl SortBuffer {
         radix::by_partition(&mut self.entries, &counts);
         let mut from = 0;
         let places = self.sizes.iter_mut().map(|size| {
-            let Size { bytes, pairs } = std::mem::take(size);
+            let PartitionSize { bytes, pairs } = std::mem::take(size);
             let place = from..from + pairs as usize;
             from = place.end;
             let keys = Arena { bytes: &self.arena, values_sorted };
@@ -187,7 +187,7 @@ impl Keys for Arena<'_> {
 #[derive(Debug)]
 struct SortedPairs {
     arena: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<SortEntry>,
     _reservation: MemoryReservation,
 }
 
@@ -254,7 +254,7 @@ impl SortedRun {
 #[derive(Debug)]
 pub struct InOrder<'a> {
     arena: &'a [u8],
-    entries: &'a [Entry],
+    entries: &'a [SortEntry],
     place: Range<usize>,
     ahead: Ahead,
     span: Span,
@@ -302,7 +302,7 @@ pub(super) struct Ahead {
 impl Ahead {
     /// The next pair; `left` are the entries that have not been looked at.
     #[inline]
-    fn next(&mut self, arena: &[u8], entries: &[Entry], left: &mut Range<usize>) -> Result<Option<Span>> {
+    fn next(&mut self, arena: &[u8], entries: &[SortEntry], left: &mut Range<usize>) -> Result<Option<Span>> {
         if self.next == self.end {
             self.look(arena, entries, left)?;
         }
@@ -311,7 +311,7 @@ impl Ahead {
         Ok(span)
     }
 
-    fn look(&mut self, arena: &[u8], entries: &[Entry], left: &mut Range<usize>) -> Result<()> {
+    fn look(&mut self, arena: &[u8], entries: &[SortEntry], left: &mut Range<usize>) -> Result<()> {
         (self.next, self.end) = (0, left.len().min(AHEAD));
         let entries = &entries[left.start..left.start + self.end];
         // How long a record is, is in the record: a loop that asked would wait for one line after the other.

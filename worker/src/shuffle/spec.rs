@@ -3,7 +3,7 @@
 use mapreduce_api::v1alpha1::{KeyFieldsPartitioner, PartitionerType, Reduce, ValueOrder};
 
 use super::order::KeyOrder;
-use super::partition::Partitioner;
+use super::partition::KeyPartitioner;
 use crate::error::Result;
 
 /// What `spec.reduce` says of partitions and order, checked.
@@ -39,11 +39,11 @@ impl ShuffleSpec {
     }
 
     /// The partitioner; `cuts` are the plan's, for ranges.
-    pub fn partitioner(&self, partitions: u32, cuts: &[Vec<u8>]) -> Result<Partitioner> {
+    pub fn partitioner(&self, partitions: u32, cuts: &[Vec<u8>]) -> Result<KeyPartitioner> {
         Ok(match self.kind {
-            PartitionerType::Hash => Partitioner::hash(partitions),
-            PartitionerType::Range => Partitioner::range(partitions, cuts.to_vec()),
-            PartitionerType::KeyFields => Partitioner::fields(partitions, &self.fields)?,
+            PartitionerType::Hash => KeyPartitioner::hash(partitions),
+            PartitionerType::Range => KeyPartitioner::range(partitions, cuts.to_vec()),
+            PartitionerType::KeyFields => KeyPartitioner::fields(partitions, &self.fields)?,
         })
     }
 }

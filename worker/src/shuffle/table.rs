@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::combine_stats::CombineStats;
-use super::partition::Partitioner;
+use super::partition::KeyPartitioner;
 use super::run::{RunWriter, Spill};
 use super::spec::ShuffleSpec;
 use crate::error::Result;
@@ -231,7 +231,7 @@ impl SumTable {
     /// Writes the sums as a sorted run of each partition, and empties the table.
     pub fn drain(
         &mut self,
-        partitioner: &Partitioner,
+        partitioner: &KeyPartitioner,
         shuffle_spec: &ShuffleSpec,
         writer: &mut RunWriter,
         name: &Arc<str>,

@@ -16,7 +16,7 @@ use super::merge::{FanIn, Merge};
 use super::object::{Extent, ShuffleObject};
 use super::run::Spill;
 use super::spec::ShuffleSpec;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::machine::threads;
 use crate::memory::{self, LARGE_RECORD, MemoryReservation};
 use crate::record::Reducer;
@@ -65,7 +65,7 @@ pub fn write(
     let threads = options.threads.min(partitions as usize).max(1);
     let fan_in = FanIn::for_memory(options.memory / threads as u64);
     let out = Out { place, name, most: options.with_record, small: Vec::new(), large: None };
-    let turns = Turns { turn: Mutex::new(Turn { of: 0, out, failed: false }), changed: Condvar::new() };
+    let turns = Turns { turn: Mutex::new(WriteTurn { of: 0, out, failed: false }), changed: Condvar::new() };
     let next = AtomicU32::new(0);
     let done = threads::each(threads, |_| {
         let mut merging = Merging { spills, options, fan_in, combiner: combiner(), written: Vec::new() };
@@ -88,10 +88,10 @@ pub fn write(
             first.extend(second);
             Ok(first)
         }
-        (Err(first), Err(second)) if first.kind() == Kind::Cancelled => Err(second),
+        (Err(first), Err(second)) if first.kind() == ErrorKind::Cancelled => Err(second),
         (Err(error), _) | (_, Err(error)) => Err(error),
     });
-    let mut written: Vec<Written> = done.unwrap_or_else(|| Ok(Vec::new()))?;
+    let mut written: Vec<WrittenPartition> = done.unwrap_or_else(|| Ok(Vec::new()))?;
     written.sort_by_key(|written| written.partition);
     let (mut offset, mut combined) = (0, Combined::default());
     let extents = written.into_iter().map(|written| {
@@ -109,7 +109,7 @@ pub fn write(
 
 /// What has become of a partition.
 #[derive(Clone, Copy, Debug)]
-struct Written {
+struct WrittenPartition {
     partition: u32,
     bytes: u64,
     records: u64,
@@ -122,7 +122,7 @@ struct Merging<'a> {
     options: &'a WriteOptions<'a>,
     fan_in: FanIn,
     combiner: Option<Box<dyn Reducer>>,
-    written: Vec<Written>,
+    written: Vec<WrittenPartition>,
 }
 
 impl Merging<'_> {
@@ -160,18 +160,18 @@ impl Merging<'_> {
         out.write(&block)?;
         let partition = out.partition;
         let bytes = out.end()?;
-        self.written.push(Written { partition, bytes, records, combined });
+        self.written.push(WrittenPartition { partition, bytes, records, combined });
         Ok(())
     }
 }
 
 /// The object, which partitions are written to one after the other.
 struct Turns<'a> {
-    turn: Mutex<Turn<'a>>,
+    turn: Mutex<WriteTurn<'a>>,
     changed: Condvar,
 }
 
-struct Turn<'a> {
+struct WriteTurn<'a> {
     /// The partition whose turn it is.
     of: u32,
     out: Out<'a>,
@@ -180,11 +180,11 @@ struct Turn<'a> {
 }
 
 impl<'a> Turns<'a> {
-    fn lock(&self) -> MutexGuard<'_, Turn<'a>> {
+    fn lock(&self) -> MutexGuard<'_, WriteTurn<'a>> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self, partition: u32) -> Result<MutexGuard<'_, Turn<'a>>> {
+    fn wait(&self, partition: u32) -> Result<MutexGuard<'_, WriteTurn<'a>>> {
         let turn = self
             .changed
             .wait_while(self.lock(), |turn| turn.of != partition && !turn.failed)
@@ -301,7 +301,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Shuffled, WriteOptions, write};
-    use crate::error::{Error, Kind, Result};
+    use crate::error::{Error, ErrorKind, Result};
     use crate::record::block::BlockCodec;
     use crate::record::spill_store::SpillStore;
     use crate::record::{Emit, Reducer, Values};
@@ -393,7 +393,10 @@ mod tests {
         for threads in [1, 3] {
             for bad in ["01-00000-0", "05-00003-1", "11-00120-1"] {
                 let error = written(threads, 0, false, Some(bad)).unwrap_err();
-                assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Permanent, "it is a bad key"));
+                assert_eq!(
+                    (error.kind(), error.to_string().as_str()),
+                    (ErrorKind::Permanent, "it is a bad key")
+                );
             }
         }
     }

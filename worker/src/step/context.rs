@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mapreduce_api::ids::{AttemptId, TaskId};
 
-use super::Step;
+use super::RunStep;
 use crate::function::TaskContext;
 use crate::function::context::UserCounters;
 use crate::machine::variables;
@@ -13,7 +13,7 @@ use crate::record::skipped::Skipping;
 use crate::record::spill_store::SpillStore;
 use crate::scratch::ScratchPlace;
 
-impl Step {
+impl RunStep {
     /// The context of an attempt at a task.
     pub fn task_context(
         &self,

@@ -13,10 +13,10 @@ use crate::storage::StagedPart;
 
 /// What is decided of a run's end.
 #[derive(Debug, Default)]
-pub struct Ending(Mutex<Decision>);
+pub struct Ending(Mutex<EndingState>);
 
 #[derive(Debug)]
-enum Decision {
+enum EndingState {
     /// Nothing: these parts are staged, and may have appeared.
     Open(Vec<StagedPart>),
     /// It succeeds.
@@ -25,7 +25,7 @@ enum Decision {
     Stopped,
 }
 
-impl Default for Decision {
+impl Default for EndingState {
     fn default() -> Self {
         Self::Open(Vec::new())
     }
@@ -34,24 +34,24 @@ impl Default for Decision {
 impl Ending {
     /// Says that there is a part of which no log may tell. Where the run was stopped, its task is too.
     pub fn staged(&self, part: &StagedPart) {
-        if let Decision::Open(parts) = &mut *self.decided() {
+        if let EndingState::Open(parts) = &mut *self.decided() {
             parts.push(part.clone());
         }
     }
 
     /// Says which parts are about to appear. An error where the run was stopped.
     pub fn publish(&self, parts: &[StagedPart]) -> Result<()> {
-        self.decide(Decision::Open(parts.to_vec()))
+        self.decide(EndingState::Open(parts.to_vec()))
     }
 
     /// Says that `_SUCCESS` is about to be written. An error where the run was stopped.
     pub fn succeed(&self) -> Result<()> {
-        self.decide(Decision::Succeeds)
+        self.decide(EndingState::Succeeds)
     }
 
-    fn decide(&self, decision: Decision) -> Result<()> {
+    fn decide(&self, decision: EndingState) -> Result<()> {
         let mut decided = self.decided();
-        if matches!(*decided, Decision::Stopped) {
+        if matches!(*decided, EndingState::Stopped) {
             return Err(Error::cancelled());
         }
         *decided = decision;
@@ -62,15 +62,15 @@ impl Ending {
     pub fn stop(&self) -> Option<Vec<StagedPart>> {
         let mut decided = self.decided();
         let parts = match &mut *decided {
-            Decision::Succeeds => return None,
-            Decision::Open(parts) => std::mem::take(parts),
-            Decision::Stopped => Vec::new(),
+            EndingState::Succeeds => return None,
+            EndingState::Open(parts) => std::mem::take(parts),
+            EndingState::Stopped => Vec::new(),
         };
-        *decided = Decision::Stopped;
+        *decided = EndingState::Stopped;
         Some(parts)
     }
 
-    fn decided(&self) -> MutexGuard<'_, Decision> {
+    fn decided(&self) -> MutexGuard<'_, EndingState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,7 +78,7 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::Ending;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
     use crate::storage::{Staged, StagedPart};
 
     fn part() -> StagedPart {
@@ -91,8 +91,8 @@ mod tests {
         let ending = Ending::default();
         ending.publish(&[part()]).unwrap();
         assert_eq!(ending.stop(), Some(vec![part()]));
-        assert_eq!(ending.succeed().unwrap_err().kind(), Kind::Cancelled);
-        assert_eq!(ending.publish(&[part()]).unwrap_err().kind(), Kind::Cancelled);
+        assert_eq!(ending.succeed().unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(ending.publish(&[part()]).unwrap_err().kind(), ErrorKind::Cancelled);
     }
 
     #[test]

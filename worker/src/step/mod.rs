@@ -163,7 +163,7 @@ impl RunContext {
 
 /// A step of a run.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct RunStep {
     /// What is done.
     pub definition: Arc<StepDefinition>,
     /// What its records are.
@@ -176,7 +176,7 @@ pub struct Step {
     pub gain: Arc<CombineStats>,
 }
 
-impl Step {
+impl RunStep {
     /// What the user wrote, as if this step were all of it.
     pub fn spec(&self) -> &MapReduceJobSpec {
         &self.definition.spec

@@ -166,7 +166,7 @@ fn tidy(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Scheme, parse_url, parse_writable_url, tidy};
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_path_is_tidied_by_name() {
@@ -200,7 +200,7 @@ mod tests {
             "https://h/x#part",
         ] {
             let error = parse_url(url).unwrap_err();
-            assert_eq!(error.kind(), Kind::Usage);
+            assert_eq!(error.kind(), ErrorKind::Usage);
             assert!(error.to_string().contains(url), "{error}");
         }
         assert_eq!(parse_url("s3://b/k%2f").unwrap(), (Scheme::S3, "b/k%2f"));
@@ -208,7 +208,7 @@ mod tests {
         for url in ["http://h:80/a b", "https://h/x?signed=1&of=a/*", "http://[::1]/x", "http://h/?n=1"] {
             assert_eq!(parse_url(url).unwrap(), (Scheme::Http, url));
         }
-        assert_eq!(parse_writable_url("https://h/x").unwrap_err().kind(), Kind::Usage);
+        assert_eq!(parse_writable_url("https://h/x").unwrap_err().kind(), ErrorKind::Usage);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a store's error means, in one line: the library's own holds requests, signatures and pages of XML.
 
-use super::outage::{Failure, Unmet, gave_up};
+use super::outage::{RequestFailure, Unmet, gave_up};
 use super::unreached;
 use crate::error::Error;
 
@@ -46,7 +46,7 @@ const PASSING: [&str; 6] = [
     "ServerBusy",
 ];
 
-impl Failure for object_store::Error {
+impl RequestFailure for object_store::Error {
     fn outage(&self) -> Option<String> {
         let text = self.to_string();
         let (code, cause) = summarise(&text);
@@ -118,8 +118,8 @@ pub(super) fn summarise(text: &str) -> (Option<&str>, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure as _, explain};
-    use crate::error::Kind;
+    use super::{RequestFailure as _, explain};
+    use crate::error::ErrorKind;
 
     fn error(text: &str) -> object_store::Error {
         object_store::Error::Generic { store: "S3", source: text.to_owned().into() }
@@ -132,7 +132,7 @@ mod tests {
         let error = explain("list", "s3://b/", "k/", &error(text));
         assert_eq!(error.to_string(), "there is no bucket s3://b/");
         assert_eq!(error.causes(), ["NoSuchBucket: The specified bucket does not exist."]);
-        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.kind(), ErrorKind::Permanent);
     }
 
     #[test]
@@ -140,13 +140,13 @@ mod tests {
         let text = "status code: 403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code></Error>";
         let error = explain("list", "s3://b/", "", &error(text));
         assert!(error.to_string().contains("credentials"), "{error}");
-        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.kind(), ErrorKind::Permanent);
     }
 
     #[test]
     fn a_server_that_is_away_may_come_back() {
         let error = explain("read", "s3://b/", "k", &error("connection refused\nand much more"));
-        assert_eq!(error.kind(), Kind::Retry);
+        assert_eq!(error.kind(), ErrorKind::Retry);
         assert_eq!(error.causes(), ["connection refused"]);
     }
 

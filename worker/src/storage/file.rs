@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use self::open::{FileReader, StagedFile, Unchanged};
 use self::walk::{entry, missing, not_utf8, walk, walk_unfollowed};
 use super::stream::{self, is_stream};
-use super::{Contents, Created, Entry, Listing, Staged, StagedWriter, Store};
+use super::{Contents, Created, ListedObject, Listing, Staged, StagedWriter, Store};
 use crate::error::{Error, IoContext as _, Result};
 use crate::machine::random;
 
@@ -28,7 +28,7 @@ const CREATE_TRIES: u32 = 5;
 pub struct FileStore;
 
 impl Store for FileStore {
-    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<ListedObject>> {
         let Listing { entries, unnamed, .. } = self.survey(prefix, recursive)?;
         match unnamed.first() {
             None => Ok(entries),
@@ -63,7 +63,7 @@ impl Store for FileStore {
         Ok(contents)
     }
 
-    fn head(&self, key: &str) -> Result<Option<Entry>> {
+    fn head(&self, key: &str) -> Result<Option<ListedObject>> {
         match fs::metadata(key) {
             Ok(meta) if meta.is_dir() => Ok(None),
             Ok(meta) if !meta.is_file() => Ok(Some(stream::entry(key))),
@@ -73,7 +73,7 @@ impl Store for FileStore {
         }
     }
 
-    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, entry: &ListedObject, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         if is_stream(entry.version.as_deref()) {
             return stream::open(&entry.key);
         }

@@ -27,10 +27,10 @@ use http::{StatusCode, header};
 use object_store::client::{HttpClient, HttpError, HttpErrorKind, HttpRequestBody, HttpResponse};
 
 use self::answer::{ContentRange, header_of, is_passing, pause, retry_after};
-use super::outage::{Failure, Outage, Unmet, gave_up};
+use super::outage::{Outage, RequestFailure, Unmet, gave_up};
 use super::unreached::{self, is_lost};
 use super::wait::{PieceReader, Waiter};
-use super::{Created, Entry, Staged, StagedWriter, Store};
+use super::{Created, ListedObject, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
 use crate::machine::clock;
 
@@ -96,7 +96,7 @@ enum Failed {
     Other(Error),
 }
 
-impl Failure for Failed {
+impl RequestFailure for Failed {
     fn outage(&self) -> Option<String> {
         match self {
             Self::Away(_, cause) => Some(cause.clone()),
@@ -297,20 +297,20 @@ impl HttpStore {
 
 impl Store for HttpStore {
     // A web server has no list: there is nothing below a prefix.
-    fn list(&self, _prefix: &str, _recursive: bool) -> Result<Vec<Entry>> {
+    fn list(&self, _prefix: &str, _recursive: bool) -> Result<Vec<ListedObject>> {
         Ok(Vec::new())
     }
 
-    fn head(&self, key: &str) -> Result<Option<Entry>> {
+    fn head(&self, key: &str) -> Result<Option<ListedObject>> {
         let known = self.known(key)?;
-        Ok(known.map(|Known { size, version, .. }| Entry { key: key.to_owned(), size, version }))
+        Ok(known.map(|Known { size, version, .. }| ListedObject { key: key.to_owned(), size, version }))
     }
 
     fn has_ranges(&self, key: &str) -> Result<bool> {
         Ok(self.known(key)?.is_some_and(|known| known.has_ranges))
     }
 
-    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, entry: &ListedObject, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         let bytes = range.end - range.start;
         if bytes == 0 {
             return Ok(Box::new(std::io::empty()));
@@ -330,7 +330,7 @@ impl Store for HttpStore {
         let Some(Known { size, version, .. }) = self.known(key)? else {
             return Err(self.failed(key, Failed::Missing));
         };
-        let entry = Entry { key: key.to_owned(), size, version };
+        let entry = ListedObject { key: key.to_owned(), size, version };
         self.waiter.wait(async { self.piece(&entry, range).await.map(Vec::from) })
     }
 

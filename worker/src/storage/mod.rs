@@ -58,7 +58,7 @@ use crate::error::Result;
 
 /// An object that a listing found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ListedObject {
     /// Its name in the store: below the bucket, or an absolute path.
     pub key: String,
     /// Its bytes.
@@ -71,7 +71,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Objects, by name.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ListedObject>,
     /// Files whose names are not valid UTF-8, shown with escapes: nothing can be asked of them.
     pub unnamed: Vec<String>,
     /// Links that lead nowhere.
@@ -155,7 +155,7 @@ pub trait StagedWriter: Send {
 /// An object store or a file system. All calls block.
 pub trait Store: fmt::Debug + Send + Sync {
     /// The objects below a prefix, which is empty or ends in `/`; all levels, or the first.
-    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>>;
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<ListedObject>>;
     /// Likewise, with what can't be read.
     fn survey(&self, prefix: &str, recursive: bool) -> Result<Listing> {
         Ok(Listing { entries: self.list(prefix, recursive)?, ..Listing::default() })
@@ -166,13 +166,13 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(Contents { keys, link_to: None })
     }
     /// One object, if it is there.
-    fn head(&self, key: &str) -> Result<Option<Entry>>;
+    fn head(&self, key: &str) -> Result<Option<ListedObject>>;
     /// Whether a range of an object can be read without all that is before it.
     fn has_ranges(&self, _key: &str) -> Result<bool> {
         Ok(true)
     }
     /// A stream over a range of an object of this version; an error when the object has changed.
-    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>>;
+    fn open(&self, entry: &ListedObject, range: Range<u64>) -> Result<Box<dyn Read + Send>>;
     /// A range of an object, whole.
     fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>>;
     /// A whole object, if it is there.
@@ -193,7 +193,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn delete(&self, keys: &[String]) -> Result<()>;
     /// Removes an object where it is still of this version; says whether it is gone. A store that knows no such
     /// condition looks before.
-    fn delete_version(&self, entry: &Entry) -> Result<bool> {
+    fn delete_version(&self, entry: &ListedObject) -> Result<bool> {
         match self.head(&entry.key)? {
             Some(there) if there.version != entry.version => Ok(false),
             Some(_) => self.delete(std::slice::from_ref(&entry.key)).map(|()| true),

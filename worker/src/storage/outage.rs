@@ -46,7 +46,7 @@ impl Patience {
 }
 
 /// What a request may fail with.
-pub(super) trait Failure {
+pub(super) trait RequestFailure {
     /// Why there is no answer, where a later request may get one.
     fn outage(&self) -> Option<String>;
 }
@@ -113,12 +113,12 @@ impl Outage {
     }
 
     /// Asks until there is an answer, whatever it says, or the limit is reached.
-    pub(super) async fn outlast<T, E: Failure, Asked: Future<Output = Result<T, E>>>(
+    pub(super) async fn outlast<T, E: RequestFailure, Asked: Future<Output = Result<T, E>>>(
         &self,
         waiter: &Waiter,
         ask: impl Fn() -> Asked,
     ) -> Result<T, Unmet<E>> {
-        let mut waits: Option<Waiting<'_>> = None;
+        let mut waits: Option<WaitingRequest<'_>> = None;
         let mut pauses = 0;
         loop {
             let asked = clock::now();
@@ -138,7 +138,7 @@ impl Outage {
                 return Err(Unmet::without_waiting(waiter, error));
             }
             let since = self.is_away(asked, &cause);
-            let waits = waits.get_or_insert_with(|| Waiting::new(self, asked));
+            let waits = waits.get_or_insert_with(|| WaitingRequest::new(self, asked));
             let waited = clock::now().duration_since(since.min(waits.since));
             let Some(left) = limit.checked_sub(waited).filter(|left| !left.is_zero()) else {
                 return Err(Unmet::Away(error, waited));
@@ -187,19 +187,19 @@ impl Outage {
 }
 
 /// A request that waits.
-struct Waiting<'a> {
+struct WaitingRequest<'a> {
     outage: &'a Outage,
     since: Instant,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingRequest<'a> {
     fn new(outage: &'a Outage, since: Instant) -> Self {
         outage.away().waiting += 1;
         Self { outage, since }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRequest<'_> {
     fn drop(&mut self) {
         self.outage.away().waiting -= 1;
     }

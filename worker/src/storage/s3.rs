@@ -6,7 +6,7 @@ use mapreduce_api::v1alpha1::S3Storage;
 use object_store::aws::AmazonS3Builder;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
-use super::tls::Limits;
+use super::tls::ClientLimits;
 use crate::error::{Error, Result};
 use crate::machine::variables;
 
@@ -51,8 +51,8 @@ pub(super) fn without_credentials(base: &str) -> Error {
 }
 
 /// How long requests may take.
-pub(super) fn limits(is_plain: bool) -> Limits {
-    Limits { is_plain, request: Some(Duration::from_mins(2)), read: None }
+pub(super) fn limits(is_plain: bool) -> ClientLimits {
+    ClientLimits { is_plain, request: Some(Duration::from_mins(2)), read: None }
 }
 
 /// The field that names the server.
@@ -107,7 +107,7 @@ fn retry() -> RetryConfig {
 #[cfg(test)]
 mod tests {
     use super::check_endpoint;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn an_address_without_a_scheme_is_a_usage_error_with_the_remedy() {
@@ -125,7 +125,7 @@ mod tests {
             let error = check_endpoint("AWS_ENDPOINT_URL", endpoint).unwrap_err();
             assert!(error.to_string().starts_with(&format!("AWS_ENDPOINT_URL: `{endpoint}` ")), "{error}");
             assert!(error.causes()[0].contains(remedy), "{endpoint}: {:?}", error.causes());
-            assert_eq!(error.kind(), Kind::Usage);
+            assert_eq!(error.kind(), ErrorKind::Usage);
         }
         for endpoint in
             ["http://minio:9000", "https://s3.example.com/prefix", "http://[::1]:9000", "http://h/"]

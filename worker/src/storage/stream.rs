@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
-use super::Entry;
+use super::ListedObject;
 use crate::error::{Error, IoContext as _, Result};
 
 /// The version of what has none.
@@ -20,9 +20,9 @@ pub fn is_stream(version: Option<&str>) -> bool {
 }
 
 /// A stream as an object: nobody knows its size, but that there is something to read.
-pub(super) fn entry(key: &str) -> Entry {
+pub(super) fn entry(key: &str) -> ListedObject {
     FOUND.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(key.to_owned());
-    Entry { key: key.to_owned(), size: 1, version: Some(STREAM.to_owned()) }
+    ListedObject { key: key.to_owned(), size: 1, version: Some(STREAM.to_owned()) }
 }
 
 /// All that comes of a stream.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use tokio_util::sync::CancellationToken;
 
-use super::{BucketStore, Created, Entry, FileStore, RequestCounts, Store};
-use crate::error::{Kind, Result};
+use super::{BucketStore, Created, FileStore, ListedObject, RequestCounts, Store};
+use crate::error::{ErrorKind, Result};
 
 /// A store, what its keys begin with, and what has to live as long.
 struct Case {
@@ -43,7 +43,7 @@ impl Case {
         format!("{}{name}", self.prefix)
     }
 
-    fn stream(&self, entry: &Entry, range: std::ops::Range<u64>) -> Result<Vec<u8>> {
+    fn stream(&self, entry: &ListedObject, range: std::ops::Range<u64>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.store.open(entry, range)?.read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -116,14 +116,14 @@ fn an_object_that_changed_since_it_was_listed_is_an_error_that_names_it() {
         case.store.put(&key, b"after!!".to_vec()).unwrap();
         let error = case.stream(&entry, 0..6).unwrap_err();
         assert!(error.to_string().contains("changing changed while"), "{error}");
-        assert_eq!(error.kind(), Kind::Permanent);
+        assert_eq!(error.kind(), ErrorKind::Permanent);
     }
 }
 
 #[test]
 fn an_object_that_is_gone_is_an_error_that_names_it() {
     for case in cases() {
-        let entry = Entry { key: case.key("gone"), size: 6, version: None };
+        let entry = ListedObject { key: case.key("gone"), size: 6, version: None };
         let error = case.stream(&entry, 0..6).unwrap_err();
         assert!(format!("{error} {:?}", error.causes()).contains("gone"), "{error}");
     }
@@ -178,7 +178,7 @@ fn a_cancelled_read_ends_with_that_as_its_error() {
     let [_, case] = cases();
     case.store.put("k", b"text".to_vec()).unwrap();
     case.cancel.cancel();
-    assert_eq!(case.store.get("k").unwrap_err().kind(), Kind::Cancelled);
+    assert_eq!(case.store.get("k").unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 #[test]

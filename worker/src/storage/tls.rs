@@ -23,7 +23,7 @@ use crate::machine::variables;
 
 /// What is set of a client beside its certificates.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ClientLimits {
     /// Whether it may speak without TLS.
     pub(super) is_plain: bool,
     /// Of a whole request.
@@ -35,7 +35,7 @@ pub(super) struct Limits {
 /// To connect to a server.
 const CONNECT: Duration = Duration::from_secs(5);
 
-impl Limits {
+impl ClientLimits {
     /// The same for the library's own client.
     pub(super) fn options(self, options: ClientOptions) -> ClientOptions {
         let options = options.with_allow_http(self.is_plain).with_connect_timeout(CONNECT);
@@ -48,7 +48,7 @@ impl Limits {
 }
 
 /// A client for what may be trusted.
-pub(super) fn client(options: &ClientOptions, limits: Limits) -> object_store::Result<HttpClient> {
+pub(super) fn client(options: &ClientOptions, limits: ClientLimits) -> object_store::Result<HttpClient> {
     match named().filter(|_| !limits.is_plain) {
         None => ReqwestConnector::default().connect(options),
         Some(file) => trusting(&file, limits)
@@ -61,7 +61,7 @@ fn named() -> Option<PathBuf> {
     variables::get("SSL_CERT_FILE").filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
-fn trusting(file: &PathBuf, limits: Limits) -> Result<HttpClient> {
+fn trusting(file: &PathBuf, limits: ClientLimits) -> Result<HttpClient> {
     let what = || format!("can't read the certificates of SSL_CERT_FILE, {}", file.display());
     let fail = |e: &dyn std::fmt::Display| Error::permanent(what()).because(e);
     let certificates: Vec<CertificateDer<'static>> =

@@ -19,7 +19,7 @@ use super::file::FileStore;
 use super::http::{HttpStore, Retries};
 use super::object::BucketStore;
 use super::outage::{Outage, Patience};
-use super::tls::Limits;
+use super::tls::ClientLimits;
 use super::wait::Waiter;
 use super::{SharedStore, s3, tls};
 use crate::error::{Error, Result};
@@ -154,7 +154,7 @@ impl Stores {
         let fail = |e| Error::permanent(format!("can't reach {base}")).because(e);
         // From http:// one may be sent on to https://, but not the other way round. An object that is read in one
         // piece takes as long as it takes.
-        let limits = Limits { is_plain, request: None, read: Some(Duration::from_mins(1)) };
+        let limits = ClientLimits { is_plain, request: None, read: Some(Duration::from_mins(1)) };
         let options = limits.options(options()?);
         let client = match tls::client(&options, limits) {
             // Here are no certificate authorities. Without TLS there is no need of them.

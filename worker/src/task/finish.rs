@@ -14,8 +14,8 @@ use super::run_end::leave;
 pub use super::run_end::{abandon, committed_parts, stop, tidy_up};
 pub use super::success::{Fate, OutputObject, Success, fate, succeeded};
 use super::success::{StagedSuccess, read_success};
-use crate::commit::lock::{self, Held, OutputLock};
-use crate::error::{Error, Kind, Result};
+use crate::commit::lock::{self, OutputLock, WhenHeld};
+use crate::error::{Error, ErrorKind, Result};
 use crate::function::context::check_user_counters;
 use crate::machine::threads::in_parallel;
 use crate::output::StagedPart;
@@ -67,8 +67,8 @@ fn publish(
     lost::check(run.spec().max_failed_tasks, &done.lost, [], 0)?;
     check_user_counters(&done.total)?;
     let held = match run.spec().output.if_exists {
-        IfExists::Fail => Held::Fails,
-        IfExists::Replace => Held::Waits,
+        IfExists::Fail => WhenHeld::Fails,
+        IfExists::Replace => WhenHeld::Waits,
     };
     let lock = OutputLock::take(&run.output, &run.owner, held, || run.check_cancelled())?;
     publish_locked(run, done, parts, attempt, &lock).inspect_err(|error| {
@@ -77,7 +77,7 @@ fn publish(
         // or another attempt goes on, the lock stays: it is the run's, and goes with it.
         let tidied = if attempt.is_some() && matches!(plan::is_there(run.last_work()), Ok(false)) {
             tidy_up(&run)
-        } else if (attempt.is_none() || error.kind() == Kind::Permanent)
+        } else if (attempt.is_none() || error.kind() == ErrorKind::Permanent)
             && matches!(Mark::is_there(&run.staging), Ok(false))
         {
             lock::release_of(&run.output, &run.owner)

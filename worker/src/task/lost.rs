@@ -9,19 +9,19 @@ use mapreduce_api::v1alpha1::{MapReduceJobSpec, MaxFailedTasks};
 use mapreduce_api::wire::ErrorReport;
 
 use crate::commit::record::Commit;
-use crate::error::{Error, Kind, Result};
-use crate::step::Step;
+use crate::error::{Error, ErrorKind, Result};
+use crate::step::RunStep;
 
 /// Tasks that an error names.
 const NAMED: usize = 10;
 
 /// Whether the job may go on without a task that has failed like this after its last attempt.
 pub fn may_go(spec: &MapReduceJobSpec, error: &Error) -> bool {
-    !spec.max_failed_tasks.is_none() && matches!(error.kind(), Kind::Retry | Kind::Permanent)
+    !spec.max_failed_tasks.is_none() && matches!(error.kind(), ErrorKind::Retry | ErrorKind::Permanent)
 }
 
 /// Fails the extra attempt, which only records the loss.
-pub fn used_up(step: &Step) -> Result<()> {
+pub fn used_up(step: &RunStep) -> Result<()> {
     let attempts = i64::from(step.spec().retries) + 1;
     if !step.spec().max_failed_tasks.is_none()
         && i64::try_from(step.run.failed_before).is_ok_and(|n| n >= attempts)
@@ -34,7 +34,7 @@ pub fn used_up(step: &Step) -> Result<()> {
 }
 
 /// The record of a task that the job goes on without; the error where there are attempts left.
-pub fn record(step: &Step, task: TaskId, attempt: &AttemptId, error: Error) -> Result<Commit> {
+pub fn record(step: &RunStep, task: TaskId, attempt: &AttemptId, error: Error) -> Result<Commit> {
     let is_last = !error.is_retryable()
         || i64::try_from(step.run.failed_before).is_ok_and(|failed| failed >= i64::from(step.spec().retries));
     if !is_last || !may_go(step.spec(), &error) {

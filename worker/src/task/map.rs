@@ -16,11 +16,11 @@ use crate::record::skipped::Skipping;
 use crate::record::spill_store::SpillStore;
 use crate::record::split::Split;
 use crate::record::{MapOutput, Mapper};
-use crate::shuffle::collector::{Collector, Combine};
-use crate::shuffle::partition::Partitioner;
+use crate::shuffle::collector::{Collector, MapSideCombine};
+use crate::shuffle::partition::KeyPartitioner;
 use crate::shuffle::run::Spill;
-use crate::step::Step;
-use crate::task::result::{MapOnlyOutput, ResultWriter, Written};
+use crate::step::RunStep;
+use crate::task::result::{MapOnlyOutput, ResultWriter, WrittenResult};
 
 /// What a task of a job with reducers leaves: the runs of its flushes, in their order.
 pub type Runs = Vec<Spill>;
@@ -31,11 +31,11 @@ const MIN_MEMORY: usize = 4 << 20;
 
 /// Runs an attempt at a map task. `memory` bytes are filled before runs are made.
 pub fn run(
-    step: &Step,
+    step: &RunStep,
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
-    partitioner: &Partitioner,
+    partitioner: &KeyPartitioner,
     memory: usize,
     spill_store: &Arc<SpillStore>,
 ) -> Result<(Runs, Counters)> {
@@ -61,20 +61,20 @@ pub fn run(
 }
 
 /// The job's combine function for an attempt, and whether a table may add up in its place.
-fn combine(step: &Step, context: &TaskContext) -> Option<Combine> {
+fn combine(step: &RunStep, context: &TaskContext) -> Option<MapSideCombine> {
     let function = step.definition.functions.combine.as_ref()?;
     // A sum that leaves out bad values has to see them one by one.
-    let sums = matches!(function.builtin(), Some(builtin::ReduceFunction::Sum)) && context.skipping.is_none();
-    Some(Combine { combiner: function.combiner(context), gain: sums.then(|| Arc::clone(&step.gain)) })
+    let sums = matches!(function.builtin(), Some(builtin::BuiltinReduce::Sum)) && context.skipping.is_none();
+    Some(MapSideCombine { combiner: function.combiner(context), gain: sums.then(|| Arc::clone(&step.gain)) })
 }
 
 /// Runs an attempt at a map task in several threads, each with its stretch of the splits.
 pub fn run_threads(
-    step: &Step,
+    step: &RunStep,
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
-    partitioner: &Partitioner,
+    partitioner: &KeyPartitioner,
     resources: &Resources,
     spill_store: &Arc<SpillStore>,
 ) -> Result<(Runs, Counters)> {
@@ -98,12 +98,12 @@ pub fn run_threads(
 
 /// Runs an attempt at a task of a step without reducers: its pairs are its result.
 pub fn run_map_only(
-    step: &Step,
+    step: &RunStep,
     task: TaskId,
     attempt: &AttemptId,
     splits: &MapTask,
     spill_store: &Arc<SpillStore>,
-) -> Result<(Written, Counters)> {
+) -> Result<(WrittenResult, Counters)> {
     let context = step.task_context(task, task.index, attempt, spill_store);
     let run = || {
         // A built-in function emits while it has the record, which is told more of than the pair.
@@ -121,7 +121,12 @@ pub fn run_map_only(
     run().map_err(|error: Error| error.in_task(task))
 }
 
-fn map_splits<O: MapOutput>(step: &Step, context: &TaskContext, task: &MapTask, out: &mut O) -> Result<u64> {
+fn map_splits<O: MapOutput>(
+    step: &RunStep,
+    context: &TaskContext,
+    task: &MapTask,
+    out: &mut O,
+) -> Result<u64> {
     let mut records = 0;
     let mut function = step.definition.functions.map.make(context);
     let mut buffer = Vec::new();
@@ -154,7 +159,7 @@ fn map_splits<O: MapOutput>(step: &Step, context: &TaskContext, task: &MapTask, 
 
 /// Maps the records of a split, and leaves out those that are bad.
 fn map_carefully<O: MapOutput>(
-    step: &Step,
+    step: &RunStep,
     function: &mut dyn Mapper<O>,
     reader: &mut Reader<'_>,
     skipping: &Skipping,

@@ -14,7 +14,7 @@ mod turn;
 
 use std::time::Duration;
 
-use crate::error::{Kind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::machine::clock;
 
 /// Runs attempts at a task until one succeeds, an error is no attempt's fault, or `retries` more
@@ -42,7 +42,7 @@ pub(crate) fn patiently<T>(work: impl Fn() -> Result<T>) -> Result<T> {
     for _ in 1..CLEANUPS {
         match work() {
             // It has been waited for already.
-            Err(error) if error.kind() == Kind::StoreUnavailable => return Err(error),
+            Err(error) if error.kind() == ErrorKind::StoreUnavailable => return Err(error),
             Err(_) => {}
             done => return done,
         }

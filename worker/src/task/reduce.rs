@@ -13,30 +13,30 @@ use crate::shuffle::combine::merge_down;
 use crate::shuffle::merge::{FanIn, Merge};
 use crate::shuffle::run::Run;
 use crate::shuffle::stream::Groups;
-use crate::step::Step;
-use crate::task::result::{ResultWriter, Written};
+use crate::step::RunStep;
+use crate::task::result::{ResultWriter, WrittenResult};
 
 /// Reduces a partition, whose runs are in the order of the map tasks that they come from.
 pub fn run(
-    step: &Step,
+    step: &RunStep,
     task: TaskId,
     attempt: &AttemptId,
     partition: u32,
     runs: Vec<Run>,
     fan_in: FanIn,
     spill_store: &Arc<SpillStore>,
-) -> Result<(Written, Counters)> {
+) -> Result<(WrittenResult, Counters)> {
     let context = step.task_context(task, partition, attempt, spill_store);
     reduce(step, &context, runs, fan_in, spill_store).map_err(|error| error.in_task(task))
 }
 
 fn reduce(
-    step: &Step,
+    step: &RunStep,
     context: &TaskContext,
     runs: Vec<Run>,
     fan_in: FanIn,
     spill_store: &Arc<SpillStore>,
-) -> Result<(Written, Counters)> {
+) -> Result<(WrittenResult, Counters)> {
     let Some(function) = step.definition.functions.reduce.as_ref() else {
         return Err(Error::permanent("the job has no reduce function"));
     };

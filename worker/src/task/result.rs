@@ -10,7 +10,7 @@ use crate::record::pairs::{PairsObject, PairsWriter};
 use crate::record::skipped::Skipping;
 use crate::record::{Emit, MapOutput};
 use crate::scratch::{ScratchBytes, ScratchPlace};
-use crate::step::Step;
+use crate::step::RunStep;
 
 /// Writes the result of a task.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum ResultWriter {
 
 /// A result that is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum WrittenResult {
     /// A part that is not visible yet.
     Part(StagedPart),
     /// Pairs for the next step.
@@ -32,7 +32,7 @@ pub enum Written {
 
 impl ResultWriter {
     /// Begins the result of a partition, or of a map task without reducers.
-    pub fn new(step: &Step, partition: u32, attempt: &AttemptId, scratch: &ScratchPlace) -> Result<Self> {
+    pub fn new(step: &RunStep, partition: u32, attempt: &AttemptId, scratch: &ScratchPlace) -> Result<Self> {
         if step.definition.is_last {
             let part = PartWriter::new(
                 &step.spec().output,
@@ -57,10 +57,10 @@ impl ResultWriter {
     }
 
     /// Ends the result.
-    pub fn finish(self) -> Result<Written> {
+    pub fn finish(self) -> Result<WrittenResult> {
         match self {
-            Self::Part(part) => part.finish().map(Written::Part),
-            Self::Pairs(pairs) => pairs.finish().map(Written::Pairs),
+            Self::Part(part) => part.finish().map(WrittenResult::Part),
+            Self::Pairs(pairs) => pairs.finish().map(WrittenResult::Pairs),
         }
     }
 }
@@ -101,7 +101,7 @@ impl Emit for MapOnlyOutput {
 
 impl MapOutput for MapOnlyOutput {}
 
-impl Written {
+impl WrittenResult {
     /// Its pairs.
     pub fn records(&self) -> u64 {
         match self {

@@ -24,7 +24,7 @@ use crate::storage::once::{Won, create_once};
 
 /// A turn.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Turn {
+struct FinisherTurn {
     attempt: AttemptId,
     success: Staged,
 }
@@ -45,7 +45,7 @@ const MAX_TURNS: u32 = 1000;
 /// Waits until this attempt, whose `_SUCCESS` is staged, may publish, or gives the result of the run that has
 /// succeeded meanwhile.
 pub(super) fn take(run: &Publication, attempt: &AttemptId, success: &Staged) -> Result<Option<Success>> {
-    let ours = serde_json::to_vec(&Turn { attempt: attempt.clone(), success: success.clone() })
+    let ours = serde_json::to_vec(&FinisherTurn { attempt: attempt.clone(), success: success.clone() })
         .map_err(|e| Error::permanent("can't write whose turn it is").because(e))?;
     for turn in 0..MAX_TURNS {
         let place = run.last_work().join(&name(turn));
@@ -75,7 +75,7 @@ pub(super) fn staged(run: &Publication) -> Result<Vec<Staged>> {
     for turn in 0..MAX_TURNS {
         let place = run.last_work().join(&name(turn));
         let Some(bytes) = place.store.get(&place.key)? else { break };
-        found.extend(serde_json::from_slice::<Turn>(&bytes).ok().map(|turn| turn.success));
+        found.extend(serde_json::from_slice::<FinisherTurn>(&bytes).ok().map(|turn| turn.success));
     }
     Ok(found)
 }

@@ -14,7 +14,7 @@ use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::JobFile;
 use mapreduce_worker::error::Result;
 use mapreduce_worker::job::Job;
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::storage::{BucketStore, Patience, SharedStore, Stores};
 use mapreduce_worker::task::finish::Success;
 use object_store::aws::AmazonS3Builder;
@@ -60,7 +60,7 @@ pub fn patient_bucket(
 }
 
 pub fn run(place: &Place, s3: &S3, fields: Value) -> Result<Success> {
-    local::run(&job(place, s3, fields)?, &place.resources, &Progress::default())
+    local::run(&job(place, s3, fields)?, &place.resources, &RunProgress::default())
 }
 
 pub fn job(place: &Place, s3: &S3, fields: Value) -> Result<Job> {

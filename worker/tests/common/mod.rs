@@ -14,7 +14,7 @@ use mapreduce_api::ids::JobId;
 use mapreduce_api::v1alpha1::MapReduceJobSpec;
 use mapreduce_api::wire::JobFile;
 use mapreduce_worker::error::Result;
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::{Job, Resources};
 use mapreduce_worker::task::finish::Success;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ impl Place {
     }
 
     pub fn run(&self, fields: Value) -> Result<Success> {
-        local::run(&self.job(fields)?, &self.resources, &Progress::default())
+        local::run(&self.job(fields)?, &self.resources, &RunProgress::default())
     }
 
     /// The parts one after the other.

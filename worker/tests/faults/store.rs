@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mapreduce_worker::error::{Error, Result};
-use mapreduce_worker::storage::{Created, Entry, SharedStore, Staged, StagedWriter, Store};
+use mapreduce_worker::storage::{Created, ListedObject, SharedStore, Staged, StagedWriter, Store};
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,15 +83,15 @@ pub struct Faulty {
 }
 
 impl Store for Faulty {
-    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<ListedObject>> {
         self.plan.call(&format!("list {prefix}"), || self.store.list(prefix, recursive))
     }
 
-    fn head(&self, key: &str) -> Result<Option<Entry>> {
+    fn head(&self, key: &str) -> Result<Option<ListedObject>> {
         self.plan.call(&format!("head {key}"), || self.store.head(key))
     }
 
-    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, entry: &ListedObject, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         let what = format!("open {}", entry.key);
         let content = self.plan.call(&what, || self.store.open(entry, range))?;
         Ok(Box::new(FaultyRead { content, plan: Arc::clone(&self.plan), what }))

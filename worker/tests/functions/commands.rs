@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use mapreduce_worker::error::{Kind, Result};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::error::{ErrorKind, Result};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::task::finish::Success;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn written(text: impl AsRef<[u8]>, fields: Value) -> String {
     place.output_text()
 }
 
-fn failure(text: impl AsRef<[u8]>, fields: Value) -> (String, String, Kind) {
+fn failure(text: impl AsRef<[u8]>, fields: Value) -> (String, String, ErrorKind) {
     let (place, done) = run(text, fields);
     let error = done.unwrap_err();
     assert!(place.names("out").is_empty() && place.names("scratch").is_empty(), "something is left");
@@ -151,7 +151,7 @@ fn a_line_longer_than_any_buffer_comes_back_whole() {
 fn an_exit_code_fails_the_task_with_the_last_words() {
     let (message, causes, kind) =
         failure("x\n", shell("seq 5000 >&2; echo reporter:status:fine >&2; echo why >&2; exit 7"));
-    assert_eq!(kind, Kind::Retry);
+    assert_eq!(kind, ErrorKind::Retry);
     assert!(
         message.starts_with("the map command `seq 5000") && message.ends_with("exited with code 7"),
         "{message}"
@@ -202,7 +202,10 @@ fn what_is_started_in_the_background_is_heard_to_its_end() {
     let mut fields = shell("sleep 1000 & cat");
     fields["taskTimeoutSeconds"] = json!(1);
     let (message, causes, kind) = failure("x\n", fields);
-    assert!(message.ends_with("made no progress for 1 s and was killed") && kind == Kind::Retry, "{message}");
+    assert!(
+        message.ends_with("made no progress for 1 s and was killed") && kind == ErrorKind::Retry,
+        "{message}"
+    );
     assert!(
         causes.contains("something that it started in the background keeps its standard output open"),
         "{causes}"
@@ -231,7 +234,7 @@ fn a_signal_is_named() {
 #[test]
 fn a_program_that_is_not_there_is_an_error_that_no_attempt_mends() {
     let (message, causes, kind) = failure("x\n", map(json!({"argv": ["no-such-program"]})));
-    assert_eq!(kind, Kind::Permanent);
+    assert_eq!(kind, ErrorKind::Permanent);
     assert!(message.contains("`no-such-program`") && causes.contains("image"), "{message}\n{causes}");
 }
 
@@ -264,14 +267,14 @@ fn a_job_that_is_cancelled_ends_its_commands() {
         place.job(shell(&format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000", pid.display()))).unwrap();
     let cancel = job.run().cancel.clone();
     let error = std::thread::scope(|scope| {
-        let ran = scope.spawn(|| local::run(&job, &place.resources, &Progress::default()));
+        let ran = scope.spawn(|| local::run(&job, &place.resources, &RunProgress::default()));
         while !pid.exists() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         cancel.cancel();
         ran.join().unwrap().unwrap_err()
     });
-    assert_eq!(error.kind(), Kind::Cancelled);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert_gone(&place, "pid");
 }
 
@@ -316,7 +319,7 @@ fn what_a_line_can_not_hold_is_a_bad_record() {
     let (place, done) = run("a|b\nc|d", fields);
     let error = done.unwrap_err();
     let record = error.report().record.unwrap();
-    assert_eq!((error.kind(), record.offset), (Kind::Permanent, 2));
+    assert_eq!((error.kind(), record.offset), (ErrorKind::Permanent, 2));
     assert!(record.url.ends_with("/in/a"), "{}", record.url);
     drop(place);
     let reduced = |map: Value| {
@@ -333,7 +336,7 @@ fn what_a_line_can_not_hold_is_a_bad_record() {
         (json!({"name": "identity"}), "a\nb", "a value holds a newline"),
     ] {
         let (message, _, kind) = failure(text, reduced(map));
-        assert_eq!(kind, Kind::Permanent);
+        assert_eq!(kind, ErrorKind::Permanent);
         assert!(message.starts_with("bad record: ") && message.contains(what), "{message}");
     }
 }
@@ -369,7 +372,7 @@ fn a_command_that_is_none_is_refused_before_anything_is_touched() {
         (json!({}), "a function is exactly one of"),
     ] {
         let error = place.job(json!({"map": {"function": function}})).unwrap_err();
-        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(
             error.to_string().starts_with("spec.map.function: ") && error.to_string().contains(message),
             "{error}"

@@ -1,6 +1,6 @@
 //! What every kind of function can do, with the same result.
 
-use mapreduce_worker::error::Kind;
+use mapreduce_worker::error::ErrorKind;
 use mapreduce_worker::task::finish::Success;
 use serde_json::{Value, json};
 
@@ -373,7 +373,7 @@ fn a_function_that_fails_says_why_and_leaves_nothing() {
         place.write("in/a", "good\nbad\ngood\n");
         let error = run(&place, &written.fails, None, &written.count).unwrap_err();
         let report = error.report();
-        assert_eq!(error.kind(), Kind::Retry, "{}: {error}", written.kind);
+        assert_eq!(error.kind(), ErrorKind::Retry, "{}: {error}", written.kind);
         let said = format!("{error}\n{}", report.causes.join("\n"));
         assert!(said.contains(written.failure), "{}: {report:?}", written.kind);
         assert_eq!(report.task.as_deref(), Some("map-00000"));

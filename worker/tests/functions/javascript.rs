@@ -1,7 +1,7 @@
 //! Scripts in JavaScript, scripts that go wrong, and scripts that try to get out.
 
-use mapreduce_worker::error::{Error, Kind};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::error::{Error, ErrorKind};
+use mapreduce_worker::job::local::{self, RunProgress};
 use serde_json::{Value, json};
 
 use super::scripts::{Language, place};
@@ -134,7 +134,7 @@ fn an_exception_is_the_authors_with_the_right_lines() {
     let source = "\nfunction parse(value) {\n  return JSON.parse(value).n.toFixed();\n}\n\n\
                   function map(key, value, emit) {\n  emit(parse(value), 1);\n}\n";
     let error = failure("{\"n\": 1}\n{\"m\": 1}\n", source);
-    assert_eq!(error.kind(), Kind::Retry);
+    assert_eq!(error.kind(), ErrorKind::Retry);
     assert_eq!(
         error.to_string(),
         "the map script failed: TypeError: cannot read property 'toFixed' of undefined"
@@ -157,7 +157,7 @@ fn a_script_that_can_not_be_loaded_is_refused_before_anything_is_touched() {
         ("const map = 7;", "the script has no function `map`"),
     ] {
         let error = place("x\n").job(map_job(source)).unwrap_err();
-        assert_eq!(error.kind(), Kind::Usage, "{source}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Usage, "{source}: {error}");
         assert!(error.to_string().starts_with("spec.map.function: script: "), "{error}");
         assert!(error.to_string().contains(message), "{source}: {error}");
     }
@@ -191,7 +191,7 @@ fn a_pair_that_is_none_is_not_tried_again() {
         ("emit({get [Symbol.toStringTag]() { throw new Error('tagged'); }}, 1)", "Error: tagged"),
     ] {
         let error = failing(body);
-        assert_eq!(error.kind(), Kind::Permanent, "{body}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{body}: {error}");
         assert!(error.to_string().contains(message), "{body}: {error}");
     }
 }
@@ -212,7 +212,7 @@ fn what_a_function_returns_is_refused_and_not_lost() {
         ("() => 1", "an object"),
     ] {
         let error = failing(&format!("return {returned};"));
-        assert_eq!(error.kind(), Kind::Permanent, "{returned}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{returned}");
         assert!(
             error.to_string().contains(&format!("the map script returned {what}, which nobody takes")),
             "{error}"
@@ -246,7 +246,7 @@ fn what_is_left_to_a_promise_is_run_and_may_not_emit() {
         "new Promise(done => done(1)).finally(() => { try { emit(value, 1); } catch {} });",
     ] {
         let error = failing(body);
-        assert_eq!(error.kind(), Kind::Permanent, "{body}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{body}: {error}");
         assert!(error.to_string().contains("the map script called emit when no record"), "{body}: {error}");
         let reduce = script(&format!("function reduce(value, values, emit) {{ {body} }}"));
         let error = place("k\n").run(json!({"reduce": reduce})).unwrap_err();
@@ -319,7 +319,7 @@ fn other_failures_may_pass() {
         ("counter('a', 'b', 0.5)", "a counter counts whole numbers"),
     ] {
         let error = failing(body);
-        assert_eq!(error.kind(), Kind::Retry, "{body}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Retry, "{body}: {error}");
         assert!(error.to_string().contains(message), "{body}: {error}");
     }
     let error = failure("x\n", "function setup() { throw new Error('no setup'); } function map() {}");
@@ -349,20 +349,20 @@ fn a_script_at_a_url_works_as_one_in_the_manifest() {
     assert!(error.causes()[1].contains("file:map.js:2"), "{:?}", error.causes());
     place.write("map.js", "function map(");
     let error = place.run(fields).unwrap_err();
-    assert!(error.kind() == Kind::Permanent && error.to_string().contains("SyntaxError"), "{error}");
+    assert!(error.kind() == ErrorKind::Permanent && error.to_string().contains("SyntaxError"), "{error}");
 }
 
 #[test]
 fn what_is_no_utf8_is_a_bad_record() {
     let error = failure(b"fine\nb\xffad\nfine\n", "function map(key, value, emit) { emit(value, 1); }");
     let record = error.report().record.unwrap();
-    assert_eq!((error.kind(), record.offset), (Kind::Permanent, 5));
+    assert_eq!((error.kind(), record.offset), (ErrorKind::Permanent, 5));
     assert!(error.to_string().contains("its value is not valid UTF-8: `b\\xffad`"), "{error}");
     let place = place(b"b\xffad\n");
     let ignore = script("function reduce(key, values) {}");
     let error = place.run(json!({"map": builtin("words"), "reduce": ignore})).unwrap_err();
     assert!(
-        error.kind() == Kind::Permanent && error.to_string().contains("a key is not valid UTF-8"),
+        error.kind() == ErrorKind::Permanent && error.to_string().contains("a key is not valid UTF-8"),
         "{error}"
     );
 }
@@ -462,11 +462,11 @@ fn a_job_that_is_cancelled_ends_its_scripts() {
     let job = place.job(map_job("function map() { for (;;); }")).unwrap();
     let cancel = job.run().cancel.clone();
     let error = std::thread::scope(|scope| {
-        let ran = scope.spawn(|| local::run(&job, &place.resources, &Progress::default()));
+        let ran = scope.spawn(|| local::run(&job, &place.resources, &RunProgress::default()));
         // It need not have begun: neither way may it go on for ever.
         std::thread::sleep(std::time::Duration::from_millis(300));
         cancel.cancel();
         ran.join().unwrap().unwrap_err()
     });
-    assert_eq!(error.kind(), Kind::Cancelled);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }

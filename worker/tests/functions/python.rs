@@ -1,6 +1,6 @@
 //! Scripts in Python, and scripts that go wrong.
 
-use mapreduce_worker::error::{Error, Kind};
+use mapreduce_worker::error::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use super::scripts::{Language, place};
@@ -111,7 +111,7 @@ fn a_traceback_is_the_authors_with_the_right_lines() {
     let source = "import json\n\ndef parse(value):\n    return json.loads(value)['n']\n\n\
                   def map(key, value):\n    yield parse(value), 1\n";
     let error = failure("{\"n\": 1}\n{\"m\": 1}\n", source);
-    assert_eq!(error.kind(), Kind::Retry);
+    assert_eq!(error.kind(), ErrorKind::Retry);
     assert_eq!(error.to_string(), "the map script failed: KeyError: 'n'");
     let trace = &error.causes()[1];
     for line in [
@@ -164,7 +164,7 @@ fn a_script_that_can_not_work_is_not_tried_again() {
         ("def map(key, value):\n    yield key, '\\ud800'\n", "can't be written as UTF-8"),
     ] {
         let error = failure("x\n", source);
-        assert_eq!(error.kind(), Kind::Permanent, "{source}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{source}: {error}");
         assert!(error.to_string().contains(message), "{source}: {error}");
     }
     let error = failure("x\n", "def map(key, value)\n    yield 1\n");
@@ -187,7 +187,7 @@ fn other_failures_may_pass() {
         ("def map(key, value):\n    pass\ndef teardown():\n    1 / 0\n", "ZeroDivisionError"),
     ] {
         let error = failure("x\n", source);
-        assert_eq!(error.kind(), Kind::Retry, "{source}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Retry, "{source}: {error}");
         assert!(error.to_string().contains(message), "{source}: {error} {:?}", error.causes());
     }
 }
@@ -222,14 +222,14 @@ fn a_remedy_for_a_script_names_nothing_that_a_script_has_not() {
 fn what_is_no_utf8_is_a_bad_record() {
     let error = failure(b"fine\nb\xffad\nfine\n", "def map(key, value):\n    yield value, 1\n");
     let record = error.report().record.unwrap();
-    assert_eq!((error.kind(), record.offset), (Kind::Permanent, 5));
+    assert_eq!((error.kind(), record.offset), (ErrorKind::Permanent, 5));
     assert!(error.to_string().contains("its value is not valid UTF-8: `b\\xffad`"), "{error}");
     let place = place(b"b\xffad\n");
     let error =
         place.run(json!({"map": builtin("words"), "reduce": script("def reduce(k, v):\n    pass\n")}));
     let error = error.unwrap_err();
     assert!(
-        error.kind() == Kind::Permanent && error.to_string().contains("a key is not valid UTF-8"),
+        error.kind() == ErrorKind::Permanent && error.to_string().contains("a key is not valid UTF-8"),
         "{error}"
     );
 }
@@ -262,7 +262,7 @@ fn a_script_at_a_url_works_as_one_in_the_manifest() {
     let error = place.run(fields).unwrap_err();
     assert_eq!(
         (error.to_string().as_str(), error.kind()),
-        ("there is no script file:scripts/map.py", Kind::Permanent)
+        ("there is no script file:scripts/map.py", ErrorKind::Permanent)
     );
 }
 
@@ -285,7 +285,7 @@ fn a_forked_process_that_comes_back_from_the_function_is_an_error_and_says_nothi
         ),
     ] {
         let error = failure("a\nb\nc\n", &source);
-        assert_eq!(error.kind(), Kind::Permanent, "{source}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{source}: {error}");
         assert!(error.to_string().contains(says), "{source}: {error} {:?}", error.causes());
     }
     let place = place("a\na\n");

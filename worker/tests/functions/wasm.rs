@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use mapreduce_worker::error::{Error, Kind};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::error::{Error, ErrorKind};
+use mapreduce_worker::job::local::{self, RunProgress};
 use serde_json::{Value, json};
 
 use super::scripts::place;
@@ -106,7 +106,7 @@ fn a_hash_map_can_be_made() {
 fn a_failure_names_the_record_of_many_and_says_why() {
     for (name, message) in [("fails", "can not take bad"), ("traps", "can not take bad")] {
         let error = failure("good\nfine\nbad\ngood\nbad\n", name);
-        assert_eq!(error.kind(), Kind::Retry, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
         assert!(error.to_string().starts_with("the map component failed: "), "{error}");
         assert!(error.to_string().contains(message), "{error}");
         let record = error.report().record.unwrap();
@@ -155,7 +155,7 @@ fn what_are_no_pairs_is_not_tried_again() {
         ("left over", "8 bytes, of which 7 are of pairs"),
     ] {
         let error = failure(record, "bad_ends");
-        assert_eq!(error.kind(), Kind::Permanent, "{record}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{record}: {error}");
         let message = format!("the map component called `emit` with {message}");
         assert_eq!(error.to_string(), message, "{record}");
     }
@@ -176,7 +176,7 @@ fn what_is_no_component_of_a_function_is_refused_and_not_tried_again() {
         place.write("map.wasm", bytes);
         let fields = json!({"map": {"function": {"wasm": {"url": "file:map.wasm"}}}, "retries": 0});
         let error = failure_of(&place, fields);
-        assert_eq!(error.kind(), Kind::Permanent, "{message}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{message}: {error}");
         assert!(error.to_string().starts_with("file:map.wasm "), "{error}");
         assert!(error.to_string().contains(message), "{message}: {error}");
     }
@@ -189,7 +189,7 @@ fn what_is_no_component_of_a_function_is_refused_and_not_tried_again() {
     assert_eq!(error.to_string(), "there is no component file:gone.wasm");
     for wasm in [json!({}), json!({"url": "file:x", "configMapKeyRef": {"name": "x", "key": "y"}})] {
         let error = place.job(json!({"map": {"function": {"wasm": wasm}}})).unwrap_err();
-        assert_eq!(error.kind(), Kind::Usage, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
         assert!(error.to_string().contains("exactly one of: url, configMapKeyRef"), "{error}");
     }
 }
@@ -205,7 +205,7 @@ fn there_is_nothing_of_the_system() {
     ] {
         let error = failure("x\n", name);
         println!("{name}: {error}");
-        assert_eq!(error.kind(), Kind::Permanent, "{name}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Permanent, "{name}: {error}");
         assert!(error.to_string().contains(&format!("unknown import: `{called}")), "{name}: {error}");
         assert!(error.causes().join("\n").contains("no files, network or clock"), "{error}");
     }
@@ -222,7 +222,7 @@ fn an_endless_loop_is_stopped() {
             error.to_string().ends_with(" component made no progress for 1 s and was stopped"),
             "{error}"
         );
-        assert_eq!(error.kind(), Kind::Retry);
+        assert_eq!(error.kind(), ErrorKind::Retry);
     }
 }
 
@@ -240,13 +240,13 @@ fn a_job_that_is_cancelled_ends_its_components() {
     let job = place.job(map_job("loops")).unwrap();
     let cancel = job.run().cancel.clone();
     let error = std::thread::scope(|scope| {
-        let ran = scope.spawn(|| local::run(&job, &place.resources, &Progress::default()));
+        let ran = scope.spawn(|| local::run(&job, &place.resources, &RunProgress::default()));
         // It need not have begun: neither way may it go on for ever.
         std::thread::sleep(std::time::Duration::from_millis(300));
         cancel.cancel();
         ran.join().unwrap().unwrap_err()
     });
-    assert_eq!(error.kind(), Kind::Cancelled);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
 #[test]

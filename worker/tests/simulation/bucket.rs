@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mapreduce_worker::storage::{Entry, PendingUpload};
+use mapreduce_worker::storage::{ListedObject, PendingUpload};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// An object.
@@ -143,7 +143,7 @@ impl Bucket {
         self.objects.range(prefix.to_owned()..).take_while(move |(key, _)| key.starts_with(prefix))
     }
 
-    pub fn list(&self, prefix: &str, recursive: bool) -> Vec<Entry> {
+    pub fn list(&self, prefix: &str, recursive: bool) -> Vec<ListedObject> {
         self.below(prefix)
             .filter(|(key, _)| recursive || !key[prefix.len()..].contains('/'))
             // As the library's: folder markers are no objects.
@@ -157,13 +157,13 @@ impl Bucket {
         below.map(|(id, upload)| PendingUpload { key: upload.key.clone(), id: id.to_string() }).collect()
     }
 
-    pub fn head(&self, key: &str) -> Option<Entry> {
+    pub fn head(&self, key: &str) -> Option<ListedObject> {
         self.objects.get(key).map(|object| entry(key, object))
     }
 }
 
 /// As in S3 the ETag is made of the content: the same bytes again are no change.
-fn entry(key: &str, object: &Object) -> Entry {
+fn entry(key: &str, object: &Object) -> ListedObject {
     let version = Some(format!("{:x}", xxh3_64(&object.bytes)));
-    Entry { key: key.to_owned(), size: object.bytes.len() as u64, version }
+    ListedObject { key: key.to_owned(), size: object.bytes.len() as u64, version }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use mapreduce_api::ids::{AttemptId, JobId};
 use mapreduce_api::wire::JobFile;
-use mapreduce_worker::error::{Error, Kind, Result};
-use mapreduce_worker::job::local::{self, Progress};
+use mapreduce_worker::error::{Error, ErrorKind, Result};
+use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::{Job, Resources, pod};
 use mapreduce_worker::storage::Stores;
 use mapreduce_worker::task::finish::Success;
@@ -88,7 +88,7 @@ fn work(job: Job, attempt: String, role: &Role) -> Result<Outcome> {
             Outcome::Done(pod::reduce(&job.at_step(step), task, &attempt, &resources)?)
         }
         Work::Cleanup => pod::cleanup(&job).map(|_| Outcome::Done(None))?,
-        Work::Local => Outcome::Done(Some(local::run(&job, &resources, &Progress::default())?)),
+        Work::Local => Outcome::Done(Some(local::run(&job, &resources, &RunProgress::default())?)),
     })
 }
 
@@ -348,7 +348,7 @@ impl State {
                 self.jobs[job].over = Some(self.step);
                 self.once_more(job);
             }
-            Outcome::Failed(error) if matches!(error.kind(), Kind::Permanent | Kind::Usage) => {
+            Outcome::Failed(error) if matches!(error.kind(), ErrorKind::Permanent | ErrorKind::Usage) => {
                 self.failed_for(job, &error);
                 self.fail(job, "no attempt can do better");
             }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mapreduce_worker::error::{Error, Kind};
+use mapreduce_worker::error::{Error, ErrorKind};
 use mapreduce_worker::task::finish::Success;
 
 use crate::bucket::{Change, Writer};
@@ -177,7 +177,7 @@ impl State {
     pub fn failed_for(&mut self, job: usize, error: &Error) {
         let text = format!("{error} {:?}", error.causes());
         let alone = self.jobs.len() == 1 && !self.has_other_program();
-        if error.kind() != Kind::Retry && error.kind() != Kind::Cancelled && alone {
+        if error.kind() != ErrorKind::Retry && error.kind() != ErrorKind::Cancelled && alone {
             self.wrong(format!("job {job} fails for good, and could have succeeded: {text}"));
         }
         if !self.faults.any() && alone && !self.oracle.deleted {

@@ -3,7 +3,7 @@
 //! They are made where requests meet the bucket, so that the engine stays as it is: a plain write in the place of a
 //! conditional one, an answer that is misread, a look that is left out.
 
-use mapreduce_worker::storage::Entry;
+use mapreduce_worker::storage::ListedObject;
 
 use crate::bucket::{Answer, Bucket, Write};
 use crate::scheduler::State;
@@ -22,7 +22,7 @@ pub enum Site {
     /// Reads something else than what is there.
     Read(fn(&Bucket, &str) -> Option<Option<Vec<u8>>>),
     /// Changes what a listing says.
-    List(fn(&str, &mut Vec<Entry>)),
+    List(fn(&str, &mut Vec<ListedObject>)),
     /// The cleanup doesn't wait for the pods' end.
     CleansEarly,
     /// A stream that ends early is taken for one that has ended.
@@ -37,7 +37,7 @@ const fn read(name: &'static str, made: fn(&Bucket, &str) -> Option<Option<Vec<u
     Planted { name, site: Site::Read(made) }
 }
 
-const fn list(name: &'static str, made: fn(&str, &mut Vec<Entry>)) -> Planted {
+const fn list(name: &'static str, made: fn(&str, &mut Vec<ListedObject>)) -> Planted {
     Planted { name, site: Site::List(made) }
 }
 

@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
 use mapreduce_worker::error::{Error, Result};
-use mapreduce_worker::storage::{Created, Entry, PendingUpload, SharedStore, Staged, StagedWriter, Store};
+use mapreduce_worker::storage::{
+    Created, ListedObject, PendingUpload, SharedStore, Staged, StagedWriter, Store,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Answer, Bucket, Write};
@@ -232,7 +234,7 @@ fn id_of(staged: &Staged) -> Result<(u64, usize)> {
 }
 
 impl Store for SimulatedStore {
-    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<ListedObject>> {
         let mut found = self.read_something("list", prefix, |bucket| bucket.list(prefix, recursive))?;
         if prefix.contains("run-") {
             let mut state = self.simulation.lock();
@@ -245,11 +247,11 @@ impl Store for SimulatedStore {
         Ok(found)
     }
 
-    fn head(&self, key: &str) -> Result<Option<Entry>> {
+    fn head(&self, key: &str) -> Result<Option<ListedObject>> {
         self.read_something("head", key, |bucket| bucket.head(key))
     }
 
-    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, entry: &ListedObject, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         self.check_cancelled()?;
         let key = &entry.key;
         let (mut state, fault) = self.turn(Request::Read, || format!("open {key}"))?;
@@ -325,7 +327,7 @@ impl Store for SimulatedStore {
         self.write(Request::Delete, &Write::Delete(keys.to_vec())).map(drop)
     }
 
-    fn delete_version(&self, entry: &Entry) -> Result<bool> {
+    fn delete_version(&self, entry: &ListedObject) -> Result<bool> {
         let write = Write::DeleteVersion(entry.key.clone(), entry.version.clone());
         Ok(self.write(Request::Delete, &write)? != Answer::Exists)
     }

@@ -42,7 +42,7 @@ pub struct Revision {
 
 /// Why there is no revision.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RevisionError {
     /// The job can't be run.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -58,14 +58,18 @@ pub enum Error {
 
 impl Revision {
     /// What a run does that is planned now.
-    pub fn new(job: &MapReduceJob, defaults: &PodDefaults) -> Result<Self, Error> {
+    pub fn new(job: &MapReduceJob, defaults: &PodDefaults) -> Result<Self, RevisionError> {
         let description = describe(job).map_err(json_of(job))?;
         Self::of(job, description, defaults)
     }
 
     /// The revision that a ConfigMap holds. An older operator has left the pods out: their templates are made of
     /// the description.
-    pub fn read(config: &ConfigMap, job: &MapReduceJob, defaults: &PodDefaults) -> Result<Self, Error> {
+    pub fn read(
+        config: &ConfigMap,
+        job: &MapReduceJob,
+        defaults: &PodDefaults,
+    ) -> Result<Self, RevisionError> {
         let text = |key: &str| config.data.as_ref().and_then(|data| data.get(key));
         let description = text(DESCRIPTION).cloned().unwrap_or_default();
         let Some(pods) = text(PODS) else { return Self::of(job, description, defaults) };
@@ -74,7 +78,7 @@ impl Revision {
         Ok(Self { description, file, pods })
     }
 
-    fn of(job: &MapReduceJob, description: String, defaults: &PodDefaults) -> Result<Self, Error> {
+    fn of(job: &MapReduceJob, description: String, defaults: &PodDefaults) -> Result<Self, RevisionError> {
         let file: JobFile = serde_json::from_str(&description).map_err(json_of(job))?;
         let fixed = MapReduceJob { spec: file.spec.clone(), ..job.clone() };
         let mut pods = BTreeMap::new();
@@ -152,7 +156,7 @@ fn describe(job: &MapReduceJob) -> Result<String, serde_json::Error> {
     serde_json::to_string(&JobFile { id, name: job.name_any(), spec })
 }
 
-fn json_of(job: &MapReduceJob) -> impl Fn(serde_json::Error) -> Error {
+fn json_of(job: &MapReduceJob) -> impl Fn(serde_json::Error) -> RevisionError {
     let name = names::config_map(&job.name_any());
-    move |source| Error::Json { name: name.clone(), source }
+    move |source| RevisionError::Json { name: name.clone(), source }
 }

@@ -16,7 +16,7 @@ use crate::record::{Emit, Reducer, Values};
 use crate::scratch::ScratchPlace;
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum Aggregator {
     LongSum,
     DoubleSum,
     LongMax,
@@ -27,19 +27,19 @@ enum Kind {
     Histogram,
 }
 
-const KINDS: [(&str, Kind); 8] = [
-    ("LongValueSum", Kind::LongSum),
-    ("DoubleValueSum", Kind::DoubleSum),
-    ("LongValueMax", Kind::LongMax),
-    ("LongValueMin", Kind::LongMin),
-    ("StringValueMax", Kind::StringMax),
-    ("StringValueMin", Kind::StringMin),
-    ("UniqValueCount", Kind::Unique),
-    ("ValueHistogram", Kind::Histogram),
+const KINDS: [(&str, Aggregator); 8] = [
+    ("LongValueSum", Aggregator::LongSum),
+    ("DoubleValueSum", Aggregator::DoubleSum),
+    ("LongValueMax", Aggregator::LongMax),
+    ("LongValueMin", Aggregator::LongMin),
+    ("StringValueMax", Aggregator::StringMax),
+    ("StringValueMin", Aggregator::StringMin),
+    ("UniqValueCount", Aggregator::Unique),
+    ("ValueHistogram", Aggregator::Histogram),
 ];
 
 /// Splits a key at its first colon.
-fn kind_and_id(key: &[u8]) -> Option<(Kind, &[u8])> {
+fn kind_and_id(key: &[u8]) -> Option<(Aggregator, &[u8])> {
     let colon = memchr::memchr(b':', key)?;
     let (_, kind) = KINDS.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(&key[..colon]))?;
     Some((*kind, &key[colon + 1..]))
@@ -271,14 +271,14 @@ impl Reducer for Aggregate {
         };
         let out = &mut Renamed { key: if self.combine { key } else { id }, out };
         match kind {
-            Kind::LongSum => self.long_sum(key, values, out),
-            Kind::DoubleSum => self.double_sum(key, values, out),
-            Kind::LongMax => self.long_extreme(Ordering::Greater, key, values, out),
-            Kind::LongMin => self.long_extreme(Ordering::Less, key, values, out),
-            Kind::StringMax => self.largest.reduce(key, values, out),
-            Kind::StringMin => self.smallest.reduce(key, values, out),
-            Kind::Unique => self.unique(key, values, out),
-            Kind::Histogram => self.histogram(key, values, out),
+            Aggregator::LongSum => self.long_sum(key, values, out),
+            Aggregator::DoubleSum => self.double_sum(key, values, out),
+            Aggregator::LongMax => self.long_extreme(Ordering::Greater, key, values, out),
+            Aggregator::LongMin => self.long_extreme(Ordering::Less, key, values, out),
+            Aggregator::StringMax => self.largest.reduce(key, values, out),
+            Aggregator::StringMin => self.smallest.reduce(key, values, out),
+            Aggregator::Unique => self.unique(key, values, out),
+            Aggregator::Histogram => self.histogram(key, values, out),
         }
     }
 }

@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 
 /// Arguments that have not been looked up yet.
 #[derive(Debug)]
-pub(super) struct Args<'a> {
+pub(super) struct BuiltinArgs<'a> {
     name: &'a str,
     left: BTreeMap<&'a str, &'a Value>,
     known: Vec<&'static str>,
 }
 
-impl<'a> Args<'a> {
+impl<'a> BuiltinArgs<'a> {
     pub(super) fn new(builtin: &'a Builtin) -> Self {
         let left = builtin.args.iter().map(|(name, value)| (name.as_str(), value)).collect();
         Self { name: &builtin.name, left, known: Vec::new() }

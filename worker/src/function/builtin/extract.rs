@@ -10,11 +10,11 @@ use crate::record::{MapOutput, Mapper};
 /// Text with groups in it: `${1}`, `${name}`; `$$` is a `$`.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(Vec<u8>),
     Group(usize),
 }
@@ -35,9 +35,9 @@ impl Template {
                     return Err(wrong(arg, template, "has a `${` without a `}`; a `$` alone is `$$`"));
                 };
                 if !text.is_empty() {
-                    parts.push(Part::Text(std::mem::take(&mut text).into_bytes()));
+                    parts.push(TemplatePart::Text(std::mem::take(&mut text).into_bytes()));
                 }
-                parts.push(Part::Group(group(arg, template, name, pattern)?));
+                parts.push(TemplatePart::Group(group(arg, template, name, pattern)?));
                 rest = behind;
             } else {
                 text.push('$');
@@ -45,26 +45,26 @@ impl Template {
         }
         text.push_str(rest);
         if !text.is_empty() {
-            parts.push(Part::Text(text.into_bytes()));
+            parts.push(TemplatePart::Text(text.into_bytes()));
         }
         Ok(Self { parts })
     }
 
     fn needs(&self, group: usize) -> bool {
-        self.parts.contains(&Part::Group(group))
+        self.parts.contains(&TemplatePart::Group(group))
     }
 
     /// The text. A group that did not take part in the match is empty.
     #[inline]
     fn fill<'a>(&self, joined: &'a mut Vec<u8>, group: impl Fn(usize) -> &'a [u8]) -> &'a [u8] {
-        if let [Part::Group(only)] = self.parts[..] {
+        if let [TemplatePart::Group(only)] = self.parts[..] {
             return group(only);
         }
         joined.clear();
         for part in &self.parts {
             joined.extend_from_slice(match part {
-                Part::Text(text) => text,
-                Part::Group(number) => group(*number),
+                TemplatePart::Text(text) => text,
+                TemplatePart::Group(number) => group(*number),
             });
         }
         joined

@@ -3,7 +3,7 @@
 use mapreduce_api::v1alpha1::Function;
 use regex::bytes::Regex;
 
-use super::args::Args;
+use super::args::BuiltinArgs;
 use super::extract::{Extract, Template};
 use super::fields::{FieldList, Fields};
 use super::grep::Grep;
@@ -16,7 +16,7 @@ use crate::record::{MapOutput, Mapper};
 
 /// A checked map function.
 #[derive(Clone, Debug)]
-pub enum MapFunction {
+pub enum BuiltinMap {
     /// The record as it is.
     Identity,
     /// word → 1.
@@ -47,11 +47,11 @@ pub enum MapFunction {
 
 const NAMES: [&str; 8] = ["identity", "words", "grep", "fields", "csv", "json", "extract", "count"];
 
-impl MapFunction {
+impl BuiltinMap {
     /// The function of a manifest.
     pub fn new(function: &Function) -> Result<Self> {
         let builtin = builtin(function)?;
-        let mut args = Args::new(builtin);
+        let mut args = BuiltinArgs::new(builtin);
         let made = match builtin.name.as_str() {
             "identity" => Self::Identity,
             "words" => Self::Words { pattern: args.regex("pattern")?, lowercase: args.flag("lowercase")? },
@@ -117,32 +117,32 @@ impl MapFunction {
     /// One for a task.
     pub fn make<O: MapOutput>(&self) -> Box<dyn Mapper<O>> {
         match self.clone() {
-            Self::Identity => Box::new(Identity { key: Vec::new() }),
+            Self::Identity => Box::new(IdentityMapper { key: Vec::new() }),
             Self::Words { pattern: None, lowercase: false } => Box::new(Words),
             Self::Words { pattern, lowercase } => Box::new(PatternWords::new(pattern, lowercase)),
             Self::Grep { pattern, group, invert } => Box::new(Grep::new(pattern, group, invert)),
             Self::Fields(fields) => fields,
             Self::Lookup(lookup) => Box::new(lookup),
             Self::Extract(extract) => extract,
-            Self::Count => Box::new(Count),
+            Self::Count => Box::new(CountMapper),
         }
     }
 }
 
-struct Identity {
+struct IdentityMapper {
     key: Vec<u8>,
 }
 
-impl<O: MapOutput> Mapper<O> for Identity {
+impl<O: MapOutput> Mapper<O> for IdentityMapper {
     fn map(&mut self, record: &Record<'_>, out: &mut O) -> Result<()> {
         out.emit(record.key.to_bytes(&mut self.key), record.value)
     }
 }
 
 /// One for each record, under one key.
-struct Count;
+struct CountMapper;
 
-impl<O: MapOutput> Mapper<O> for Count {
+impl<O: MapOutput> Mapper<O> for CountMapper {
     fn map(&mut self, _record: &Record<'_>, out: &mut O) -> Result<()> {
         out.emit_one(b"count")
     }

@@ -20,8 +20,8 @@ mod words;
 use mapreduce_api::v1alpha1::{Builtin, Function};
 
 pub use self::join::JoinKind;
-pub use self::map::MapFunction;
-pub use self::reduce::ReduceFunction;
+pub use self::map::BuiltinMap;
+pub use self::reduce::BuiltinReduce;
 use crate::error::{Error, Result};
 
 /// The built-in function of a manifest's `function`.

@@ -17,13 +17,13 @@ use std::sync::Arc;
 use mapreduce_api::v1alpha1::Function;
 
 use super::aggregate::Aggregate;
-use super::args::Args;
+use super::args::BuiltinArgs;
 use super::join::{Join, JoinKind};
 use super::numeric::{Extreme, Mean, Sum};
 use super::stats::Stats;
 use super::top::Top;
 use super::unique::Unique;
-use super::values::{Collect, Count, Distinct, EndValue, Histogram, Identity};
+use super::values::{Collect, CountReducer, Distinct, EndValue, Histogram, IdentityReducer};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
 use crate::record::Reducer;
@@ -31,7 +31,7 @@ use crate::scratch::ScratchPlace;
 
 /// A checked reduce function.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReduceFunction {
+pub enum BuiltinReduce {
     /// Every pair.
     Identity,
     /// The sum of the values.
@@ -97,11 +97,11 @@ const NAMES: [&str; 15] = [
 
 const MAX_TOP: u64 = 1_000_000;
 
-impl ReduceFunction {
+impl BuiltinReduce {
     /// The function of a manifest.
     pub fn new(function: &Function) -> Result<Self> {
         let builtin = builtin(function)?;
-        let mut args = Args::new(builtin);
+        let mut args = BuiltinArgs::new(builtin);
         let made = match builtin.name.as_str() {
             "identity" => Self::Identity,
             "sum" => Self::Sum,
@@ -156,9 +156,9 @@ impl ReduceFunction {
     /// One for a task, which keeps at `place` what it keeps.
     pub fn make(&self, place: &ScratchPlace) -> Box<dyn Reducer> {
         match self {
-            Self::Identity => Box::new(Identity),
+            Self::Identity => Box::new(IdentityReducer),
             Self::Sum => Box::new(Sum::new(false)),
-            Self::Count => Box::new(Count::default()),
+            Self::Count => Box::new(CountReducer::default()),
             Self::Min => Box::new(Extreme::min()),
             Self::Max => Box::new(Extreme::max()),
             Self::Mean => Box::new(Mean::default()),

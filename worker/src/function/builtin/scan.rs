@@ -24,7 +24,7 @@ pub(super) enum Found {
 /// A compiled pattern and the groups of its last match.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
-    steps: Vec<Step>,
+    steps: Vec<ScanStep>,
     /// Where a match may begin, but for the start of the text.
     prefix: Option<Finder<'static>>,
     /// Start and end of each group.
@@ -38,7 +38,7 @@ pub(super) struct Scan {
 const TRIAL: u32 = 1 << 10;
 
 #[derive(Clone, Debug)]
-enum Step {
+enum ScanStep {
     Literal(Box<[u8]>),
     /// As many bytes of a class as there are, up to `max`.
     Run {
@@ -85,13 +85,13 @@ impl Scan {
         let mut steps = Vec::new();
         compile_all(parts, &mut steps)?;
         // What may be empty at the end changes no group.
-        while let Some(Step::Run { min: 0, .. }) = steps.last() {
+        while let Some(ScanStep::Run { min: 0, .. }) = steps.last() {
             steps.pop();
         }
-        let first = steps.iter().find(|step| !matches!(step, Step::Mark(_)));
+        let first = steps.iter().find(|step| !matches!(step, ScanStep::Mark(_)));
         let prefix = match first {
             _ if anchored => None,
-            Some(Step::Literal(text)) => Some(Finder::new(text).into_owned()),
+            Some(ScanStep::Literal(text)) => Some(Finder::new(text).into_owned()),
             _ => None,
         };
         Some(Self { steps, prefix, slots: vec![UNSET; 2 * pattern.captures_len()], tries: 0, found: 0 })
@@ -142,16 +142,16 @@ impl Scan {
 }
 
 /// Takes the steps from `at` on; where they end. None where the first path ends before.
-fn walk(steps: &[Step], text: &[u8], mut at: usize, slots: &mut [usize]) -> Option<usize> {
+fn walk(steps: &[ScanStep], text: &[u8], mut at: usize, slots: &mut [usize]) -> Option<usize> {
     for step in steps {
         match step {
-            Step::Literal(literal) => {
+            ScanStep::Literal(literal) => {
                 if !text[at..].starts_with(literal) {
                     return None;
                 }
                 at += literal.len();
             }
-            Step::Run { class, min, max } => {
+            ScanStep::Run { class, min, max } => {
                 let most = text.len().min(at.saturating_add(*max));
                 let length = text[at..most].iter().position(|&byte| class[usize::from(byte)] != IN);
                 let end = length.map_or(most, |length| at + length);
@@ -160,7 +160,7 @@ fn walk(steps: &[Step], text: &[u8], mut at: usize, slots: &mut [usize]) -> Opti
                 }
                 at = end;
             }
-            Step::Until { class, min, text: literal } => {
+            ScanStep::Until { class, min, text: literal } => {
                 let from = at;
                 while at - from < *min || !text[at..].starts_with(literal) {
                     if class[usize::from(*text.get(at)?)] != IN {
@@ -169,13 +169,13 @@ fn walk(steps: &[Step], text: &[u8], mut at: usize, slots: &mut [usize]) -> Opti
                     at += 1;
                 }
             }
-            Step::Mark(slot) => slots[*slot] = at,
-            Step::End => {
+            ScanStep::Mark(slot) => slots[*slot] = at,
+            ScanStep::End => {
                 if at < text.len() {
                     return None;
                 }
             }
-            Step::Branches(branches) => {
+            ScanStep::Branches(branches) => {
                 let mut taken = None;
                 for branch in branches {
                     if begins(branch, text, at)? {
@@ -185,7 +185,7 @@ fn walk(steps: &[Step], text: &[u8], mut at: usize, slots: &mut [usize]) -> Opti
                 }
                 at = taken?;
             }
-            Step::Optional(steps) => {
+            ScanStep::Optional(steps) => {
                 if begins(steps, text, at)? {
                     at = walk(steps, text, at, slots)?;
                 }
@@ -196,26 +196,28 @@ fn walk(steps: &[Step], text: &[u8], mut at: usize, slots: &mut [usize]) -> Opti
 }
 
 /// Whether steps can begin at `at`. None where only the regex can tell.
-fn begins(steps: &[Step], text: &[u8], at: usize) -> Option<bool> {
+fn begins(steps: &[ScanStep], text: &[u8], at: usize) -> Option<bool> {
     for step in steps {
         match step {
-            Step::Mark(_) => {}
-            Step::Literal(literal) => return Some(text[at..].starts_with(literal)),
-            Step::Run { min: 0, .. } => return Some(true),
-            Step::Run { class, .. } => {
+            ScanStep::Mark(_) => {}
+            ScanStep::Literal(literal) => return Some(text[at..].starts_with(literal)),
+            ScanStep::Run { min: 0, .. } => return Some(true),
+            ScanStep::Run { class, .. } => {
                 let Some(&byte) = text.get(at) else { return Some(false) };
                 return match class[usize::from(byte)] {
                     UNSURE => None,
                     inside => Some(inside == IN),
                 };
             }
-            Step::Until { .. } | Step::End | Step::Branches(_) | Step::Optional(_) => return None,
+            ScanStep::Until { .. } | ScanStep::End | ScanStep::Branches(_) | ScanStep::Optional(_) => {
+                return None;
+            }
         }
     }
     Some(true)
 }
 
-fn compile_all(parts: &[Hir], steps: &mut Vec<Step>) -> Option<()> {
+fn compile_all(parts: &[Hir], steps: &mut Vec<ScanStep>) -> Option<()> {
     for (i, part) in parts.iter().enumerate() {
         if let HirKind::Repetition(repetition) = part.kind()
             && !repetition.greedy
@@ -226,7 +228,7 @@ fn compile_all(parts: &[Hir], steps: &mut Vec<Step>) -> Option<()> {
             if repetition.max.is_some() {
                 return None;
             }
-            steps.push(Step::Until { class, min, text: literal.into() });
+            steps.push(ScanStep::Until { class, min, text: literal.into() });
         } else {
             compile(part, steps)?;
         }
@@ -243,19 +245,19 @@ fn leading_literal(hir: &Hir) -> Option<&[u8]> {
     }
 }
 
-fn compile(hir: &Hir, steps: &mut Vec<Step>) -> Option<()> {
+fn compile(hir: &Hir, steps: &mut Vec<ScanStep>) -> Option<()> {
     match hir.kind() {
         HirKind::Empty => {}
-        HirKind::Literal(literal) => steps.push(Step::Literal(literal.0.clone())),
-        HirKind::Class(_) => steps.push(Step::Run { class: class_of(hir)?, min: 1, max: 1 }),
-        HirKind::Look(Look::End) => steps.push(Step::End),
+        HirKind::Literal(literal) => steps.push(ScanStep::Literal(literal.0.clone())),
+        HirKind::Class(_) => steps.push(ScanStep::Run { class: class_of(hir)?, min: 1, max: 1 }),
+        HirKind::Look(Look::End) => steps.push(ScanStep::End),
         HirKind::Look(_) => return None,
         HirKind::Repetition(repetition) => compile_repetition(repetition, steps)?,
         HirKind::Capture(capture) => {
             let slot = 2 * capture.index as usize;
-            steps.push(Step::Mark(slot));
+            steps.push(ScanStep::Mark(slot));
             compile_all(std::slice::from_ref(&*capture.sub), steps)?;
-            steps.push(Step::Mark(slot + 1));
+            steps.push(ScanStep::Mark(slot + 1));
         }
         HirKind::Concat(parts) => compile_all(parts, steps)?,
         HirKind::Alternation(branches) => {
@@ -265,19 +267,19 @@ fn compile(hir: &Hir, steps: &mut Vec<Step>) -> Option<()> {
                 compile_all(std::slice::from_ref(branch), &mut steps)?;
                 compiled.push(steps);
             }
-            steps.push(Step::Branches(compiled));
+            steps.push(ScanStep::Branches(compiled));
         }
     }
     Some(())
 }
 
-fn compile_repetition(repetition: &Repetition, steps: &mut Vec<Step>) -> Option<()> {
+fn compile_repetition(repetition: &Repetition, steps: &mut Vec<ScanStep>) -> Option<()> {
     if !repetition.greedy {
         return None;
     }
     if let Some(class) = class_of(&repetition.sub) {
         let max = repetition.max.map_or(usize::MAX, |max| max as usize);
-        steps.push(Step::Run { class, min: repetition.min as usize, max });
+        steps.push(ScanStep::Run { class, min: repetition.min as usize, max });
         return Some(());
     }
     let can_be_empty = repetition.sub.properties().minimum_len() == Some(0);
@@ -286,7 +288,7 @@ fn compile_repetition(repetition: &Repetition, steps: &mut Vec<Step>) -> Option<
     }
     let mut inner = Vec::new();
     compile_all(std::slice::from_ref(&*repetition.sub), &mut inner)?;
-    steps.push(Step::Optional(inner));
+    steps.push(ScanStep::Optional(inner));
     Some(())
 }
 

@@ -65,7 +65,7 @@ fn functions(fields: &[(&str, Value)]) -> Result<Functions> {
 
 fn refusal(fields: &[(&str, Value)]) -> String {
     let error = functions(fields).expect_err("the functions are accepted");
-    assert_eq!(error.kind(), crate::error::Kind::Usage, "{error}");
+    assert_eq!(error.kind(), crate::error::ErrorKind::Usage, "{error}");
     error.to_string()
 }
 

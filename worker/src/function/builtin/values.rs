@@ -13,9 +13,9 @@ use crate::record::{Emit, Reducer, Values};
 use crate::scratch::{ScratchBytes, ScratchPlace};
 
 /// Every pair.
-pub(super) struct Identity;
+pub(super) struct IdentityReducer;
 
-impl Reducer for Identity {
+impl Reducer for IdentityReducer {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         while let Some(value) = values.next()? {
             out.emit(key, value)?;
@@ -26,11 +26,11 @@ impl Reducer for Identity {
 
 /// The number of values.
 #[derive(Default)]
-pub(super) struct Count {
+pub(super) struct CountReducer {
     text: Vec<u8>,
 }
 
-impl Reducer for Count {
+impl Reducer for CountReducer {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         let mut count = 0;
         while values.next()?.is_some() {

@@ -1,7 +1,7 @@
 //! A command as a map function.
 
 use super::lines::OutputLines;
-use super::{CommandFunction, Process, WRITE_BYTES};
+use super::{ChildProcess, CommandFunction, WRITE_BYTES};
 use crate::error::{Error, Result};
 use crate::function::context::TaskContext;
 use crate::record::format::{Chunk, Key, Record};
@@ -12,7 +12,7 @@ use crate::record::{Emit, MapOutput, Mapper};
 pub(super) struct CommandMapper {
     function: CommandFunction,
     context: TaskContext,
-    process: Option<Process>,
+    process: Option<ChildProcess>,
     url: String,
     /// Records that are not written yet.
     lines: Vec<u8>,

@@ -24,7 +24,7 @@ use mapreduce_api::v1alpha1::{Command, Variable, VariableValue};
 use self::map::CommandMapper;
 use self::reduce::CommandReducer;
 use super::context::TaskContext;
-use super::process::{Process, Program, ProgramKind, Remedies, check_names};
+use super::process::{ChildProcess, Program, ProgramKind, Remedies, check_names};
 use super::role::Role;
 use crate::error::{Error, Result};
 use crate::machine::variables;
@@ -90,7 +90,7 @@ impl CommandFunction {
         Box::new(CommandReducer::new(self.clone(), context.clone()))
     }
 
-    fn start(&self, context: &TaskContext, input: Option<&Split>) -> Result<Process> {
+    fn start(&self, context: &TaskContext, input: Option<&Split>) -> Result<ChildProcess> {
         let CheckedCommand { role, argv, shown, env, files } = &*self.0;
         let env: Vec<_> =
             env.iter().filter_map(|variable| Some((variable.name.clone(), value(variable)?))).collect();
@@ -101,7 +101,7 @@ impl CommandFunction {
             env: &env,
             files,
         };
-        Process::start(&program, context, input)
+        ChildProcess::start(&program, context, input)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A command as a reduce or combine function.
 
 use super::lines::OutputLines;
-use super::{CommandFunction, Process, WRITE_BYTES};
+use super::{ChildProcess, CommandFunction, WRITE_BYTES};
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
 use crate::function::role::Role;
@@ -11,7 +11,7 @@ use crate::record::{Emit, Reducer, Values};
 pub(super) struct CommandReducer {
     function: CommandFunction,
     context: TaskContext,
-    process: Option<Process>,
+    process: Option<ChildProcess>,
     /// Pairs that are not written yet.
     lines: Vec<u8>,
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, IoContext as _, Result};
-use crate::machine::process::Process;
+use crate::machine::process::ProcessIdentity;
 use crate::machine::random;
 
 /// Held while files are written and while processes are started. A process that is started while
@@ -31,7 +31,7 @@ pub(crate) fn remove_of_dead(scratch: &Path) {
         let name = folder.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('.'));
         // Another user's can't be removed, and is not ours to tell of.
-        if owner.is_some_and(|(process, _)| Process::is_dead_by_name(process)) {
+        if owner.is_some_and(|(process, _)| ProcessIdentity::is_dead_by_name(process)) {
             let _ = fs::remove_dir_all(folder.path());
         }
     }
@@ -44,7 +44,8 @@ pub(super) struct Folder(PathBuf);
 impl Folder {
     /// A new folder below `scratch`.
     pub(super) fn new(scratch: &Path, files: &BTreeMap<String, String>) -> Result<Self> {
-        let process = Process::this().map_or_else(|| "unknown".to_owned(), |process| process.to_name());
+        let process =
+            ProcessIdentity::this().map_or_else(|| "unknown".to_owned(), |process| process.to_name());
         let path = scratch.join(format!("{PREFIX}{process}.{}", random::name()));
         fs::create_dir_all(&path).context(|| format!("can't make the folder {}", path.display()))?;
         let folder = Self(path);

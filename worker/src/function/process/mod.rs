@@ -45,7 +45,7 @@ pub(super) trait Take {
     /// there the last time and were left. At the end there will be no more of them.
     fn take(&mut self, bytes: &[u8], seen: usize, end: bool) -> Result<usize>;
 
-    /// Whether there is what [`Process::read_until`] waits for.
+    /// Whether there is what [`ChildProcess::read_until`] waits for.
     fn is_done(&self) -> bool {
         false
     }
@@ -68,7 +68,7 @@ pub(super) struct Program<'a> {
 
 /// A program that runs.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct ChildProcess {
     name: String,
     remedies: Remedies,
     child: Child,
@@ -94,7 +94,7 @@ const LAST_READS: usize = 64;
 /// How often a wait looks whether the task is cancelled.
 const TICK: Duration = Duration::from_millis(50);
 
-impl Process {
+impl ChildProcess {
     /// Starts a program. `input` is what a map function reads.
     pub(super) fn start(program: &Program<'_>, context: &TaskContext, input: Option<&Split>) -> Result<Self> {
         hide();
@@ -396,7 +396,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         if !self.reaped {
             self.kill_group();

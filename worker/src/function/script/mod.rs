@@ -14,7 +14,7 @@ use self::javascript::{JavaScriptMapper, JavaScriptReducer};
 use self::python::{PythonMapper, PythonReducer};
 use super::context::TaskContext;
 use super::role::Role;
-use super::stored::Stored;
+use super::stored::SourceLocation;
 use crate::error::{Error, Result, excerpt};
 use crate::record::{MapOutput, Mapper, Reducer};
 
@@ -35,7 +35,7 @@ struct CheckedScript {
 enum ScriptSource {
     Text(String),
     /// Read once, when the first task needs it.
-    Stored(Stored, OnceLock<String>),
+    SourceLocation(SourceLocation, OnceLock<String>),
 }
 
 impl ScriptFunction {
@@ -44,8 +44,9 @@ impl ScriptFunction {
         let (name, source) = match (&script.source, &script.source_from) {
             (Some(text), None) => (format!("<{role} script>"), ScriptSource::Text(text.clone())),
             (None, Some(from)) => {
-                let stored = Stored::new(from).map_err(|error| error.context_usage("script.sourceFrom"))?;
-                (stored.name(), ScriptSource::Stored(stored, OnceLock::new()))
+                let stored =
+                    SourceLocation::new(from).map_err(|error| error.context_usage("script.sourceFrom"))?;
+                (stored.name(), ScriptSource::SourceLocation(stored, OnceLock::new()))
             }
             _ => return Err(Error::usage("a script has exactly one of: source, sourceFrom")),
         };
@@ -74,7 +75,7 @@ impl ScriptFunction {
     fn source(&self, context: &TaskContext) -> Result<&str> {
         match &self.0.source {
             ScriptSource::Text(text) => Ok(text),
-            ScriptSource::Stored(stored, text) => {
+            ScriptSource::SourceLocation(stored, text) => {
                 if text.get().is_none() {
                     let bytes = stored.read("script", context)?;
                     let read = String::from_utf8(bytes).map_err(|_| {

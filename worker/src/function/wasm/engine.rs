@@ -7,7 +7,7 @@ use wasmtime::component::{Component, InstancePre, Linker, WasmList};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, StoreContextMut, bail};
 
 use super::host::ask;
-use super::instance::{State, wanted};
+use super::instance::{InstanceState, wanted};
 use crate::error::{Error, Result};
 use crate::function::role::Role;
 use crate::function::watchdog::{MEMORY_BYTES, STACK_BYTES};
@@ -24,7 +24,7 @@ const HOST: &str = "mapreduce:function/host@1.0.0";
 const SEED: &str = "wasi:random/insecure-seed@";
 
 /// A component that can be instantiated.
-pub(super) struct Compiled(pub(super) InstancePre<State>);
+pub(super) struct Compiled(pub(super) InstancePre<InstanceState>);
 
 impl std::fmt::Debug for Compiled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -109,24 +109,27 @@ fn config() -> Config {
 }
 
 /// The same seed each time: attempts of a task have to agree.
-fn add_seed(linker: &mut Linker<State>, name: &str) -> wasmtime::Result<()> {
-    linker.instance(name)?.func_wrap("insecure-seed", |_: StoreContextMut<'_, State>, (): ()| {
+fn add_seed(linker: &mut Linker<InstanceState>, name: &str) -> wasmtime::Result<()> {
+    linker.instance(name)?.func_wrap("insecure-seed", |_: StoreContextMut<'_, InstanceState>, (): ()| {
         Ok(((0x6d61_7072_6564_7563_u64, 0x6573_6565_6473_6565_u64),))
     })
 }
 
-fn add_host(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+fn add_host(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     let mut host = linker.instance(HOST)?;
-    host.func_wrap("emit", |store: StoreContextMut<'_, State>, strings: (WasmList<u8>, WasmList<u32>)| {
-        store.data().limits.step();
-        let (bytes, ends) = (strings.0.as_le_slice(&store), strings.1.as_le_slice(&store));
-        match ask(|host| host.emit(bytes, ends)) {
-            Some(true) => Ok(()),
-            Some(false) => bail!("stopped"),
-            None => bail!("emit is there only while records or a key are processed"),
-        }
-    })?;
-    host.func_wrap("next-values", |store: StoreContextMut<'_, State>, (): ()| {
+    host.func_wrap(
+        "emit",
+        |store: StoreContextMut<'_, InstanceState>, strings: (WasmList<u8>, WasmList<u32>)| {
+            store.data().limits.step();
+            let (bytes, ends) = (strings.0.as_le_slice(&store), strings.1.as_le_slice(&store));
+            match ask(|host| host.emit(bytes, ends)) {
+                Some(true) => Ok(()),
+                Some(false) => bail!("stopped"),
+                None => bail!("emit is there only while records or a key are processed"),
+            }
+        },
+    )?;
+    host.func_wrap("next-values", |store: StoreContextMut<'_, InstanceState>, (): ()| {
         store.data().limits.step();
         match ask(|host| host.next_values()) {
             Some(Some(values)) => Ok(((values.bytes, values.ends),)),
@@ -136,13 +139,13 @@ fn add_host(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     host.func_wrap(
         "counter",
-        |store: StoreContextMut<'_, State>, (group, name, n): (String, String, i64)| {
+        |store: StoreContextMut<'_, InstanceState>, (group, name, n): (String, String, i64)| {
             store.data().limits.step();
             store.data().counters.count(&group, &name, n);
             Ok(())
         },
     )?;
-    host.func_wrap("log", |mut store: StoreContextMut<'_, State>, (line,): (String,)| {
+    host.func_wrap("log", |mut store: StoreContextMut<'_, InstanceState>, (line,): (String,)| {
         store.data_mut().log(line);
         Ok(())
     })

@@ -6,7 +6,7 @@ use wasmtime::component::Func;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace, bail};
 
 use super::WasmFunction;
-use super::host::{Call, lend};
+use super::host::{WasmCall, lend};
 use super::strings::Strings;
 use crate::error::{Error, MAX_LINE, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
@@ -22,14 +22,14 @@ const MAX_OF_A_TABLE: usize = 20_000;
 const MAX_FRAMES: usize = 16;
 
 /// What belongs to an instance.
-pub(super) struct State {
+pub(super) struct InstanceState {
     pub(super) limits: Watchdog,
     pub(super) counters: UserCounters,
     last_line: Option<String>,
     wanted_more_memory: bool,
 }
 
-impl State {
+impl InstanceState {
     /// Writes a line to the task's log.
     pub(super) fn log(&mut self, mut line: String) {
         // Nobody may be listening there.
@@ -40,7 +40,7 @@ impl State {
     }
 }
 
-impl ResourceLimiter for State {
+impl ResourceLimiter for InstanceState {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let is_too_much = desired > MEMORY_BYTES;
         self.wanted_more_memory |= is_too_much;
@@ -54,7 +54,7 @@ impl ResourceLimiter for State {
 
 /// An instance of a component.
 pub(super) struct Instance {
-    store: Store<State>,
+    store: Store<InstanceState>,
     function: Func,
     teardown: Option<Func>,
     /// What messages call it, as `the map component`.
@@ -67,8 +67,12 @@ impl Instance {
         let role = function.0.role;
         let limits = Watchdog::new(context.cancel.clone(), context.timeout);
         let mut stop = limits.watch();
-        let state =
-            State { limits, counters: context.counters.clone(), last_line: None, wanted_more_memory: false };
+        let state = InstanceState {
+            limits,
+            counters: context.counters.clone(),
+            last_line: None,
+            wanted_more_memory: false,
+        };
         let mut store = Store::new(compiled.0.engine(), state);
         store.limiter(|state| state);
         store.set_epoch_deadline(1);
@@ -125,11 +129,11 @@ impl Instance {
         &'a mut self,
         values: Option<&'a mut dyn Values>,
         out: &'a mut dyn Emit,
-        work: impl FnOnce(Func, &mut Store<State>) -> wasmtime::Result<Returned>,
+        work: impl FnOnce(Func, &mut Store<InstanceState>) -> wasmtime::Result<Returned>,
     ) -> Result<()> {
         let Self { store, function, name, .. } = self;
         store.data().limits.step();
-        let mut call = Call { out, values, name, error: None };
+        let mut call = WasmCall { out, values, name, error: None };
         let done = lend(&mut call, || work(*function, store));
         // An error of ours in a call of the component's is why the component failed.
         if let Some(error) = call.error.take() {
@@ -150,7 +154,7 @@ impl Instance {
 type Returned = (std::result::Result<(), String>,);
 
 /// Why a component did not come to its end, with what its author knows of it.
-fn failed(state: &State, name: &str, error: &wasmtime::Error) -> Error {
+fn failed(state: &InstanceState, name: &str, error: &wasmtime::Error) -> Error {
     if let Err(error) = state.limits.check(name) {
         return error;
     }

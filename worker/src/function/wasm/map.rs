@@ -1,7 +1,7 @@
 //! A component as a map function.
 
 use super::WasmFunction;
-use super::host::{Held, Nowhere};
+use super::host::{HeldPairs, Nowhere};
 use super::instance::Instance;
 use super::strings::Strings;
 use crate::error::{Error, Result};
@@ -48,10 +48,10 @@ impl WasmMapper {
         }
         let mut instance = self.take_instance()?;
         let done = if self.context.skipping.is_some() {
-            let mut held = Held::default();
+            let mut held = HeldPairs::default();
             instance.map(&self.records, &mut held).map(|()| held)
         } else {
-            instance.map(&self.records, out).map(|()| Held::default())
+            instance.map(&self.records, out).map(|()| HeldPairs::default())
         };
         let done = match done {
             Ok(held) => {

@@ -31,7 +31,7 @@ use self::map::WasmMapper;
 use self::reduce::WasmReducer;
 use super::context::TaskContext;
 use super::role::Role;
-use super::stored::Stored;
+use super::stored::SourceLocation;
 use crate::error::Result;
 use crate::record::{MapOutput, Mapper, Reducer};
 
@@ -45,7 +45,7 @@ pub struct WasmFunction(Arc<CheckedComponent>);
 #[derive(Debug)]
 struct CheckedComponent {
     role: Role,
-    stored: Stored,
+    stored: SourceLocation,
     /// Read and compiled once, when the first task needs it.
     compiled: OnceLock<Compiled>,
 }
@@ -53,7 +53,7 @@ struct CheckedComponent {
 impl WasmFunction {
     /// The component of a manifest.
     pub fn new(from: &SourceFrom, role: Role) -> Result<Self> {
-        let stored = Stored::new(from).map_err(|error| error.context_usage("wasm"))?;
+        let stored = SourceLocation::new(from).map_err(|error| error.context_usage("wasm"))?;
         Ok(Self(Arc::new(CheckedComponent { role, stored, compiled: OnceLock::new() })))
     }
 

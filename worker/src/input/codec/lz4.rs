@@ -24,10 +24,10 @@ const LEGACY_BLOCK: usize = 8 << 20;
 const LEGACY_MOST: usize = LEGACY_BLOCK + LEGACY_BLOCK / 255 + 16;
 
 pub(super) struct Lz4Frames {
-    state: State,
+    state: Lz4State,
 }
 
-enum State {
+enum Lz4State {
     /// Between frames; with the first bytes of the next one, where they have been read.
     Between(Stored, Option<Vec<u8>>),
     /// A frame has a decoder of its own: one that goes on with another size of blocks gets that wrong.
@@ -38,23 +38,23 @@ enum State {
 
 impl Lz4Frames {
     pub(super) fn new(input: Stored) -> Self {
-        Self { state: State::Between(input, None) }
+        Self { state: Lz4State::Between(input, None) }
     }
 
-    fn begin(mut input: Stored, magic: Option<Vec<u8>>) -> io::Result<State> {
+    fn begin(mut input: Stored, magic: Option<Vec<u8>>) -> io::Result<Lz4State> {
         let magic = match magic {
             Some(magic) => magic,
             None => next_magic(&mut input)?,
         };
         if magic.is_empty() {
-            return Ok(State::End);
+            return Ok(Lz4State::End);
         }
         if is_skipped(&magic) {
             skip_frame(&mut input)?;
-            return Ok(State::Between(input, None));
+            return Ok(Lz4State::Between(input, None));
         }
         if magic == LEGACY_MAGIC {
-            return Ok(State::Legacy(Box::new(Legacy {
+            return Ok(Lz4State::Legacy(Box::new(Legacy {
                 input,
                 block: Vec::new(),
                 content: Vec::new(),
@@ -64,7 +64,7 @@ impl Lz4Frames {
         }
         if magic == MAGIC {
             let input = Watched { magic: Cursor::new(MAGIC), input, is_at_end: false };
-            return Ok(State::Frame(Box::new(FrameDecoder::new(input))));
+            return Ok(Lz4State::Frame(Box::new(FrameDecoder::new(input))));
         }
         if magic.len() < MAGIC.len() {
             return Err(truncated());
@@ -80,8 +80,8 @@ impl Read for Lz4Frames {
         }
         loop {
             match &mut self.state {
-                State::End => return Ok(0),
-                State::Frame(frame) => {
+                Lz4State::End => return Ok(0),
+                Lz4State::Frame(frame) => {
                     let got = frame.read(buf)?;
                     if got > 0 {
                         return Ok(got);
@@ -90,19 +90,19 @@ impl Read for Lz4Frames {
                         return Err(truncated());
                     }
                 }
-                State::Legacy(legacy) => {
+                Lz4State::Legacy(legacy) => {
                     let got = legacy.read(buf)?;
                     if got > 0 {
                         return Ok(got);
                     }
                 }
-                State::Between(..) => {}
+                Lz4State::Between(..) => {}
             }
-            self.state = match std::mem::replace(&mut self.state, State::End) {
-                State::Between(input, magic) => Self::begin(input, magic)?,
-                State::Frame(frame) => State::Between(frame.into_inner().input, None),
-                State::Legacy(legacy) => State::Between(legacy.input, Some(legacy.block)),
-                State::End => State::End,
+            self.state = match std::mem::replace(&mut self.state, Lz4State::End) {
+                Lz4State::Between(input, magic) => Self::begin(input, magic)?,
+                Lz4State::Frame(frame) => Lz4State::Between(frame.into_inner().input, None),
+                Lz4State::Legacy(legacy) => Lz4State::Between(legacy.input, Some(legacy.block)),
+                Lz4State::End => Lz4State::End,
             };
         }
     }

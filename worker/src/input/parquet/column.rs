@@ -20,7 +20,7 @@ const BATCH_VALUES: usize = 16 << 10;
 
 /// A column, at one of its values.
 pub(super) struct Column {
-    values: Values,
+    values: ColumnBatch,
     defs: Vec<i16>,
     reps: Vec<i16>,
     max_def: i16,
@@ -42,7 +42,7 @@ pub(super) struct Column {
 }
 
 /// Values as they are stored.
-pub(super) enum Values {
+pub(super) enum ColumnBatch {
     Bool(Batch<BoolType>),
     Int32(Batch<Int32Type>),
     Int64(Batch<Int64Type>),
@@ -93,14 +93,14 @@ impl Column {
     ) -> Result<Self> {
         let most_rows = (BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS);
         let values = match &reader {
-            ColumnReader::BoolColumnReader(_) => Values::Bool(Batch::new(reader)),
-            ColumnReader::Int32ColumnReader(_) => Values::Int32(Batch::new(reader)),
-            ColumnReader::Int64ColumnReader(_) => Values::Int64(Batch::new(reader)),
-            ColumnReader::Int96ColumnReader(_) => Values::Int96(Batch::new(reader)),
-            ColumnReader::FloatColumnReader(_) => Values::Float(Batch::new(reader)),
-            ColumnReader::DoubleColumnReader(_) => Values::Double(Batch::new(reader)),
-            ColumnReader::ByteArrayColumnReader(_) => Values::Bytes(Batch::new(reader)),
-            ColumnReader::FixedLenByteArrayColumnReader(_) => Values::Fixed(Batch::new(reader)),
+            ColumnReader::BoolColumnReader(_) => ColumnBatch::Bool(Batch::new(reader)),
+            ColumnReader::Int32ColumnReader(_) => ColumnBatch::Int32(Batch::new(reader)),
+            ColumnReader::Int64ColumnReader(_) => ColumnBatch::Int64(Batch::new(reader)),
+            ColumnReader::Int96ColumnReader(_) => ColumnBatch::Int96(Batch::new(reader)),
+            ColumnReader::FloatColumnReader(_) => ColumnBatch::Float(Batch::new(reader)),
+            ColumnReader::DoubleColumnReader(_) => ColumnBatch::Double(Batch::new(reader)),
+            ColumnReader::ByteArrayColumnReader(_) => ColumnBatch::Bytes(Batch::new(reader)),
+            ColumnReader::FixedLenByteArrayColumnReader(_) => ColumnBatch::Fixed(Batch::new(reader)),
         };
         let mut column = Self {
             values,
@@ -126,14 +126,14 @@ impl Column {
         let rows = if self.max_rep == 0 { self.rows.min(self.left_in_page.max(1)) } else { self.rows };
         let (defs, reps) = (&mut self.defs, &mut self.reps);
         let (levels, values) = match &mut self.values {
-            Values::Bool(batch) => batch.read(rows, defs, reps),
-            Values::Int32(batch) => batch.read(rows, defs, reps),
-            Values::Int64(batch) => batch.read(rows, defs, reps),
-            Values::Int96(batch) => batch.read(rows, defs, reps),
-            Values::Float(batch) => batch.read(rows, defs, reps),
-            Values::Double(batch) => batch.read(rows, defs, reps),
-            Values::Bytes(batch) => batch.read(rows, defs, reps),
-            Values::Fixed(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Bool(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Int32(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Int64(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Int96(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Float(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Double(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Bytes(batch) => batch.read(rows, defs, reps),
+            ColumnBatch::Fixed(batch) => batch.read(rows, defs, reps),
         }?;
         let there = match self.page.swap(0, Ordering::Relaxed) {
             0 => self.left_in_page,
@@ -169,7 +169,7 @@ impl Column {
     }
 
     /// The values, and which of them it is at.
-    pub(super) fn value(&self) -> (&Values, usize) {
+    pub(super) fn value(&self) -> (&ColumnBatch, usize) {
         (&self.values, self.value_at)
     }
 

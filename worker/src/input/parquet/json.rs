@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use parquet::data_type::{ByteArray, Int96};
 use parquet::errors::{ParquetError, Result};
 
-use super::column::{Column, Values};
-use super::schema::{Kind, Node, Shape};
+use super::column::{Column, ColumnBatch};
+use super::schema::{Node, NodeShape, ValueKind};
 use super::{decimal, time};
 use crate::record::json::push_string;
 use crate::record::number::push_f64;
@@ -33,13 +33,13 @@ impl RowWriter<'_> {
             return self.pass(node);
         }
         match &node.shape {
-            Shape::Value(kind) => {
+            NodeShape::Value(kind) => {
                 if let Err(why) = push_value(out, *kind, &self.columns[first]) {
                     self.bad.get_or_insert(why);
                 }
                 self.columns[first].advance()
             }
-            Shape::Struct(members) => {
+            NodeShape::Struct(members) => {
                 for (i, (name, member)) in members.iter().enumerate() {
                     out.push(if i == 0 { b'{' } else { b',' });
                     out.extend_from_slice(name);
@@ -48,7 +48,7 @@ impl RowWriter<'_> {
                 out.push(b'}');
                 Ok(())
             }
-            Shape::List(levels, element) => {
+            NodeShape::List(levels, element) => {
                 out.push(b'[');
                 if self.columns[first].def() < levels.def {
                     self.pass(node)?;
@@ -62,7 +62,7 @@ impl RowWriter<'_> {
                 out.push(b']');
                 Ok(())
             }
-            Shape::Map(levels, nodes) => {
+            NodeShape::Map(levels, nodes) => {
                 let [key, value] = &**nodes;
                 out.push(b'{');
                 if self.columns[first].def() < levels.def {
@@ -99,56 +99,56 @@ impl RowWriter<'_> {
 }
 
 /// Appends a value; says why it is none. Something is appended in any case.
-fn push_value(out: &mut Vec<u8>, kind: Kind, column: &Column) -> std::result::Result<(), String> {
+fn push_value(out: &mut Vec<u8>, kind: ValueKind, column: &Column) -> std::result::Result<(), String> {
     let (values, at) = column.value();
     match values {
-        Values::Bool(batch) => match batch.get(at) {
+        ColumnBatch::Bool(batch) => match batch.get(at) {
             Some(value) => write(out, value),
             None => out.extend_from_slice(b"null"),
         },
-        Values::Int32(batch) => match batch.get(at) {
-            Some(value) if kind == Kind::Unsigned => write(out, *value as u32),
+        ColumnBatch::Int32(batch) => match batch.get(at) {
+            Some(value) if kind == ValueKind::Unsigned => write(out, *value as u32),
             Some(value) => return push_int(out, kind, i64::from(*value)),
             None => out.extend_from_slice(b"null"),
         },
-        Values::Int64(batch) => match batch.get(at) {
-            Some(value) if kind == Kind::Unsigned => write(out, *value as u64),
+        ColumnBatch::Int64(batch) => match batch.get(at) {
+            Some(value) if kind == ValueKind::Unsigned => write(out, *value as u64),
             Some(value) => return push_int(out, kind, *value),
             None => out.extend_from_slice(b"null"),
         },
-        Values::Int96(batch) => match batch.get(at).map(Int96::data) {
+        ColumnBatch::Int96(batch) => match batch.get(at).map(Int96::data) {
             Some([low, high, day]) => quoted(out, |out| {
                 let nanos = (u64::from(*high) << 32 | u64::from(*low)) as i64;
                 time::push_julian(out, *day as i32, nanos);
             }),
             _ => out.extend_from_slice(b"null"),
         },
-        Values::Float(batch) => match batch.get(at) {
+        ColumnBatch::Float(batch) => match batch.get(at) {
             Some(value) if value.is_finite() => write(out, value),
             _ => out.extend_from_slice(b"null"),
         },
-        Values::Double(batch) => match batch.get(at) {
+        ColumnBatch::Double(batch) => match batch.get(at) {
             Some(value) if value.is_finite() => push_f64(out, *value),
             _ => out.extend_from_slice(b"null"),
         },
-        Values::Bytes(batch) => return push_bytes(out, kind, batch.get(at).map(ByteArray::data)),
-        Values::Fixed(batch) => return push_bytes(out, kind, batch.get(at).map(|value| value.data())),
+        ColumnBatch::Bytes(batch) => return push_bytes(out, kind, batch.get(at).map(ByteArray::data)),
+        ColumnBatch::Fixed(batch) => return push_bytes(out, kind, batch.get(at).map(|value| value.data())),
     }
     Ok(())
 }
 
-fn push_int(out: &mut Vec<u8>, kind: Kind, value: i64) -> std::result::Result<(), String> {
+fn push_int(out: &mut Vec<u8>, kind: ValueKind, value: i64) -> std::result::Result<(), String> {
     match kind {
-        Kind::Decimal { scale } => decimal::push(out, value.into(), scale),
-        Kind::Date => quoted(out, |out| time::push_date(out, value)),
-        Kind::Time { a_second } => {
+        ValueKind::Decimal { scale } => decimal::push(out, value.into(), scale),
+        ValueKind::Date => quoted(out, |out| time::push_date(out, value)),
+        ValueKind::Time { a_second } => {
             let mut is_time = true;
             quoted(out, |out| is_time = time::push_time(out, value, a_second));
             if !is_time {
                 return Err(format!("{value} is not a time of day"));
             }
         }
-        Kind::Timestamp { a_second, utc } => quoted(out, |out| {
+        ValueKind::Timestamp { a_second, utc } => quoted(out, |out| {
             time::push_timestamp(out, value, a_second);
             if utc {
                 out.push(b'Z');
@@ -159,29 +159,29 @@ fn push_int(out: &mut Vec<u8>, kind: Kind, value: i64) -> std::result::Result<()
     Ok(())
 }
 
-fn push_bytes(out: &mut Vec<u8>, kind: Kind, value: Option<&[u8]>) -> std::result::Result<(), String> {
+fn push_bytes(out: &mut Vec<u8>, kind: ValueKind, value: Option<&[u8]>) -> std::result::Result<(), String> {
     let Some(value) = value else {
         out.extend_from_slice(b"null");
         return Ok(());
     };
     match (kind, value) {
-        (Kind::Text, _) => match std::str::from_utf8(value) {
+        (ValueKind::Text, _) => match std::str::from_utf8(value) {
             Ok(text) => push_string(out, text),
             Err(error) => {
                 push_text(out, value);
                 return Err(format!("its text is not valid UTF-8: {error}"));
             }
         },
-        (Kind::Decimal { .. }, _) if value.len() > MAX_DECIMAL => {
+        (ValueKind::Decimal { .. }, _) if value.len() > MAX_DECIMAL => {
             out.extend_from_slice(b"null");
             return Err(format!("its decimal has {} bytes", value.len()));
         }
-        (Kind::Decimal { scale }, _) => decimal::push_bytes(out, value, scale),
-        (Kind::Float16, &[low, high]) => match f64::from(half(u16::from_le_bytes([low, high]))) {
+        (ValueKind::Decimal { scale }, _) => decimal::push_bytes(out, value, scale),
+        (ValueKind::Float16, &[low, high]) => match f64::from(half(u16::from_le_bytes([low, high]))) {
             value if value.is_finite() => push_f64(out, value),
             _ => out.extend_from_slice(b"null"),
         },
-        (Kind::Uuid, _) if value.len() == 16 => quoted(out, |out| {
+        (ValueKind::Uuid, _) if value.len() == 16 => quoted(out, |out| {
             for (i, byte) in value.iter().enumerate() {
                 if matches!(i, 4 | 6 | 8 | 10) {
                     out.push(b'-');
@@ -189,7 +189,7 @@ fn push_bytes(out: &mut Vec<u8>, kind: Kind, value: Option<&[u8]>) -> std::resul
                 write(out, format_args!("{byte:02x}"));
             }
         }),
-        (Kind::Interval, &[a, b, c, d, e, f, g, h, i, j, k, l]) => quoted(out, |out| {
+        (ValueKind::Interval, &[a, b, c, d, e, f, g, h, i, j, k, l]) => quoted(out, |out| {
             let number = u32::from_le_bytes;
             time::push_interval(out, number([a, b, c, d]), number([e, f, g, h]), number([i, j, k, l]));
         }),

@@ -16,7 +16,7 @@ use crate::machine::variables;
 use crate::memory::{self, MemoryReservation};
 use crate::record::split::{Codec, Split, Url};
 use crate::scratch::{READ, ScratchBytes, ScratchPlace};
-use crate::storage::{Counter, Entry, Location, Stores};
+use crate::storage::{Counter, ListedObject, Location, Stores};
 
 /// Columns with less than this between them are read at once.
 const GAP: u64 = 1 << 20;
@@ -29,7 +29,7 @@ const MIN_WINDOW: u64 = 64 << 10;
 
 /// An object by ranges: those that are kept, and others as they are asked for.
 #[derive(Clone)]
-pub(super) struct Ranges {
+pub(super) struct ObjectRanges {
     source: Arc<Mutex<Kept>>,
     size: u64,
     /// Whether it is read whole, and not by splits: it was compressed as a whole, or comes only in one piece.
@@ -39,16 +39,16 @@ pub(super) struct Ranges {
 struct Kept {
     url: Url,
     place: Location,
-    entry: Entry,
+    entry: ListedObject,
     counter: Counter,
     /// All of an object that can't be read by ranges.
     whole: Option<ScratchBytes>,
-    wanted: Wanted,
+    wanted: WantedRanges,
 }
 
 /// What is asked for.
 #[derive(Default)]
-struct Wanted {
+struct WantedRanges {
     stretches: Vec<Stretch>,
     /// Its memory, where it was read at once.
     _reservation: Option<MemoryReservation>,
@@ -80,10 +80,10 @@ impl Stretch {
     }
 }
 
-impl Ranges {
+impl ObjectRanges {
     pub(super) fn open(split: &Split, compression: Compression, stores: &Stores) -> Result<Self> {
         let place = stores.locate(&split.url)?;
-        let entry = Entry { key: place.key.clone(), size: split.size, version: split.version.clone() };
+        let entry = ListedObject { key: place.key.clone(), size: split.size, version: split.version.clone() };
         let (mut size, mut whole) = (split.size, None);
         let can_seek = place.store.has_ranges(&entry.key)?;
         if !can_seek || codec_of(&place, &entry, compression)? != Codec::None {
@@ -103,7 +103,7 @@ impl Ranges {
         let url = Arc::from(split.url.as_str());
         let is_whole = whole.is_some();
         let counter = stores.counter();
-        let kept = Kept { url, place, entry, counter, whole, wanted: Wanted::default() };
+        let kept = Kept { url, place, entry, counter, whole, wanted: WantedRanges::default() };
         Ok(Self { source: Arc::new(Mutex::new(kept)), size, is_whole })
     }
 
@@ -115,7 +115,7 @@ impl Ranges {
     /// what was kept before is forgotten.
     pub(super) fn keep(&self, ranges: &[Range<u64>]) -> Result<()> {
         let mut kept = self.kept();
-        kept.wanted = Wanted::default();
+        kept.wanted = WantedRanges::default();
         let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         let least = memory::piece(READERS, WINDOWS);
         // What is no more than a piece may always be had.
@@ -137,7 +137,7 @@ impl Ranges {
             let bytes = kept.read(range.clone(), self.size)?;
             read.push(Stretch { bytes, ..Stretch::new(range, 0) });
         }
-        kept.wanted = Wanted { stretches: read, _reservation: reservation };
+        kept.wanted = WantedRanges { stretches: read, _reservation: reservation };
         Ok(())
     }
 
@@ -208,13 +208,13 @@ impl Kept {
     }
 }
 
-impl Length for Ranges {
+impl Length for ObjectRanges {
     fn len(&self) -> u64 {
         self.size
     }
 }
 
-impl Ranges {
+impl ObjectRanges {
     /// Reads the footer, which is kept for the library, and looks whether it can be one.
     pub(super) fn check_footer(&self) -> parquet::errors::Result<()> {
         // What isn't so is the library's to say.
@@ -240,7 +240,7 @@ const FOOTER_END: u64 = 8;
 /// Most bytes that a reader from some place on gets where they aren't kept: the footer's end.
 const TAIL: u64 = 64 << 10;
 
-impl ChunkReader for Ranges {
+impl ChunkReader for ObjectRanges {
     type T = bytes::buf::Reader<Bytes>;
 
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {

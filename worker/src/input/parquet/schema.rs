@@ -26,11 +26,11 @@ pub(super) struct Node {
     pub(super) def: i16,
     /// The columns of its values.
     pub(super) columns: Range<usize>,
-    pub(super) shape: Shape,
+    pub(super) shape: NodeShape,
 }
 
-pub(super) enum Shape {
-    Value(Kind),
+pub(super) enum NodeShape {
+    Value(ValueKind),
     /// Members, each with the text that begins it: `"name":`.
     Struct(Vec<(Vec<u8>, Node)>),
     List(Repeated, Box<Node>),
@@ -49,7 +49,7 @@ pub(super) struct Repeated {
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     Bool,
     Int,
     Unsigned,
@@ -113,10 +113,10 @@ impl Levels {
         repeated: &Type,
         first: &mut usize,
         element: impl FnOnce(Self, &Type, &mut usize) -> Result<Node, String>,
-    ) -> Result<Shape, String> {
+    ) -> Result<NodeShape, String> {
         let inner = Self { def: self.def + 1, rep: self.rep + 1 };
         let element = element(inner, repeated, first)?;
-        Ok(Shape::List(Repeated { def: inner.def, rep: inner.rep }, Box::new(element)))
+        Ok(NodeShape::List(Repeated { def: inner.def, rep: inner.rep }, Box::new(element)))
     }
 
     /// A repeated field that is the element itself.
@@ -126,10 +126,10 @@ impl Levels {
         Ok(Node { def: self.def, columns: from..*first, shape })
     }
 
-    fn shape(self, field: &Type, first: &mut usize) -> Result<Shape, String> {
+    fn shape(self, field: &Type, first: &mut usize) -> Result<NodeShape, String> {
         if field.is_primitive() {
             *first += 1;
-            return kind(field).map(Shape::Value);
+            return kind(field).map(NodeShape::Value);
         }
         let info = field.get_basic_info();
         let is = |logical, converted| {
@@ -156,10 +156,10 @@ impl Levels {
                 match repeated.get_fields() {
                     [key, value] => {
                         let nodes = [inner.node(key, first)?, inner.node(value, first)?];
-                        Ok(Shape::Map(levels, Box::new(nodes)))
+                        Ok(NodeShape::Map(levels, Box::new(nodes)))
                     }
                     // Keys alone are a set.
-                    [key] => Ok(Shape::List(levels, Box::new(inner.node(key, first)?))),
+                    [key] => Ok(NodeShape::List(levels, Box::new(inner.node(key, first)?))),
                     _ => Err(format!("the map `{}` has not two columns", field.name())),
                 }
             }
@@ -170,7 +170,7 @@ impl Levels {
                     name.push(b':');
                     Ok((name, self.node(member, first)?))
                 };
-                field.get_fields().iter().map(member).collect::<Result<_, String>>().map(Shape::Struct)
+                field.get_fields().iter().map(member).collect::<Result<_, String>>().map(NodeShape::Struct)
             }
         }
     }
@@ -201,32 +201,34 @@ fn unit(unit: TimeUnit) -> i64 {
 }
 
 /// How the values of a column are written: by its logical type, by the older converted type, by how they are stored.
-fn kind(field: &Type) -> Result<Kind, String> {
+fn kind(field: &Type) -> Result<ValueKind, String> {
     let info = field.get_basic_info();
     let (physical, bytes) = match field {
         Type::PrimitiveType { physical_type, type_length, .. } => (*physical_type, *type_length),
         Type::GroupType { .. } => return Err(format!("`{}` is a group", field.name())),
     };
     let decimal = |scale: i32| match usize::try_from(scale) {
-        Ok(scale) if scale <= MAX_SCALE as usize => Ok(Kind::Decimal { scale }),
+        Ok(scale) if scale <= MAX_SCALE as usize => Ok(ValueKind::Decimal { scale }),
         _ => Err(format!("the decimal `{}` has a scale of {scale}", field.name())),
     };
     let is_bytes = matches!(physical, Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY);
     let is_int = matches!(physical, Physical::INT32 | Physical::INT64);
     let kind = match info.logical_type_ref() {
-        Some(LogicalType::String | LogicalType::Enum | LogicalType::Json) if is_bytes => Some(Kind::Text),
+        Some(LogicalType::String | LogicalType::Enum | LogicalType::Json) if is_bytes => {
+            Some(ValueKind::Text)
+        }
         Some(LogicalType::Decimal(of)) if is_bytes || is_int => Some(decimal(of.scale)?),
-        Some(LogicalType::Date) if physical == Physical::INT32 => Some(Kind::Date),
-        Some(LogicalType::Time(of)) if is_int => Some(Kind::Time { a_second: unit(of.unit) }),
+        Some(LogicalType::Date) if physical == Physical::INT32 => Some(ValueKind::Date),
+        Some(LogicalType::Time(of)) if is_int => Some(ValueKind::Time { a_second: unit(of.unit) }),
         Some(LogicalType::Timestamp(of)) if physical == Physical::INT64 => {
-            Some(Kind::Timestamp { a_second: unit(of.unit), utc: of.is_adjusted_to_u_t_c })
+            Some(ValueKind::Timestamp { a_second: unit(of.unit), utc: of.is_adjusted_to_u_t_c })
         }
         Some(LogicalType::Integer(of)) if is_int => {
-            Some(if of.is_signed { Kind::Int } else { Kind::Unsigned })
+            Some(if of.is_signed { ValueKind::Int } else { ValueKind::Unsigned })
         }
-        Some(LogicalType::Unknown) => Some(Kind::Null),
-        Some(LogicalType::Uuid) if bytes == 16 => Some(Kind::Uuid),
-        Some(LogicalType::Float16) if bytes == 2 => Some(Kind::Float16),
+        Some(LogicalType::Unknown) => Some(ValueKind::Null),
+        Some(LogicalType::Uuid) if bytes == 16 => Some(ValueKind::Uuid),
+        Some(LogicalType::Float16) if bytes == 2 => Some(ValueKind::Float16),
         _ => None,
     };
     if let Some(kind) = kind {
@@ -238,26 +240,28 @@ fn kind(field: &Type) -> Result<Kind, String> {
     };
     Ok(match (info.converted_type(), physical) {
         (ConvertedType::DECIMAL, _) if is_bytes || is_int => decimal(scale.max(0))?,
-        (ConvertedType::DATE, Physical::INT32) => Kind::Date,
-        (ConvertedType::TIME_MILLIS, Physical::INT32) => Kind::Time { a_second: 1000 },
-        (ConvertedType::TIME_MICROS, Physical::INT64) => Kind::Time { a_second: 1_000_000 },
+        (ConvertedType::DATE, Physical::INT32) => ValueKind::Date,
+        (ConvertedType::TIME_MILLIS, Physical::INT32) => ValueKind::Time { a_second: 1000 },
+        (ConvertedType::TIME_MICROS, Physical::INT64) => ValueKind::Time { a_second: 1_000_000 },
         // The definition says of these that they are in UTC.
-        (ConvertedType::TIMESTAMP_MILLIS, Physical::INT64) => Kind::Timestamp { a_second: 1000, utc: true },
+        (ConvertedType::TIMESTAMP_MILLIS, Physical::INT64) => {
+            ValueKind::Timestamp { a_second: 1000, utc: true }
+        }
         (ConvertedType::TIMESTAMP_MICROS, Physical::INT64) => {
-            Kind::Timestamp { a_second: 1_000_000, utc: true }
+            ValueKind::Timestamp { a_second: 1_000_000, utc: true }
         }
         (
             ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64,
             Physical::INT32 | Physical::INT64,
-        ) => Kind::Unsigned,
-        (ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON, _) if is_bytes => Kind::Text,
-        (ConvertedType::INTERVAL, Physical::FIXED_LEN_BYTE_ARRAY) if bytes == 12 => Kind::Interval,
-        (_, Physical::BOOLEAN) => Kind::Bool,
-        (_, Physical::INT32 | Physical::INT64) => Kind::Int,
-        (_, Physical::INT96) => Kind::Int96,
-        (_, Physical::FLOAT) => Kind::Float,
-        (_, Physical::DOUBLE) => Kind::Double,
-        (_, Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY) => Kind::Binary,
+        ) => ValueKind::Unsigned,
+        (ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON, _) if is_bytes => ValueKind::Text,
+        (ConvertedType::INTERVAL, Physical::FIXED_LEN_BYTE_ARRAY) if bytes == 12 => ValueKind::Interval,
+        (_, Physical::BOOLEAN) => ValueKind::Bool,
+        (_, Physical::INT32 | Physical::INT64) => ValueKind::Int,
+        (_, Physical::INT96) => ValueKind::Int96,
+        (_, Physical::FLOAT) => ValueKind::Float,
+        (_, Physical::DOUBLE) => ValueKind::Double,
+        (_, Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY) => ValueKind::Binary,
     })
 }
 
@@ -265,10 +269,10 @@ impl Node {
     /// Whether there are bytes in it that are no text.
     pub(super) fn has_binary(&self) -> bool {
         match &self.shape {
-            Shape::Value(kind) => *kind == Kind::Binary,
-            Shape::Struct(members) => members.iter().any(|(_, member)| member.has_binary()),
-            Shape::List(_, element) => element.has_binary(),
-            Shape::Map(_, nodes) => nodes.iter().any(Self::has_binary),
+            NodeShape::Value(kind) => *kind == ValueKind::Binary,
+            NodeShape::Struct(members) => members.iter().any(|(_, member)| member.has_binary()),
+            NodeShape::List(_, element) => element.has_binary(),
+            NodeShape::Map(_, nodes) => nodes.iter().any(Self::has_binary),
         }
     }
 }

@@ -29,36 +29,36 @@ const DEEPEST_SCHEMA: usize = 100;
 
 /// What a field holds.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ThriftType {
     Bool,
     Byte,
     /// Of 16, 32 or 64 bits: they are written alike.
     Int,
     Double,
     Binary,
-    Struct(&'static Shape),
+    Struct(&'static ThriftStruct),
     List(&'static Self),
     /// What the library passes over, whatever it is.
     Passed,
 }
 
 /// A structure that the library reads: the kinds of its fields from number 1 on.
-pub(super) struct Shape {
+pub(super) struct ThriftStruct {
     name: &'static str,
-    fields: &'static [Kind],
+    fields: &'static [ThriftType],
 }
 
 /// An error when the structure at the beginning of `bytes` is not of this shape, or has a collection that can't be
 /// there. That it goes on behind the last byte is the library's to say.
-pub(super) fn check(bytes: &[u8], shape: &Shape) -> Result<(), String> {
+pub(super) fn check(bytes: &[u8], shape: &ThriftStruct) -> Result<(), String> {
     let mut walk = Walk { bytes, children: Vec::new(), is_encrypted: false };
     let walked = walk.fields(shape, DEEPEST);
     if walk.is_encrypted {
         return Err(ENCRYPTED.to_owned());
     }
     match walked {
-        Err(Stop::Impossible(why)) => Err(why),
-        Err(Stop::End) | Ok(()) => check_tree(&walk.children),
+        Err(ThriftStop::Impossible(why)) => Err(why),
+        Err(ThriftStop::End) | Ok(()) => check_tree(&walk.children),
     }
 }
 
@@ -85,7 +85,7 @@ fn check_tree(children: &[i64]) -> Result<(), String> {
     Ok(())
 }
 
-impl Kind {
+impl ThriftType {
     /// Whether it is written as a value of this type.
     fn is(&self, written: u8) -> bool {
         match self {
@@ -101,7 +101,7 @@ impl Kind {
     }
 }
 
-enum Stop {
+enum ThriftStop {
     End,
     Impossible(String),
 }
@@ -120,18 +120,18 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn skip(&mut self, bytes: usize) -> Result<(), Stop> {
-        self.bytes = self.bytes.get(bytes..).ok_or(Stop::End)?;
+    fn skip(&mut self, bytes: usize) -> Result<(), ThriftStop> {
+        self.bytes = self.bytes.get(bytes..).ok_or(ThriftStop::End)?;
         Ok(())
     }
 
-    fn byte(&mut self) -> Result<u8, Stop> {
-        let first = *self.bytes.first().ok_or(Stop::End)?;
+    fn byte(&mut self) -> Result<u8, ThriftStop> {
+        let first = *self.bytes.first().ok_or(ThriftStop::End)?;
         self.skip(1)?;
         Ok(first)
     }
 
-    fn varint(&mut self) -> Result<u64, Stop> {
+    fn varint(&mut self) -> Result<u64, ThriftStop> {
         let (mut number, mut shift) = (0u64, 0);
         loop {
             let byte = self.byte()?;
@@ -143,9 +143,9 @@ impl Walk<'_> {
         }
     }
 
-    fn fields(&mut self, shape: &Shape, depth: u32) -> Result<(), Stop> {
+    fn fields(&mut self, shape: &ThriftStruct, depth: u32) -> Result<(), ThriftStop> {
         if depth == 0 {
-            return Err(Stop::Impossible(format!("it has structures {DEEPEST} deep")));
+            return Err(ThriftStop::Impossible(format!("it has structures {DEEPEST} deep")));
         }
         let is_element = std::ptr::eq(shape, &raw const shapes::SCHEMA_ELEMENT);
         if is_element {
@@ -162,7 +162,7 @@ impl Walk<'_> {
                 // The library too takes the lowest 16 bits.
                 0 => self.varint().map(|number| zigzag(number) as i16)?,
                 // The library ends there.
-                _ => id.checked_add(delta.into()).ok_or(Stop::End)?,
+                _ => id.checked_add(delta.into()).ok_or(ThriftStop::End)?,
             };
             let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
             let known = index.and_then(|index| shape.fields.get(index));
@@ -172,7 +172,7 @@ impl Walk<'_> {
                 && !known.is(written)
             {
                 let name = shape.name;
-                return Err(Stop::Impossible(format!("field {id} of the {name} is of type {written}")));
+                return Err(ThriftStop::Impossible(format!("field {id} of the {name} is of type {written}")));
             }
             self.is_encrypted |= shapes::says_encrypted(shape, id);
             match written {
@@ -189,20 +189,20 @@ impl Walk<'_> {
         }
     }
 
-    fn value(&mut self, written: u8, known: Option<&Kind>, depth: u32) -> Result<(), Stop> {
+    fn value(&mut self, written: u8, known: Option<&ThriftType>, depth: u32) -> Result<(), ThriftStop> {
         match written {
             3 => self.skip(1),
             4..=6 => self.varint().map(drop),
             7 => self.skip(8),
             8 => {
                 let bytes = self.varint()?;
-                self.skip(usize::try_from(bytes).map_err(|_| Stop::End)?)
+                self.skip(usize::try_from(bytes).map_err(|_| ThriftStop::End)?)
             }
             9 | 10 => {
                 let head = self.byte()?;
                 let size = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
                 let known = match known {
-                    Some(Kind::List(kind)) => Some(*kind),
+                    Some(ThriftType::List(kind)) => Some(*kind),
                     _ => None,
                 };
                 self.values(size, &[head & 15], known, depth)
@@ -216,35 +216,41 @@ impl Walk<'_> {
             },
             12 => {
                 let shape = match known {
-                    Some(Kind::Struct(shape)) => shape,
+                    Some(ThriftType::Struct(shape)) => shape,
                     _ => &shapes::OTHER,
                 };
                 self.fields(shape, depth.saturating_sub(1))
             }
             13 => self.skip(16),
             // The library knows no other either.
-            _ => Err(Stop::End),
+            _ => Err(ThriftStop::End),
         }
     }
 
     /// The values of a collection, or its keys and values by turns.
-    fn values(&mut self, size: u64, written: &[u8], known: Option<&Kind>, depth: u32) -> Result<(), Stop> {
+    fn values(
+        &mut self,
+        size: u64,
+        written: &[u8],
+        known: Option<&ThriftType>,
+        depth: u32,
+    ) -> Result<(), ThriftStop> {
         if depth == 0 {
-            return Err(Stop::Impossible(format!("it has lists {DEEPEST} deep")));
+            return Err(ThriftStop::Impossible(format!("it has lists {DEEPEST} deep")));
         }
         if size > self.bytes.len() as u64 {
             let left = self.bytes.len();
-            return Err(Stop::Impossible(format!("it says that {size} values are in {left} bytes")));
+            return Err(ThriftStop::Impossible(format!("it says that {size} values are in {left} bytes")));
         }
         // None of Parquet's has them, and the library passes over them as if they took no bytes.
         if size > 0 && written.iter().any(|kind| matches!(kind, 1 | 2)) {
-            return Err(Stop::Impossible("it has a list of truth values".to_owned()));
+            return Err(ThriftStop::Impossible("it has a list of truth values".to_owned()));
         }
         for _ in 0..size {
             for &kind in written {
                 // The library ends at a list of others than it knows.
                 if known.is_some_and(|known| !known.is(kind)) {
-                    return Err(Stop::End);
+                    return Err(ThriftStop::End);
                 }
                 self.value(kind, known, depth - 1)?;
             }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use mapreduce_api::ids::JobId;
 
-use crate::commit::lock::{self, Held, OutputLock};
+use crate::commit::lock::{self, OutputLock, WhenHeld};
 use crate::commit::sign::{self, RunPlaces, Sign};
 use crate::error::Result;
 use crate::job::Job;
@@ -82,7 +82,7 @@ fn take_back(job: &Job, staging: &Location, mark: &Mark) -> Result<()> {
     // A completion may still be under way: from now on it finds nothing.
     mark.parts.iter().try_for_each(|part| mark::abort(output, staging, &part.name, &part.staged))?;
     // Under the lock: another run that has taken it over may be publishing parts of the same names.
-    let _lock = OutputLock::take(&job.places().output, &job.publication().owner, Held::Fails, || {
+    let _lock = OutputLock::take(&job.places().output, &job.publication().owner, WhenHeld::Fails, || {
         job.run().check_cancelled()
     })?;
     let success = job.places().output.join(SUCCESS);

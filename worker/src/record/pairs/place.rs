@@ -10,7 +10,7 @@ use super::writer::{PairsWriter, Sink};
 use crate::error::Result;
 use crate::record::block::BlockCodec;
 use crate::record::split::Split;
-use crate::storage::{Entry, Location};
+use crate::storage::{ListedObject, Location};
 
 /// Where pairs are kept between steps.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl PairsPlace {
         match self {
             Self::Folder(folder) => {
                 let key = split.url.strip_prefix(&folder.base).unwrap_or(&split.url).to_owned();
-                let entry = Entry { key, size: split.size, version: None };
+                let entry = ListedObject { key, size: split.size, version: None };
                 folder.store.open(&entry, split.start..split.end)
             }
             Self::Local(kept) => Ok(Box::new(kept.open(split)?)),

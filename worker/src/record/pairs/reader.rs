@@ -5,7 +5,7 @@ use std::io::Read;
 use super::PairsPlace;
 use crate::error::Result;
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
-use crate::record::block::{HEADER, Header};
+use crate::record::block::{BlockHeader, HEADER};
 use crate::record::lines::{Lines, SLACK};
 use crate::record::segments::cut_short;
 use crate::record::split::Split;
@@ -82,7 +82,7 @@ impl PairsReader {
     fn read_block(&mut self) -> Result<(bool, usize)> {
         let mut header = [0; HEADER];
         self.content.read_exact(&mut header).map_err(cut_short)?;
-        let header = Header::parse(&header)?;
+        let header = BlockHeader::parse(&header)?;
         if header.stored.max(header.raw) as usize > LARGE_RECORD {
             self.large = Some(large_record());
         }

@@ -22,7 +22,7 @@ pub(super) enum Sink {
 /// Writes an object of pairs. Dropped before its end, it leaves nothing.
 pub struct PairsWriter {
     object: PairsObject,
-    cuts: Cuts,
+    cuts: BlockOffsets,
     blocks: BlockWriter,
     encoded: Vec<u8>,
     sink: Sink,
@@ -38,7 +38,7 @@ impl PairsWriter {
     pub(super) fn new(name: String, codec: BlockCodec, sink: Sink) -> Self {
         Self {
             object: PairsObject { name, ..PairsObject::default() },
-            cuts: Cuts { kept: Vec::new(), every: 1, blocks: 0 },
+            cuts: BlockOffsets { kept: Vec::new(), every: 1, blocks: 0 },
             blocks: BlockWriter::new(codec),
             encoded: Vec::new(),
             sink,
@@ -106,13 +106,13 @@ impl Emit for PairsWriter {
 }
 
 /// The offsets of every so manieth block.
-struct Cuts {
+struct BlockOffsets {
     kept: Vec<u64>,
     every: usize,
     blocks: usize,
 }
 
-impl Cuts {
+impl BlockOffsets {
     fn push(&mut self, offset: u64) {
         if self.blocks.is_multiple_of(self.every) {
             if self.kept.len() == MAX_CUTS {
@@ -133,11 +133,11 @@ impl Cuts {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cuts, MAX_CUTS};
+    use super::{BlockOffsets, MAX_CUTS};
 
     #[test]
     fn of_many_blocks_evenly_spread_ones_are_remembered() {
-        let mut cuts = Cuts { kept: Vec::new(), every: 1, blocks: 0 };
+        let mut cuts = BlockOffsets { kept: Vec::new(), every: 1, blocks: 0 };
         for offset in 0..3 * MAX_CUTS as u64 {
             cuts.push(offset);
         }

@@ -6,16 +6,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::error::{Error, IoContext as _, Result};
-use crate::storage::{Entry, Listing};
+use crate::storage::{ListedObject, Listing};
 
 /// The folder that isn't there, or a file in the place of a folder.
 pub(super) fn missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-pub(super) fn entry(key: String, meta: &fs::Metadata) -> Entry {
+pub(super) fn entry(key: String, meta: &fs::Metadata) -> ListedObject {
     let version = format!("{:x}-{:x}-{:x}.{:x}", meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
-    Entry { key, size: meta.len(), version: Some(version) }
+    ListedObject { key, size: meta.len(), version: Some(version) }
 }
 
 /// Follows symbolic links, to files and folders, but not in a circle.

@@ -12,7 +12,7 @@ use super::HttpStore;
 use super::answer::pause;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::storage::Entry;
+use crate::storage::ListedObject;
 use crate::storage::wait::Piece;
 
 /// Bytes of one request of a stream, where the server gives ranges.
@@ -66,7 +66,7 @@ impl Content<'_> {
 
 impl HttpStore {
     /// A range of an object, whole. An answer that ends before is continued by another.
-    pub(super) async fn piece(&self, entry: &Entry, range: Range<u64>) -> Result<Bytes> {
+    pub(super) async fn piece(&self, entry: &ListedObject, range: Range<u64>) -> Result<Bytes> {
         let mut piece = Vec::with_capacity((range.end - range.start) as usize);
         let mut attempt = 0;
         while (piece.len() as u64) < range.end - range.start {
@@ -90,7 +90,7 @@ impl HttpStore {
     /// Asks for `asked` and reads what the answer holds of it, up to `end` if it holds more.
     async fn open_content<'a>(
         &'a self,
-        entry: &'a Entry,
+        entry: &'a ListedObject,
         asked: Range<u64>,
         end: u64,
     ) -> Result<Content<'a>> {
@@ -116,7 +116,7 @@ impl HttpStore {
     /// Sends a range: in pieces, several ahead, or as it comes where the server gives only all.
     pub(super) async fn send(
         &self,
-        entry: &Entry,
+        entry: &ListedObject,
         range: Range<u64>,
         send: &Sender<Result<Piece>>,
     ) -> Result<()> {

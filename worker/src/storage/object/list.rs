@@ -8,17 +8,21 @@ use super::{BucketStore, S3, UnmetRequest};
 use crate::error::Result;
 use crate::storage::explain::is_unknown_request;
 use crate::storage::uploads::{self, AsksForUploads};
-use crate::storage::{Entry, PendingUpload, keys};
+use crate::storage::{ListedObject, PendingUpload, keys};
 
 impl BucketStore {
     /// The objects below a prefix, by name.
-    pub(super) fn entries(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
+    pub(super) fn entries(&self, prefix: &str, recursive: bool) -> Result<Vec<ListedObject>> {
         let metas = self.wait(async {
             self.metas(prefix, recursive).await.map_err(|e| self.error("list", prefix, &e))
         })?;
-        let mut found: Vec<Entry> = metas
+        let mut found: Vec<ListedObject> = metas
             .into_iter()
-            .map(|meta| Entry { key: keys::from_path(&meta.location), size: meta.size, version: meta.e_tag })
+            .map(|meta| ListedObject {
+                key: keys::from_path(&meta.location),
+                size: meta.size,
+                version: meta.e_tag,
+            })
             // Empty objects named as folders are what consoles make of a folder: none of them is data.
             .filter(|entry| entry.key.starts_with(prefix) && !(entry.size == 0 && entry.key.ends_with('/')))
             .collect();

@@ -32,7 +32,7 @@ use super::outage::{Outage, Patience, Unmet};
 use super::raw_keys::{CONDITION, Credentials, RawKeysConnector};
 use super::requests::RequestCounter;
 use super::wait::Waiter;
-use super::{Created, Entry, PendingUpload, SharedStore, Staged, StagedWriter, Store};
+use super::{Created, ListedObject, PendingUpload, SharedStore, Staged, StagedWriter, Store};
 use crate::error::{Error, Result};
 
 /// One bucket of an object store.
@@ -149,15 +149,15 @@ impl Store for BucketStore {
         Some(Arc::new(Self { requests: Arc::clone(requests), ..self.clone() }))
     }
 
-    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<Entry>> {
+    fn list(&self, prefix: &str, recursive: bool) -> Result<Vec<ListedObject>> {
         self.entries(prefix, recursive)
     }
 
-    fn head(&self, key: &str) -> Result<Option<Entry>> {
+    fn head(&self, key: &str) -> Result<Option<ListedObject>> {
         self.look(key)
     }
 
-    fn open(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn open(&self, entry: &ListedObject, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         self.stream(entry, range)
     }
 
@@ -210,7 +210,7 @@ impl Store for BucketStore {
         Ok(())
     }
 
-    fn delete_version(&self, entry: &Entry) -> Result<bool> {
+    fn delete_version(&self, entry: &ListedObject) -> Result<bool> {
         let version = entry.version.as_deref().and_then(|version| HeaderValue::from_str(version).ok());
         let (Some(s3), Some(version)) = (&self.s3, version) else {
             self.delete(std::slice::from_ref(&entry.key))?;

@@ -12,7 +12,7 @@ use object_store::{GetOptions, GetRange, ObjectStoreExt as _};
 use super::{BucketStore, is_missing};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::storage::Entry;
+use crate::storage::ListedObject;
 use crate::storage::wait::{Piece, PieceReader};
 
 /// Bytes of one GET of a stream: large enough that the request's latency does not show,
@@ -25,12 +25,14 @@ const STREAMS: u64 = 8;
 
 impl BucketStore {
     /// One object, if it is there.
-    pub(super) fn look(&self, key: &str) -> Result<Option<Entry>> {
+    pub(super) fn look(&self, key: &str) -> Result<Option<ListedObject>> {
         let path = self.path(key)?;
         self.wait(async {
             self.requests.read();
             match self.outlast(|| self.objects.head(&path)).await {
-                Ok(meta) => Ok(Some(Entry { key: key.to_owned(), size: meta.size, version: meta.e_tag })),
+                Ok(meta) => {
+                    Ok(Some(ListedObject { key: key.to_owned(), size: meta.size, version: meta.e_tag }))
+                }
                 Err(e) if is_missing(&e) => Ok(None),
                 Err(e) => Err(self.error("read", key, &e)),
             }
@@ -63,7 +65,7 @@ impl BucketStore {
     }
 
     /// A range of an object of this version.
-    async fn piece(&self, path: &Path, entry: &Entry, range: Range<u64>) -> Result<Bytes> {
+    async fn piece(&self, path: &Path, entry: &ListedObject, range: Range<u64>) -> Result<Bytes> {
         let options = GetOptions {
             if_match: entry.version.clone(),
             range: Some(GetRange::Bounded(range.clone())),
@@ -82,7 +84,7 @@ impl BucketStore {
     }
 
     /// A stream over a range of an object of this version.
-    pub(super) fn stream(&self, entry: &Entry, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    pub(super) fn stream(&self, entry: &ListedObject, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         let path = self.path(&entry.key)?;
         let (send, receive) = tokio::sync::mpsc::channel(1);
         let (store, entry) = (self.clone(), entry.clone());

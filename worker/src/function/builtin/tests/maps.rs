@@ -14,9 +14,9 @@ use crate::record::block::BlockCodec;
 use crate::record::format::{Chunk, Format};
 use crate::record::lines::{Lines, SLACK};
 use crate::record::spill_store::SpillStore;
-use crate::shuffle::collector::{Collector, Combine};
+use crate::shuffle::collector::{Collector, MapSideCombine};
 use crate::shuffle::merge::Merge;
-use crate::shuffle::partition::Partitioner;
+use crate::shuffle::partition::KeyPartitioner;
 use crate::shuffle::run::Spill;
 use crate::shuffle::spec::ShuffleSpec;
 use crate::shuffle::stream::PairStream as _;
@@ -37,14 +37,15 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
     let lines = Lines { bytes: &padded[..text.len()], padded: &padded, offset: 0 };
     let chunk = Chunk::new(lines, &format, &url);
 
-    let partitioner = Partitioner::hash(1);
+    let partitioner = KeyPartitioner::hash(1);
     let context = TaskContext::of_no_job();
     let mut out = Collector::for_shuffle(
         partitioner,
         &ShuffleSpec::default(),
-        made.combine
-            .as_ref()
-            .map(|combine| Combine { combiner: combine.combiner(&context), gain: Some(Arc::default()) }),
+        made.combine.as_ref().map(|combine| MapSideCombine {
+            combiner: combine.combiner(&context),
+            gain: Some(Arc::default()),
+        }),
         1 << 20,
         &spill_store,
         Arc::from("map"),

@@ -10,7 +10,7 @@ use rquickjs::{Array, Context, Ctx, Exception, Function, Object, Runtime, String
 
 use super::super::wanted;
 use super::exception::explained;
-use super::host::{Call, Host, ask, lend};
+use super::host::{JsCall, JsHost, ask, lend};
 use super::promises::Promises;
 use super::text;
 use crate::error::{Error, Result};
@@ -125,7 +125,7 @@ impl Engine {
     /// Lends the functions that the script calls back what they reach, for the calls that `work` makes.
     pub(super) fn with<R>(
         &self,
-        call: &mut Call<'_>,
+        call: &mut JsCall<'_>,
         work: impl FnOnce(&Calls<'_, '_>) -> Result<R>,
     ) -> Result<R> {
         let done = self.context.with(|ctx| {
@@ -318,7 +318,7 @@ fn prelude<'js>(
     let next = Function::new(ctx.clone(), move |ctx: Ctx<'js>, group: f64| {
         limits.step();
         let mut value = Ok(Value::new_undefined(ctx.clone()));
-        let next = |host: &mut dyn Host| {
+        let next = |host: &mut dyn JsHost| {
             host.next(group as u64, &mut |text| {
                 value = Text::from_str(ctx.clone(), text).map(Text::into_value);
             })

@@ -9,7 +9,7 @@ use crate::record::functions::emit_each;
 use crate::record::{Emit, Values};
 
 /// The task's side of a call.
-pub(super) trait Host {
+pub(super) trait JsHost {
     /// Takes a pair. False when the script has to stop.
     fn emit(&mut self, key: &str, value: &str) -> bool;
 
@@ -17,15 +17,15 @@ pub(super) trait Host {
     fn next(&mut self, group: u64, take: &mut dyn FnMut(&str)) -> bool;
 }
 
-environmental::environmental!(scope: trait @Host []);
+environmental::environmental!(scope: trait @JsHost []);
 
 /// Lends a host to what is called within `work`.
-pub(super) fn lend<R>(host: &mut dyn Host, work: impl FnOnce() -> R) -> R {
+pub(super) fn lend<R>(host: &mut dyn JsHost, work: impl FnOnce() -> R) -> R {
     scope::using(host, work)
 }
 
 /// Asks the host of the call at hand; none outside a call.
-pub(super) fn ask<R>(question: impl FnOnce(&mut dyn Host) -> R) -> Option<R> {
+pub(super) fn ask<R>(question: impl FnOnce(&mut dyn JsHost) -> R) -> Option<R> {
     scope::with(|host| question(host))
 }
 
@@ -34,7 +34,7 @@ const MAX_BYTES: usize = 64 << 10;
 const MAX_PAIRS: usize = 8192;
 
 /// What a call reaches.
-pub(super) struct Call<'a> {
+pub(super) struct JsCall<'a> {
     pub(super) out: &'a mut dyn Emit,
     pub(super) values: Option<&'a mut dyn Values>,
     pub(super) group: u64,
@@ -67,7 +67,7 @@ impl EmittedPairs {
     }
 }
 
-impl Call<'_> {
+impl JsCall<'_> {
     fn kept(&mut self, done: Result<()>) -> bool {
         match done {
             Ok(()) => true,
@@ -84,7 +84,7 @@ impl Call<'_> {
     }
 }
 
-impl Host for Call<'_> {
+impl JsHost for JsCall<'_> {
     fn emit(&mut self, key: &str, value: &str) -> bool {
         let EmittedPairs { text, ends } = &mut self.pairs;
         text.extend_from_slice(key.as_bytes());

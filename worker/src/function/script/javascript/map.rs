@@ -1,7 +1,7 @@
 //! A script as a map function.
 
 use super::engine::{self, Calls, Engine};
-use super::host::{Call, EmittedPairs};
+use super::host::{EmittedPairs, JsCall};
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
@@ -32,7 +32,7 @@ impl JavaScriptMapper {
         let Some(engine) = &self.engine else { return Ok(None) };
         let pairs = std::mem::take(&mut self.pairs);
         let hold = self.context.skipping.is_some();
-        let mut call = Call { out, values: None, group: 0, pairs, hold, error: None };
+        let mut call = JsCall { out, values: None, group: 0, pairs, hold, error: None };
         let done = engine.with(&mut call, work)?;
         call.flush()?;
         self.pairs = call.pairs;

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use self::engine::Engine;
 pub(super) use self::map::JavaScriptMapper;
 pub(super) use self::reduce::JavaScriptReducer;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::function::context::{TaskContext, UserCounters};
 use crate::function::last_resort::LastResort;
 use crate::function::role::Role;
@@ -57,7 +57,7 @@ pub(super) fn check(role: Role, name: &str, source: &str) -> Result<()> {
     let limits = Watchdog::new(CancellationToken::new(), CHECK_TIME);
     let (counters, last_resort) = (UserCounters::default(), LastResort::default());
     match Engine::load(role, name, source, &limits, &last_resort, &counters, |_| ()) {
-        Err(error) if error.kind() == Kind::Permanent => {
+        Err(error) if error.kind() == ErrorKind::Permanent => {
             let at = error.causes().iter().map(|cause| cause.trim()).collect::<Vec<_>>().join(" ");
             let at = if at.is_empty() { at } else { format!(" ({at})") };
             Err(Error::usage(format!("{error}{at}")))

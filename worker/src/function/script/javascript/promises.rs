@@ -14,10 +14,10 @@ use crate::function::watchdog::Watchdog;
 
 /// The promises of one engine.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Promises(Arc<Inner>);
+pub(super) struct Promises(Arc<PromiseState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct PromiseState {
     /// The function has returned, and what it left is run.
     over: AtomicBool,
     /// Something was emitted when no call was there for it.

@@ -1,7 +1,7 @@
 //! A script as a reduce or combine function.
 
 use super::engine::{self, Calls, Engine};
-use super::host::{Call, EmittedPairs};
+use super::host::{EmittedPairs, JsCall};
 use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::role::Role;
@@ -31,7 +31,7 @@ impl JavaScriptReducer {
     ) -> Result<()> {
         let Some(engine) = &self.engine else { return Ok(()) };
         let pairs = std::mem::take(&mut self.pairs);
-        let mut call = Call { out, values, group: self.groups, pairs, hold: false, error: None };
+        let mut call = JsCall { out, values, group: self.groups, pairs, hold: false, error: None };
         engine.with(&mut call, work)?;
         call.flush()?;
         self.pairs = call.pairs;

@@ -25,7 +25,7 @@ pub(super) const MORE: u8 = 8;
 
 /// A message's header.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Header {
+pub(super) struct FrameHeader {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) count: u32,
@@ -33,7 +33,7 @@ pub(super) struct Header {
     pub(super) values: u32,
 }
 
-impl Header {
+impl FrameHeader {
     /// Appends the header.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.kind, self.flags, 0, 0]);
@@ -61,14 +61,14 @@ impl Header {
 
 /// Texts that are collected for a message.
 #[derive(Debug, Default)]
-pub(super) struct Block {
+pub(super) struct FrameBody {
     /// Each with a newline behind it.
     text: Vec<u8>,
     sizes: Vec<u32>,
     sized: bool,
 }
 
-impl Block {
+impl FrameBody {
     pub(super) fn push(&mut self, text: &[u8]) {
         self.sized |= memchr::memchr(b'\n', text).is_some();
         self.text.extend_from_slice(text);
@@ -160,10 +160,10 @@ pub(super) fn garbled() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Block, Texts};
+    use super::{FrameBody, Texts};
 
     fn there_and_back(texts: &[&str]) -> Vec<String> {
-        let mut block = Block::default();
+        let mut block = FrameBody::default();
         texts.iter().for_each(|text| block.push(text.as_bytes()));
         let mut out = Vec::new();
         let (bytes, sized) = block.write(&mut out);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_text_that_is_no_utf8_is_found() {
-        let mut block = Block::default();
+        let mut block = FrameBody::default();
         block.push("é".as_bytes());
         block.push_number(12);
         assert_eq!(block.not_utf8(), None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Python;
-use super::frame::{Block, HEADER_BYTES, Header, KEYS_SIZED, VALUES_SIZED};
+use super::frame::{FrameBody, FrameHeader, HEADER_BYTES, KEYS_SIZED, VALUES_SIZED};
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
@@ -21,8 +21,8 @@ pub(in crate::function::script) struct PythonMapper {
     context: TaskContext,
     python: Option<Python>,
     url: Arc<str>,
-    keys: Block,
-    values: Block,
+    keys: FrameBody,
+    values: FrameBody,
     offsets: Vec<u64>,
     message: Vec<u8>,
 }
@@ -34,8 +34,8 @@ impl PythonMapper {
             context,
             python: None,
             url: Arc::from(""),
-            keys: Block::default(),
-            values: Block::default(),
+            keys: FrameBody::default(),
+            values: FrameBody::default(),
             offsets: Vec::new(),
             message: Vec::new(),
         }
@@ -71,7 +71,7 @@ impl PythonMapper {
         let (keys, keys_sized) = self.keys.write(&mut self.message);
         let (values, values_sized) = self.values.write(&mut self.message);
         let flags = u8::from(keys_sized) * KEYS_SIZED + u8::from(values_sized) * VALUES_SIZED;
-        Header { kind: b'M', flags, count, keys, values }.put(&mut self.message);
+        FrameHeader { kind: b'M', flags, count, keys, values }.put(&mut self.message);
         let offsets = std::mem::take(&mut self.offsets);
         match &mut self.python {
             Some(python) => python.send_records(&self.message, &self.url, offsets, out),

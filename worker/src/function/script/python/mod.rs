@@ -12,12 +12,12 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use self::frame::{CAREFUL, HEADER_BYTES, Header, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
+use self::frame::{CAREFUL, FrameHeader, HEADER_BYTES, KEYS_SIZED, Texts, VALUES_SIZED, garbled};
 pub(super) use self::map::PythonMapper;
 pub(super) use self::reduce::PythonReducer;
 use crate::error::{Error, MAX_LINE, MAX_TRACEBACK, Result, shortened};
 use crate::function::context::{TaskContext, UserCounters};
-use crate::function::process::{Process, Program, ProgramKind, Remedies, Take};
+use crate::function::process::{ChildProcess, Program, ProgramKind, Remedies, Take};
 use crate::function::script::ScriptFunction;
 use crate::record::Emit;
 use crate::record::format::Key;
@@ -31,7 +31,7 @@ const REMEMBERED: usize = 32;
 /// A script that runs.
 #[derive(Debug)]
 pub(super) struct Python {
-    process: Process,
+    process: ChildProcess,
     answers: Answers,
 }
 
@@ -71,7 +71,7 @@ impl Python {
             env: &env,
             files: &BTreeMap::new(),
         };
-        let process = Process::start(&program, context, None)?;
+        let process = ChildProcess::start(&program, context, None)?;
         let counters = context.counters.clone();
         let answers = Answers {
             name,
@@ -85,12 +85,12 @@ impl Python {
         let mut python = Self { process, answers };
         let about = format!("{}\n{}", function.0.role, function.0.name);
         let flags = if context.skipping.is_some() { CAREFUL } else { 0 };
-        let header = Header {
+        let header = FrameHeader {
             kind: b'I',
             flags,
             keys: about.len() as u32,
             values: source.len() as u32,
-            ..Header::default()
+            ..FrameHeader::default()
         };
         let mut message = Vec::with_capacity(HEADER_BYTES + about.len() + source.len());
         header.write(&mut message);
@@ -122,7 +122,7 @@ impl Python {
     /// Waits until all that was sent is answered. The script goes on.
     pub(super) fn sync(&mut self, out: &mut dyn Emit) -> Result<()> {
         let mut message = Vec::new();
-        Header { kind: b'S', ..Header::default() }.write(&mut message);
+        FrameHeader { kind: b'S', ..FrameHeader::default() }.write(&mut message);
         self.answers.synced = false;
         self.write(&message, out)?;
         self.process.read_until(&mut ScriptFrames { answers: &mut self.answers, out })?;
@@ -132,7 +132,7 @@ impl Python {
     /// Waits until all that was sent is answered, and for the end of the script.
     pub(super) fn end(mut self, out: &mut dyn Emit) -> Result<()> {
         let mut message = Vec::new();
-        Header { kind: b'E', ..Header::default() }.write(&mut message);
+        FrameHeader { kind: b'E', ..FrameHeader::default() }.write(&mut message);
         self.write(&message, out)?;
         self.process.end(&mut ScriptFrames { answers: &mut self.answers, out })?;
         if self.answers.ended { Ok(()) } else { Err(self.left()) }
@@ -162,7 +162,7 @@ struct ScriptFrames<'a> {
 impl Take for ScriptFrames<'_> {
     fn take(&mut self, bytes: &[u8], _seen: usize, _end: bool) -> Result<usize> {
         let mut taken = 0;
-        while let Some(header) = Header::read(&bytes[taken..]) {
+        while let Some(header) = FrameHeader::read(&bytes[taken..]) {
             let (keys, values) = (header.keys as usize, header.values as usize);
             let Some(payload) = bytes.get(taken + HEADER_BYTES..taken + HEADER_BYTES + keys + values) else {
                 break;
@@ -179,7 +179,7 @@ impl Take for ScriptFrames<'_> {
 }
 
 impl ScriptFrames<'_> {
-    fn message(&mut self, header: Header, keys: &[u8], values: &[u8]) -> Result<()> {
+    fn message(&mut self, header: FrameHeader, keys: &[u8], values: &[u8]) -> Result<()> {
         match header.kind {
             b'P' => {
                 let mut keys = Texts::new(keys, header.count, header.flags & KEYS_SIZED != 0)?;
@@ -209,7 +209,7 @@ impl ScriptFrames<'_> {
 
 /// What a script says of its failure.
 #[derive(Debug, Deserialize)]
-struct Failure {
+struct ScriptFailure {
     message: String,
     traceback: Option<String>,
     permanent: bool,
@@ -224,7 +224,7 @@ struct Failure {
 impl Answers {
     /// Leaves out a record at which the script has failed.
     fn leave_out(&self, report: &[u8], value: &[u8]) -> Result<()> {
-        let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return Err(garbled()) };
+        let Ok(failure) = serde_json::from_slice::<ScriptFailure>(report) else { return Err(garbled()) };
         let error = self.failure(report).of_record();
         let key = failure.key.unwrap_or_default();
         match &self.skipping {
@@ -234,7 +234,7 @@ impl Answers {
     }
 
     fn failure(&self, report: &[u8]) -> Error {
-        let Ok(failure) = serde_json::from_slice::<Failure>(report) else { return garbled() };
+        let Ok(failure) = serde_json::from_slice::<ScriptFailure>(report) else { return garbled() };
         let message = format!("{} failed: {}", self.name, shortened(failure.message, MAX_LINE));
         let error = if failure.permanent { Error::permanent(message) } else { Error::of_function(message) };
         let error = match failure.traceback {

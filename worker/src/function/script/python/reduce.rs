@@ -2,7 +2,7 @@
 
 use super::super::not_utf8;
 use super::Python;
-use super::frame::{Block, CONTINUES, HEADER_BYTES, Header, KEYS_SIZED, MORE, VALUES_SIZED};
+use super::frame::{CONTINUES, FrameBody, FrameHeader, HEADER_BYTES, KEYS_SIZED, MORE, VALUES_SIZED};
 use crate::error::Result;
 use crate::function::context::TaskContext;
 use crate::function::role::Role;
@@ -18,8 +18,8 @@ pub(in crate::function::script) struct PythonReducer {
     function: ScriptFunction,
     context: TaskContext,
     python: Option<Python>,
-    keys: Block,
-    values: Block,
+    keys: FrameBody,
+    values: FrameBody,
     /// Values of each group of the batch.
     sizes: Vec<u32>,
     /// Whether the batch's first group began in the batch before.
@@ -33,8 +33,8 @@ impl PythonReducer {
             function,
             context,
             python: None,
-            keys: Block::default(),
-            values: Block::default(),
+            keys: FrameBody::default(),
+            values: FrameBody::default(),
             sizes: Vec::new(),
             continues: false,
             message: Vec::new(),
@@ -60,7 +60,7 @@ impl PythonReducer {
             .into_iter()
             .zip([KEYS_SIZED, VALUES_SIZED, CONTINUES, MORE])
             .fold(0, |flags, (set, flag)| if set { flags | flag } else { flags });
-        Header { kind: b'R', flags, count, keys, values }.put(&mut self.message);
+        FrameHeader { kind: b'R', flags, count, keys, values }.put(&mut self.message);
         self.sizes.clear();
         self.continues = more;
         match &mut self.python {
