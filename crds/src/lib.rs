@@ -1,8 +1,8 @@
 //! The `MapReduceJob` resource, and the messages that the operator and its workers exchange.
 //!
 //! ```text
-//!  manifest (YAML) ──> v1alpha1::MapReduceJobSpec ──> wire::JobFile ──> plan pod ──> wire::Plan (in the bucket)
-//!                             │                                                         │
+//!  manifest (YAML) ──> v1alpha1::MapReduceJobSpec ──> wire::JobFile ──> plan pod ──> plan.json (in the bucket)
+//!                             │                                                        │
 //!                             │ feature `crd`                                           v
 //!                             v                                              map and reduce pods
 //!                       the CRD, its status  <── operator <── wire::Termination (≤ 4,096 bytes each)
@@ -19,6 +19,8 @@
 
 pub mod ids;
 pub mod manifest;
+#[cfg(feature = "crd")]
+mod open_schema;
 pub mod quantity;
 pub mod v1alpha1;
 pub mod wire;

@@ -2,7 +2,6 @@
 //! without those above.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,74 +73,6 @@ fn each_module_imports_only_those_below_it() {
         wrong.extend(climbs(module, &source).into_iter().map(|climb| format!("{}: {climb}", path.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// The files of a module that a file of it imports, outside of its tests.
-fn siblings(module: &str, source: &str) -> Vec<String> {
-    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let code: Vec<&str> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let module = format!("crate::{module}::");
-    let mut names = Vec::new();
-    for path in ["super::", &module] {
-        let found = code.iter().flat_map(|line| line.split(path).skip(1));
-        names.extend(
-            found.map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap()),
-        );
-    }
-    names.into_iter().map(str::to_owned).collect()
-}
-
-/// A circle among what imports what, if there is one.
-fn circle(imports: &BTreeMap<String, Vec<String>>) -> Option<Vec<String>> {
-    let mut left: BTreeMap<&String, &Vec<String>> = imports.iter().collect();
-    // What imports nothing that is left is in no circle.
-    while let Some(&name) =
-        left.keys().find(|&&name| imports[name].iter().all(|import| !left.contains_key(import)))
-    {
-        left.remove(name);
-    }
-    let mut way: Vec<&String> = left.keys().copied().take(1).collect();
-    loop {
-        let next = left.get(*way.last()?)?.iter().find(|import| left.contains_key(import))?;
-        if let Some(start) = way.iter().position(|name| *name == next) {
-            return Some(way[start..].iter().map(|name| (*name).clone()).collect());
-        }
-        way.push(next);
-    }
-}
-
-#[test]
-fn no_file_of_the_shuffle_imports_one_that_imports_it() {
-    let mut files = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/shuffle"), &mut files);
-    let imports: BTreeMap<String, Vec<String>> = files
-        .into_iter()
-        .map(|file| {
-            (file.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(file).unwrap())
-        })
-        .map(|(name, source)| (name, siblings("shuffle", &source)))
-        .collect();
-    assert!(imports["merge"].contains(&"read".to_owned()), "{imports:?}");
-    assert_eq!(circle(&imports), None);
-}
-
-#[test]
-fn a_circle_is_found_wherever_it_begins() {
-    let imports = |lists: &[(&str, &str)]| {
-        let lists = lists.iter().map(|(name, list)| {
-            let import = |name: char| format!("use super::{name}::X;\n");
-            let source: String = list.chars().map(import).collect();
-            ((*name).to_owned(), siblings("shuffle", &source))
-        });
-        lists.collect::<BTreeMap<_, _>>()
-    };
-    assert_eq!(circle(&imports(&[("a", "bc"), ("b", "c"), ("c", "")])), None);
-    let found = circle(&imports(&[("a", "b"), ("b", "cd"), ("c", ""), ("d", "b")]));
-    assert_eq!(found.unwrap(), ["b", "d"]);
-    assert_eq!(
-        siblings("shuffle", "//! super::a\nuse crate::shuffle::b;\n#[cfg(test)]\nuse super::c;"),
-        ["b"]
-    );
 }
 
 #[test]

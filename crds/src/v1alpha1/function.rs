@@ -46,7 +46,7 @@ pub struct Builtin {
 
     /// Its arguments, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::resource::any_object"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::open_schema::any_object"))]
     pub args: BTreeMap<String, Value>,
 }
 
@@ -73,7 +73,7 @@ pub struct Command {
     /// Its environment beside PATH, HOME, LANG, LC_ALL, TMPDIR and TZ: a list of `{name, value}` or
     /// `{name, valueFrom}` as in a pod, or a map of names to values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::resource::anything"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::open_schema::anything"))]
     pub env: Option<Value>,
 
     /// Files that are in its working directory, by name: texts that it may execute.

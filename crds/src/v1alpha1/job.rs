@@ -22,7 +22,7 @@ use super::storage::{Shuffle, Storage};
     shortname = "mrj",
     category = "all",
     namespaced,
-    status = "super::resource::MapReduceJobStatus",
+    status = "super::status::MapReduceJobStatus",
     derive = "PartialEq",
     doc = "A MapReduce job over data in object storage.",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),

@@ -14,6 +14,8 @@
 
 mod combine;
 #[cfg(feature = "crd")]
+mod crd;
+#[cfg(feature = "crd")]
 mod fixed;
 mod function;
 mod input;
@@ -22,9 +24,9 @@ mod max_failed_tasks;
 mod output;
 mod phase;
 mod phases;
-#[cfg(feature = "crd")]
-mod resource;
 mod small;
+#[cfg(feature = "crd")]
+mod status;
 mod step;
 mod storage;
 mod variable;
@@ -32,6 +34,8 @@ mod variable;
 #[cfg(feature = "cel")]
 pub(crate) use combine::RULE_MESSAGE as COMBINE_RULE_MESSAGE;
 pub use combine::check_combine;
+#[cfg(feature = "crd")]
+pub use crd::crd;
 pub use function::{Builtin, Command, ConfigMapKeyRef, Function, Script, ScriptLanguage, SourceFrom};
 pub use input::{
     BinaryColumns, Compression, CsvFormat, FixedLengthFormat, Input, InputFormat, InputFormatType,
@@ -47,11 +51,9 @@ pub use phase::{
     SortDirection, ValueOrder,
 };
 pub use phases::Phases;
-#[cfg(feature = "crd")]
-pub(crate) use resource::any_object;
-#[cfg(feature = "crd")]
-pub use resource::{Condition, JobInput, JobOutput, JobPhase, JobStep, MapReduceJobStatus, PhaseCounts, crd};
 pub use small::{Small, SmallMode};
+#[cfg(feature = "crd")]
+pub use status::{Condition, JobInput, JobOutput, JobPhase, JobStep, MapReduceJobStatus, PhaseCounts};
 pub use step::Step;
 pub use storage::{S3Storage, Shuffle, ShuffleCompression, Storage};
 pub use variable::{Variable, VariableValue};

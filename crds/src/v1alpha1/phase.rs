@@ -26,7 +26,7 @@ pub struct Map {
 
     /// Requests and limits of the pods' worker container, as in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::resource::any_object"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::open_schema::any_object"))]
     pub resources: Option<Value>,
 
     /// The ServiceAccount of the pods; the operator's worker account when absent.
@@ -36,7 +36,7 @@ pub struct Map {
 
     /// A PodTemplateSpec that the pods are made from; the container named `worker` is ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::resource::any_object"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::open_schema::any_object"))]
     pub template: Option<Value>,
 }
 
@@ -98,7 +98,7 @@ pub struct Reduce {
 
     /// Requests and limits of the pods' worker container, as in a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::resource::any_object"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::open_schema::any_object"))]
     pub resources: Option<Value>,
 
     /// The ServiceAccount of the pods; the operator's worker account when absent.
@@ -108,7 +108,7 @@ pub struct Reduce {
 
     /// A PodTemplateSpec that the pods are made from; the container named `worker` is ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::resource::any_object"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::open_schema::any_object"))]
     pub template: Option<Value>,
 }
 

@@ -84,7 +84,7 @@ pub struct StepCounters {
     /// The step's name.
     pub name: String,
     /// Sums over the committed attempts of its tasks.
-    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::v1alpha1::any_object"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "crate::open_schema::any_object"))]
     pub counters: Counters,
 }
 

@@ -13,10 +13,11 @@ use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob};
 
 use super::build::revision;
 use super::decision::{ApiWrite, Decision};
+use super::invalid::Invalid;
 use super::observed::{ChildJob, Observed, Starting};
 use super::status::Draft;
 use super::steps;
-use super::validate::{Invalid, ValidatedJob};
+use super::validate::ValidatedJob;
 
 /// Takes what was changed of a job of which no pod has started.
 pub fn amended(

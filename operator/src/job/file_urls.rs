@@ -6,7 +6,7 @@
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Volume};
 use mapreduce_api::v1alpha1::MapReduceJobSpec;
 
-use super::build::pod_template::WORKER;
+use super::build::names::WORKER;
 
 /// What is wrong with the `file:` URLs of a job whose pods of a phase have this template.
 pub fn check(

@@ -9,6 +9,7 @@ pub mod dereference;
 mod error;
 pub mod events;
 pub mod file_urls;
+pub mod invalid;
 pub mod observed;
 pub mod phase;
 pub mod pod_checks;

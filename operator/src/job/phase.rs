@@ -24,13 +24,14 @@ use super::build::labels;
 use super::build::names::Child;
 use super::build::revision;
 use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
+use super::invalid::Invalid;
 use super::observed::{
     ChildJob, ChildState, Failure, JobState, Observed, PodReport, Reason, Refusal, STORE_UNAVAILABLE,
     Starting, Waiting, Workload,
 };
 use super::restate::{self, Restated};
 use super::status::{Draft, PROGRESSING, QUEUED, active_for, condition};
-use super::validate::{Invalid, ValidatedJob};
+use super::validate::ValidatedJob;
 use super::{amend, cleanup, steps};
 use crate::context::Limits;
 

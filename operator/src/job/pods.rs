@@ -12,7 +12,7 @@ use mapreduce_api::wire::{ErrorReport, RecordRef, Termination, exit};
 use serde_json::Value;
 
 use super::build::names::Child;
-use super::build::pod_template::WORKER;
+use super::build::names::WORKER;
 use super::observed::{Failure, Reason, Stuck};
 use crate::kube_ext::controller_of;
 use crate::text::shortened;

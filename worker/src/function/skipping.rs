@@ -1,7 +1,7 @@
 //! Functions that go on without bad records: `spec.skipBadRecords`.
 
 use crate::error::{Error, Result};
-use crate::record::format::Chunk;
+use crate::record::chunk::Chunk;
 use crate::record::functions::at_record;
 use crate::record::skipped::{Skipping, shown};
 use crate::record::{Emit, MapOutput, Mapper, Reducer, Values};

@@ -6,7 +6,7 @@ use super::context::TaskContext;
 use super::role::Role;
 use super::stored::SourceLocation;
 use crate::error::{Error, Result};
-use crate::record::format::Record;
+use crate::record::chunk::Record;
 use crate::record::{Emit, MapOutput, Mapper, Reducer, Values};
 
 /// Whether this build can run components.

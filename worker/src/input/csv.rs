@@ -14,12 +14,12 @@ use super::rows::{Columns, Rows};
 use super::source::ObjectReader;
 use crate::error::{Error, Result};
 use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
-use crate::record::format::{UTF_16, is_utf_16};
 use crate::record::json::push_string;
 use crate::record::lines::{Lines, SLACK};
 use crate::record::row::Row;
 use crate::record::skipped::LOOKED_AT;
 use crate::record::split::{RecordLimit, Url};
+use crate::record::utf_16::{UTF_16, is_utf_16};
 
 /// Bytes of a chunk of rows.
 const CHUNK_BYTES: usize = 256 << 10;

@@ -11,11 +11,14 @@
 //! say to each other is said here.
 
 pub mod block;
+pub mod chunk;
+pub mod emit;
 pub mod fetched;
 pub mod format;
 pub mod functions;
 pub mod hashed;
 pub mod json;
+pub mod key;
 pub mod lines;
 pub mod number;
 pub mod pairs;
@@ -25,5 +28,7 @@ pub mod segments;
 pub mod skipped;
 pub mod spill_store;
 pub mod split;
+pub(crate) mod utf_16;
 
-pub use self::functions::{Emit, MapOutput, Mapper, Pair, Reducer, Values};
+pub use self::emit::{Emit, Pair};
+pub use self::functions::{MapOutput, Mapper, Reducer, Values};

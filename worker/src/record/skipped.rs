@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
-use crate::record::format::{Format, Key};
+use crate::record::format::Format;
+use crate::record::key::Key;
 use crate::storage::{Location, StagedPart, StagedWriter};
 
 /// The folder with the records that a run left out.

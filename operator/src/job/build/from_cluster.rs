@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{
 use mapreduce_api::v1alpha1::{ConfigMapKeyRef, Function, Variable, VariableValue};
 use mapreduce_api::wire::env;
 
-use crate::job::validate::{Invalid, parse};
+use crate::job::invalid::{Invalid, parse};
 
 const SCRIPTS_DIR: &str = "/etc/mapreduce-scripts";
 

@@ -11,8 +11,8 @@ use kube::api::ObjectMeta;
 use mapreduce_api::v1alpha1::MapReduceJob;
 use mapreduce_api::wire::{env, exit};
 
-use super::names::Child;
-use super::pod_template::{DESCRIPTION_VOLUME, WORKER, variable};
+use super::names::{Child, WORKER};
+use super::pod_template::{DESCRIPTION_VOLUME, variable};
 use super::revision::Revision;
 use super::{labels, names};
 use crate::job::steps;

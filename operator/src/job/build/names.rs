@@ -8,6 +8,11 @@ use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob};
 
 use crate::job::steps;
 
+/// The container that runs tasks.
+pub const WORKER: &str = "worker";
+/// The key of a run's description in its ConfigMap, and its file in a pod.
+pub const DESCRIPTION: &str = "job.json";
+
 /// The Jobs that a job may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Child {

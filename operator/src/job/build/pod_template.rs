@@ -12,14 +12,11 @@ use kube::api::ObjectMeta;
 use mapreduce_api::wire::env;
 
 use super::from_cluster::FromCluster;
-use super::names::Child;
-use super::revision::DESCRIPTION;
+use super::names::{Child, DESCRIPTION, WORKER};
 use super::{labels, names};
 use crate::context::PodDefaults;
 use crate::job::validate::{PhasePods, ValidatedJob};
 
-/// The container that runs tasks.
-pub const WORKER: &str = "worker";
 /// The volume with the job's description.
 pub const DESCRIPTION_VOLUME: &str = "job";
 const BINARY: &str = "/mapreduce-worker";

@@ -17,15 +17,13 @@ use mapreduce_api::ids::JobId;
 use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobSpec};
 use mapreduce_api::wire::{self, JobFile};
 
-use super::names::Child;
+use super::names::{Child, DESCRIPTION};
 use super::pod_template::pod_template;
 use super::{labels, names};
 use crate::context::PodDefaults;
-use crate::job::steps;
-use crate::job::validate::{self, Invalid};
+use crate::job::invalid::Invalid;
+use crate::job::{steps, validate};
 
-/// The key of the description.
-pub const DESCRIPTION: &str = "job.json";
 /// The key of the pod templates.
 const PODS: &str = "pods.json";
 

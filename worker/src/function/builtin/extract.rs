@@ -4,7 +4,7 @@ use regex::bytes::{CaptureLocations, Regex};
 
 use super::scan::{Found, Scan};
 use crate::error::{Error, Result};
-use crate::record::format::Record;
+use crate::record::chunk::Record;
 use crate::record::{MapOutput, Mapper};
 
 /// Text with groups in it: `${1}`, `${name}`; `$$` is a `$`.

@@ -3,7 +3,7 @@
 use memchr::memmem::Finder;
 
 use crate::error::{Error, Result};
-use crate::record::format::Record;
+use crate::record::chunk::Record;
 use crate::record::{MapOutput, Mapper};
 
 /// Fields by number, as `cut -f` takes them: `2`, `1,3-5`, `-2`, `4-`.

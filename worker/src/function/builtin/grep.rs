@@ -3,7 +3,8 @@
 use regex::bytes::Regex;
 
 use crate::error::Result;
-use crate::record::format::{Chunk, Key, Record};
+use crate::record::chunk::{Chunk, Record};
+use crate::record::key::Key;
 use crate::record::{MapOutput, Mapper};
 
 /// Each match of a pattern, or a group of it.

@@ -2,7 +2,7 @@
 //! `JsonLines` input are.
 
 use crate::error::{Error, Result};
-use crate::record::format::Record;
+use crate::record::chunk::Record;
 pub(super) use crate::record::json::Path;
 use crate::record::json::{find, plain};
 use crate::record::{MapOutput, Mapper};

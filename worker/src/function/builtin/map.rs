@@ -11,7 +11,7 @@ use super::lookup::{Lookup, Path};
 use super::words::{PatternWords, Words};
 use super::{builtin, unknown};
 use crate::error::{Error, Result};
-use crate::record::format::{Chunk, Record};
+use crate::record::chunk::{Chunk, Record};
 use crate::record::{MapOutput, Mapper};
 
 /// A checked map function.

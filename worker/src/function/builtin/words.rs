@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 
 use crate::error::Result;
-use crate::record::format::{Chunk, Record};
+use crate::record::chunk::{Chunk, Record};
 use crate::record::hashed::HashedKey;
 use crate::record::{MapOutput, Mapper};
 

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::function::process::Take;
-use crate::record::functions::emit_each;
+use crate::record::emit::emit_each;
 use crate::record::{Emit, Pair};
 
 /// Emits the lines of an output. A line without a TAB is a key with an empty value.

@@ -4,7 +4,8 @@ use super::lines::OutputLines;
 use super::{ChildProcess, CommandFunction, WRITE_BYTES};
 use crate::error::{Error, Result};
 use crate::function::context::TaskContext;
-use crate::record::format::{Chunk, Key, Record};
+use crate::record::chunk::{Chunk, Record};
+use crate::record::key::Key;
 use crate::record::split::Split;
 use crate::record::{Emit, MapOutput, Mapper};
 

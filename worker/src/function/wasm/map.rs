@@ -6,7 +6,7 @@ use super::instance::Instance;
 use super::strings::Strings;
 use crate::error::{Error, Result};
 use crate::function::context::{TaskContext, UserCounters};
-use crate::record::format::{Chunk, Record};
+use crate::record::chunk::{Chunk, Record};
 use crate::record::split::Split;
 use crate::record::{Emit, MapOutput, Mapper};
 

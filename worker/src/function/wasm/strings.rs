@@ -1,7 +1,7 @@
 //! Byte strings one after the other, as they cross the border.
 
 use crate::error::{Error, Result};
-use crate::record::functions::emit_each;
+use crate::record::emit::emit_each;
 use crate::record::{Emit, Values};
 
 /// Bytes of strings that are collected for one call.

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::CsvReader;
 use crate::error::Result;
 use crate::input::source::{ObjectReader, SplitEnd};
-use crate::record::format::{Chunk, Format};
+use crate::record::chunk::Chunk;
+use crate::record::format::Format;
 
 struct Slow(std::io::Cursor<Vec<u8>>, usize);
 

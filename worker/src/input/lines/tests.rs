@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 use super::{Delimiter, LineReader};
 use crate::input::source::{ObjectReader, SplitEnd};
-use crate::record::format::{Chunk, Format, Key};
+use crate::record::chunk::Chunk;
+use crate::record::format::Format;
+use crate::record::key::Key;
 use crate::record::split::RecordLimit;
 
 /// A reader that gives at most `step` bytes at a time.

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::function::script::not_utf8;
-use crate::record::functions::emit_each;
+use crate::record::emit::emit_each;
 use crate::record::{Emit, Values};
 
 /// The task's side of a call.

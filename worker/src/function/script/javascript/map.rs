@@ -5,7 +5,7 @@ use super::host::{EmittedPairs, JsCall};
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
-use crate::record::format::{Chunk, Record};
+use crate::record::chunk::{Chunk, Record};
 use crate::record::split::Split;
 use crate::record::{Emit, MapOutput, Mapper};
 

@@ -7,7 +7,8 @@ use super::frame::{FrameBody, FrameHeader, HEADER_BYTES, KEYS_SIZED, VALUES_SIZE
 use crate::error::{Error, Result, excerpt};
 use crate::function::context::TaskContext;
 use crate::function::script::ScriptFunction;
-use crate::record::format::{Key, Record};
+use crate::record::chunk::Record;
+use crate::record::key::Key;
 use crate::record::split::Split;
 use crate::record::{Emit, MapOutput, Mapper};
 
@@ -105,7 +106,7 @@ impl<O: MapOutput> Mapper<O> for PythonMapper {
         if full { self.send(out) } else { Ok(()) }
     }
 
-    fn map_chunk(&mut self, chunk: &crate::record::format::Chunk<'_>, out: &mut O) -> Result<u64> {
+    fn map_chunk(&mut self, chunk: &crate::record::chunk::Chunk<'_>, out: &mut O) -> Result<u64> {
         // What goes wrong is about a record that was sent before, which the error names itself.
         chunk.each(|record| self.map(&record, out))
     }

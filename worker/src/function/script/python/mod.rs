@@ -20,8 +20,8 @@ use crate::function::context::{TaskContext, UserCounters};
 use crate::function::process::{ChildProcess, Program, ProgramKind, Remedies, Take};
 use crate::function::script::ScriptFunction;
 use crate::record::Emit;
-use crate::record::format::Key;
-use crate::record::functions::emit_each;
+use crate::record::emit::emit_each;
+use crate::record::key::Key;
 use crate::record::skipped::Skipping;
 
 const DRIVER: &str = include_str!("driver.py");
