@@ -95,7 +95,7 @@ fn tokenise(c: &mut Criterion) {
         Some(MapSideCombine {
             combiner: right(BuiltinReduce::new(&Function::builtin("sum")))
                 .combiner(&ScratchPlace::new(std::env::temp_dir(), MEMORY)),
-            gain: Some(Arc::default()),
+            combine_stats: Some(Arc::default()),
         }),
         MEMORY,
         &space(),

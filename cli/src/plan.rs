@@ -50,7 +50,7 @@ fn splits(planned: &PlannedStep) -> usize {
     planned.tasks.iter().map(|task| task.splits.len()).sum()
 }
 
-/// The steps behind the first: they are planned when what they read is there. Their names, and how many
+/// The steps after the first: they are planned when what they read is there. Their names, and how many
 /// partitions the manifest gives them, 0 for a map-only one.
 fn later_steps(job: &Job) -> Vec<(String, Option<i32>)> {
     let steps = (1..job.step_count()).map(|number| {

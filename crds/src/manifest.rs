@@ -72,7 +72,7 @@ pub struct Metadata {
     uid: IgnoredAny,
 }
 
-/// Why a text is no manifest: one line, with the field and its line where the text has one.
+/// Why a text is not a manifest: one line, with the field and its line where the text has one.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// YAML, or a field.

@@ -464,7 +464,7 @@ fn what_can_be_changed_and_what_not() {
         (&old, with("  reduce:\n", "  reduce:\n    parallelism: 3\n"), "accepted"),
         (&old, with("texts/", "poems/"), "accepted"),
         (&old, with("counts/", "other/"), "accepted"),
-        // A default that is written out is no change.
+        // Writing a default out changes nothing.
         (
             &old,
             with("{url: 's3://books/counts/'}", "{url: 's3://books/counts/', ifExists: Fail}"),
@@ -524,7 +524,7 @@ fn changes() -> Vec<(String, String, bool)> {
         ("  output:", "  cleanup: Never\n  output:"),
         ("  map:\n", "  map:\n    parallelism: 9\n"),
         ("  reduce:\n", "  reduce:\n    parallelism: 9\n"),
-        // What is the default is no change where it is written out.
+        // Writing a default out changes nothing.
         ("  output:", "  retries: 3\n  output:"),
         ("{name: wordcount}", "{name: wordcount, labels: {a: b}}"),
     ];

@@ -7,7 +7,7 @@ use mapreduce_worker::shuffle::order::KeyOrder;
 use serde_json::json;
 
 fn stored(order: &KeyOrder, key: &[u8]) -> Vec<u8> {
-    order.stored(key, &mut Vec::new()).to_vec()
+    order.encoded_key(key, &mut Vec::new()).to_vec()
 }
 
 fuzz_target!(|data: &[u8]| {

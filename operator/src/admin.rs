@@ -1,6 +1,6 @@
 //! `/livez`, `/readyz`, `/metrics`, and `PUT /log-filter`.
 //!
-//! Alive says that this process answers and that no pass hangs: an API server that is away is no reason to restart it.
+//! Alive says that this process answers and that no pass hangs: it is not restarted because the API server is away.
 //! Ready says that every watch has delivered its first state.
 
 use std::io;

@@ -48,7 +48,7 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Result<Ended> {
     })
 }
 
-/// The same for one that has to succeed and whose output is no text.
+/// The same for one that has to succeed and whose output is not text.
 pub fn run_bytes(command: &mut Command, stdin: &[u8]) -> Result<Vec<u8>> {
     let (line, output) = output(command, stdin)?;
     if !output.status.success() {

@@ -329,7 +329,7 @@ pub struct ListReader<'a> {
 }
 
 impl ListReader<'_> {
-    /// Appends the next text to others, without another copy of a large one; false behind the last.
+    /// Appends the next text to others, without another copy of a large one; false after the last.
     pub fn append_text(&mut self, texts: &mut Vec<u8>) -> Result<bool> {
         let Some(length) = self.next_length()? else { return Ok(false) };
         let all = texts.len() + length;
@@ -345,7 +345,7 @@ impl ListReader<'_> {
         Ok(length.map(|length| u32::from_le_bytes(length) as usize))
     }
 
-    /// The next text; none behind the last.
+    /// The next text; none after the last.
     pub fn next_text(&mut self) -> Result<Option<&[u8]>> {
         let Some(length) = self.next_length()? else { return Ok(None) };
         self.bytes.take_bytes(length)

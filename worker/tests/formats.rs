@@ -80,7 +80,7 @@ fn rows_and_json_lines_go_through_a_job_by_column_and_pointer() {
         }))
         .unwrap();
     assert_eq!(place.output_text(), "{\"key\":\"Köln, DE\",\"value\":1}\n{\"key\":\"Ulm\",\"value\":7}\n");
-    assert_eq!(done.counters.map_input_records, 3, "a header is no record");
+    assert_eq!(done.counters.map_input_records, 3, "a header is not a record");
 
     let place = Place::new();
     place.write("in/a", "{\"u\":{\"id\":7},\"t\":[1]}\n\n{\"u\":{\"id\":8},\"t\":\"x\"}\n");

@@ -158,7 +158,7 @@ fn a_word_count_of_web_objects_is_the_same_over_every_server() {
         }
         let later =
             server.asked().iter().filter(|asked| asked.range.is_some_and(|range| range.0 > 0)).count();
-        assert_eq!(later > 0, ranges, "{name}: {later} requests began behind an object's beginning");
+        assert_eq!(later > 0, ranges, "{name}: {later} requests began after an object's beginning");
     }
 }
 

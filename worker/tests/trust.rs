@@ -103,7 +103,7 @@ fn a_commit_record_that_names_a_place_outside_is_refused_and_nothing_there_is_to
         pod::cleanup(&run.job).ok();
         run.assert_untouched(name);
     }
-    // An upload is no file: no path of this store is made of it.
+    // An upload is not a file: no path of this store is made of it.
     let run = Run::new();
     run.forge("reduce-00000", |record| {
         record["parts"][0]["staged"] = json!({"upload": {"id": run.path("victim"), "parts": []}});

@@ -21,7 +21,7 @@ use super::ManifestError;
 use super::nesting::is_too_deep;
 use crate::v1alpha1::KIND;
 
-/// A longer file is no manifest: the API server takes no request that is larger.
+/// A longer file is not a manifest: the API server takes no request that is larger.
 pub const MAX_BYTES: usize = 3 << 20;
 const MAX_DOCUMENTS: usize = 1000;
 /// What a document may take with its aliases followed: bytes of text, and so many for each value.

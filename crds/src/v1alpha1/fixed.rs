@@ -39,7 +39,7 @@ macro_rules! same_if_any {
     };
 }
 
-/// The same for fields of an object that may be absent itself, which is no other thing than one without fields.
+/// The same for fields of an object that may be absent itself, which means the same as one without fields.
 macro_rules! same_within {
     ($new:literal, $old:literal, $within:literal: $($field:literal),+) => {
         concat!($(

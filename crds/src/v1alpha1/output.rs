@@ -62,7 +62,7 @@ pub enum OutputFormatType {
     KeyValue,
     /// A line of the value alone.
     Lines,
-    /// Key and value with nothing between or behind them.
+    /// Key and value with nothing between or after them.
     FixedLength,
     /// A row of key and value, below a header with these names.
     Csv,

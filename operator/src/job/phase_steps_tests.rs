@@ -30,7 +30,7 @@ fn chain(phase: &str, number: i32) -> MapReduceJob {
     job
 }
 
-/// A plan of a step behind the first: what the one before has done comes with it.
+/// A plan of a step after the first: what the one before has done comes with it.
 fn planned_behind(map_tasks: u32, before: u64) -> PodReport {
     let before = Some(Counters { map_input_records: before, ..Counters::default() });
     PodReport::Planned(PlanSummary { map_tasks, input_objects: 4, before, ..PlanSummary::default() })
@@ -67,7 +67,7 @@ fn each_step_goes_through_the_phases() {
         ),
         ("with its reduces", chain("Mapping", 1), ended(Map, Complete, PodReport::Unread), "record Reducing"),
         (
-            "behind which the next is planned",
+            "after which the next is planned",
             chain("Reducing", 1),
             ended(Reduce, Complete, PodReport::Unread),
             "record Planning",
@@ -123,18 +123,13 @@ fn each_step_goes_through_the_phases() {
         ("from a new job", chain("", 1), seen(), "Planning count 1/3"),
         ("within a step", chain("Planning", 1), ended(Plan, Complete, planned(5)), "Mapping count 1/3"),
         (
-            "behind reduces",
+            "after reduces",
             chain("Reducing", 1),
             ended(Reduce, Complete, PodReport::Unread),
             "Planning swap 2/3",
         ),
-        ("behind maps", chain("Mapping", 2), ended(Map, Complete, PodReport::Unread), "Planning sort 3/3"),
-        (
-            "behind nothing to do",
-            chain("Planning", 1),
-            ended(Plan, Complete, planned(0)),
-            "Planning swap 2/3",
-        ),
+        ("after maps", chain("Mapping", 2), ended(Map, Complete, PodReport::Unread), "Planning sort 3/3"),
+        ("after nothing to do", chain("Planning", 1), ended(Plan, Complete, planned(0)), "Planning swap 2/3"),
         ("at the end", chain("Reducing", 3), ended(Reduce, Complete, finished()), "Succeeded sort 3/3"),
     ]);
 }

@@ -41,7 +41,7 @@ impl<'a> CurrentStep<'a> {
         self.index == 0
     }
 
-    /// The one behind it.
+    /// The one after it.
     pub fn next(self) -> Option<Self> {
         let next = Self { index: self.index + 1, ..self };
         (next.index < self.spec.step_count()).then_some(next)

@@ -45,7 +45,7 @@ fn serve_or_fail(store: &mut Store, route: &Route, body: &Value) -> Result<Reply
             let mut items =
                 store.list(&route.resource, &route.namespace, query("labelSelector"), query("fieldSelector"));
             let mut meta = json!({"resourceVersion": store.version().to_string()});
-            // A page begins behind the name that the one before has ended with.
+            // A page begins after the name that the one before has ended with.
             let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             items.retain(|object| name(object).as_str() > query("continue"));
             let limit = query("limit").parse().ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);

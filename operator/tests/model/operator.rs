@@ -346,7 +346,7 @@ fn requeue_after(action: &kube::runtime::controller::Action) -> Option<Duration>
         "ms" => value / 1e3,
         "µs" => value / 1e6,
         "ns" => value / 1e9,
-        other => panic!("{other} is no unit of time"),
+        other => panic!("{other} is not a unit of time"),
     };
     Some(Duration::from_secs_f64(seconds))
 }

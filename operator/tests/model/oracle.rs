@@ -52,7 +52,7 @@ const PHASES: [&str; 6] = ["Pending", "Planning", "Mapping", "Reducing", "Succee
 fn place(job: &Value) -> (i64, usize) {
     let status = &job["status"];
     let phase = PHASES.iter().position(|p| status["phase"] == *p).unwrap_or(0);
-    // An end is behind every step.
+    // An end comes after every step.
     let step = if phase >= 4 { i64::MAX } else { status["step"]["number"].as_i64().unwrap_or(1) };
     (step, phase)
 }

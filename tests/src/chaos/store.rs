@@ -64,7 +64,7 @@ impl FaultyStore {
         writeln!(pipes.0, "{fault}")?;
         let mut line = String::new();
         pipes.1.read_line(&mut line)?;
-        line.trim().parse().with_context(|| format!("{line:?} is no number of requests"))
+        line.trim().parse().with_context(|| format!("{line:?} is not a number of requests"))
     }
 }
 

@@ -30,7 +30,7 @@ fn commands_of_another_image_count_words() -> Result<()> {
         let job = scenario.submit(job(scenario, "commands", SHELL, &map, &reduce))?;
         scenario.succeeded(&job)?;
         scenario.only_parts("out/", 2)?;
-        // Words that are longer than a line of busybox's awk or are no text would be its own matter.
+        // Words that are longer than a line of busybox's awk or are not text would be its own matter.
         text::same_lines(&scenario.parts("out/")?, &text::word_count(&text)?)
     })
 }

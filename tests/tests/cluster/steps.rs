@@ -92,7 +92,7 @@ fn three_steps_run_one_after_the_other_and_tell_what_each_has_done() -> Result<(
 fn a_step_that_fails_is_named_and_nothing_is_left() -> Result<()> {
     scenario("stepfails", |scenario| {
         input(scenario)?;
-        // Words are no numbers.
+        // Words are not numbers.
         let swapped = json!({"function": {"builtin": {"name": "extract", "args": {"pattern": ".*", "key": "k", "value": "x"}}}});
         let mut job = histogram(scenario, "fails");
         let second = &mut job.manifest["spec"]["steps"][1];

@@ -12,7 +12,7 @@
 //!           of a reduce task staged parts, or pairs for the next step
 //! ```
 //!
-//! A record is a line of JSON. Behind a map task's is its shuffle data, if it is no more than fits in one request
+//! A record is a line of JSON. A map task's is followed by its shuffle data, if it is no more than fits in one request
 //! ([`object::SMALL`](crate::shuffle::object::SMALL)): the task is written and committed at once then. More is in an
 //! object of its own, which the record names.
 //!
@@ -117,7 +117,7 @@ pub struct CommitLog {
 const FOLDER: &str = "commit/";
 /// Bytes that are read at first: most records are shorter.
 const RECORD_BYTES: u64 = 16 << 10;
-/// Bytes behind a record: a space, and its checksum.
+/// Bytes after a record: a space, and its checksum.
 const SUM: usize = 17;
 
 fn name(task: TaskId) -> String {
@@ -235,7 +235,7 @@ fn parse(name: &str, bytes: &[u8]) -> Option<Commit> {
     Some(commit)
 }
 
-/// What stands behind a record.
+/// What follows a record.
 fn seal(record: &[u8]) -> String {
     format!(" {:016x}", xxh3_64(record))
 }

@@ -72,7 +72,7 @@ impl Sign {
     }
 
     /// Whether its run may have uploads under way. Without a plan it has none yet or has ended: the plan goes first.
-    /// So a sign that is written late, when its run has been given up, is no matter.
+    /// So a sign that is written late, when its run has been given up, does no harm.
     pub fn is_at_work(&self, output: &Location) -> Result<bool> {
         if self.has_ended || self.owner.is_dead() {
             return Ok(false);
@@ -149,7 +149,7 @@ pub fn abort_uploads(places: RunPlaces<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Those of these uploads that are no other run's at work.
+/// Those of these uploads that don't belong to another run at work.
 fn orphans(places: RunPlaces<'_>, found: Vec<PendingUpload>) -> Result<Vec<PendingUpload>> {
     if found.is_empty() {
         return Ok(Vec::new());

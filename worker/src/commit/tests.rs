@@ -100,7 +100,7 @@ fn a_create_is_ours_whatever_the_store_answers_and_theirs_only_where_theirs_is_t
         let record = place(&folder, answers).join("record");
         let ours = |name: &'static [u8]| create_once(&record, name, 100, |there| there == name).unwrap();
         assert_eq!(ours(b"one"), Won::Ours, "{answers:?}");
-        assert_eq!(ours(b"one"), Won::Ours, "{answers:?}: doing it again is no loss");
+        assert_eq!(ours(b"one"), Won::Ours, "{answers:?}: doing it again loses nothing");
         assert_eq!(ours(b"two"), Won::Theirs(b"one".to_vec()), "{answers:?}");
     }
 }

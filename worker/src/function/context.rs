@@ -49,7 +49,7 @@ pub struct TaskContext {
 
 #[cfg(test)]
 impl TaskContext {
-    /// The context of a task that is no job's.
+    /// A standalone context, for tests.
     pub(crate) fn of_no_job() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let cancel = CancellationToken::new();

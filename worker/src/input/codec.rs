@@ -73,7 +73,7 @@ impl Codec {
 
     fn by_magic(head: &[u8]) -> Option<Self> {
         [Self::Gzip, Self::Bzip2, Self::Zstd, Self::Lz4].into_iter().find(|codec| {
-            // Two bytes are no name yet, unless they are gzip's.
+            // Two bytes don't say which codec it is, unless they are gzip's.
             (head.len() >= 4 || *codec == Self::Gzip && head.len() >= 2) && codec.can_begin(head)
         })
     }
@@ -238,7 +238,7 @@ fn next_magic(input: &mut Stored) -> io::Result<Vec<u8>> {
     Ok(magic)
 }
 
-/// Goes behind the content of a frame that is skipped: its size in 4 bytes, and so many.
+/// Skips the content of a frame: its size in 4 bytes, and so many.
 fn skip_frame(input: &mut Stored) -> io::Result<()> {
     let mut size = [0; 4];
     input.read_exact(&mut size)?;

@@ -1,7 +1,7 @@
 //! Csv input: rows as JSON objects.
 //!
 //! A field in quotes may hold delimiters, newlines and quotes, written twice (RFC 4180); a row ends
-//! with `\n`, `\r\n` or `\r`, and empty lines are no rows. A row begins only where the one before has
+//! with `\n`, `\r\n` or `\r`, and empty lines are not rows. A row begins only where the one before has
 //! ended, so that an object is read by one task.
 
 use std::io::Read;
@@ -63,7 +63,7 @@ impl CsvBuffer {
         self.offset + self.used as u64
     }
 
-    /// Reads more behind what is there; false at the end.
+    /// Reads more after what is there; false at the end.
     fn fill(&mut self) -> Result<bool> {
         self.buffer.copy_within(self.used..self.filled, 0);
         self.offset += self.used as u64;
@@ -75,7 +75,7 @@ impl CsvBuffer {
         Ok(got > 0)
     }
 
-    /// Goes behind the mark with which some programs begin a text.
+    /// Skips the mark with which some programs begin a text.
     fn skip_mark(&mut self) -> Result<()> {
         while self.filled < BYTE_ORDER_MARK.len() && self.fill()? {}
         if self.buffer[..self.filled].starts_with(BYTE_ORDER_MARK) {

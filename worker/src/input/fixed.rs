@@ -81,7 +81,7 @@ impl FixedReader {
         let left_over = filled % self.record;
         if left_over > 0 {
             return Err(Error::permanent(format!(
-                "{left_over} bytes are left over at the end of {}, behind the last record of {record} bytes",
+                "{left_over} bytes are left over at the end of {}, after the last record of {record} bytes",
                 self.url
             ))
             .because("check input.format.fixedLength.recordBytes, or whether the object is whole"));

@@ -36,7 +36,7 @@ pub enum FrameFormat {
 enum Frame {
     /// A frame of so many bytes.
     Whole(usize),
-    /// A frame that ends behind them, as far as they tell.
+    /// A frame that ends after them, as far as they tell.
     Longer,
     /// No frame.
     No,

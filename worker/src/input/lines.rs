@@ -71,7 +71,7 @@ impl LineReader {
         Ok(reader)
     }
 
-    /// Goes behind a record that is too long, and gives as much of it as is shown.
+    /// Skips a record that is too long, and gives as much of it as is shown.
     pub fn skip_long(&mut self) -> Result<Vec<u8>> {
         let text = shown(&self.buffer[self.used..self.filled]).to_vec();
         self.skip_first()?;
@@ -85,7 +85,7 @@ impl LineReader {
         self.buffer
     }
 
-    /// The record that begins before the split is its neighbour's: goes behind its delimiter.
+    /// The record that begins before the split is its neighbour's: goes past its delimiter.
     fn skip_first(&mut self) -> Result<()> {
         let length = self.delimiter.bytes().len();
         loop {
@@ -114,7 +114,7 @@ impl LineReader {
         self.end.get().is_some_and(|end| self.position() >= end)
     }
 
-    /// Reads more behind what is there, making room first.
+    /// Reads more after what is there, making room first.
     fn fill(&mut self) -> Result<()> {
         if self.used > 0 {
             self.buffer.copy_within(self.used..self.filled, 0);
@@ -188,7 +188,7 @@ impl LineReader {
         let end = self.end.get().map(|end| end - self.position());
         let found = match end.and_then(|end| usize::try_from(end).ok()).filter(|end| *end <= text.len()) {
             Some(end) => {
-                // The first delimiter that ends at the split's end or behind it ends the last record. Until that
+                // The first delimiter that ends at the split's end or after it ends the last record. Until that
                 // is there, the records before it can go.
                 let from = end.saturating_sub(length).max(*searched);
                 let behind = self.delimiter.first(&text[from..]).map(|at| from + at);

@@ -58,7 +58,7 @@ struct Matching {
 
 fn matching(url: &str, input: &Input, stores: &Stores) -> Result<Matching> {
     let (scheme, path) = parse_url(url)?;
-    // Of a web server it is one object's: what is behind a `?` is no pattern.
+    // An HTTP URL names one object: a `?` begins its query.
     let pattern = if scheme == Scheme::Http { "" } else { pattern(path) };
     let place = stores.locate(url)?;
     let object = |entry: ListedObject| Object {

@@ -256,7 +256,7 @@ impl ParquetReader {
     }
 }
 
-/// The columns that are read, in their order, and how many of them are a row's: the key column may come behind those.
+/// The columns that are read, in their order, and how many of them are a row's: the key column may come after those.
 fn wanted(root: &Type, options: &ParquetOptions) -> Result<(Columns, usize), String> {
     let known: Vec<Arc<str>> = root.get_fields().iter().map(|field| Arc::from(field.name())).collect();
     let mut wanted = if options.columns.is_empty() { known.clone() } else { options.columns.to_vec() };

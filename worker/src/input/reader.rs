@@ -102,7 +102,7 @@ impl<'f> Reader<'f> {
         Ok(lines.map(|lines| Chunk::new(lines, format, url)))
     }
 
-    /// Goes behind the record that [`Self::next_chunk`] could not give, and gives what was read of it. None
+    /// Skips the record that [`Self::next_chunk`] could not give, and gives what was read of it. None
     /// where it can't be known where the next one begins.
     pub fn skip_long(&mut self) -> Result<Option<Vec<u8>>> {
         match &mut self.framing {

@@ -6,7 +6,7 @@ use super::large::without_large;
 use crate::record::json::push_string;
 use crate::record::row::Row;
 
-/// Rows one behind the other.
+/// Rows one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) text: Vec<u8>,

@@ -37,7 +37,7 @@ pub struct ObjectReader {
     pub content: Box<dyn Read + Send>,
     /// Where the content begins.
     pub offset: u64,
-    /// Where the split begins: `overlap` bytes behind that, unless it is the object's first.
+    /// Where the split begins: `overlap` bytes after that, unless it is the object's first.
     pub start: u64,
     /// Records that begin from here on are not the split's.
     pub end: SplitEnd,
@@ -53,7 +53,7 @@ impl SplitEnd {
         Self(Arc::new(AtomicU64::new(end.unwrap_or(u64::MAX))))
     }
 
-    /// The end, where it is known: it is before a byte behind it is read.
+    /// The end, where it is known: before any byte past it is read.
     pub fn get(&self) -> Option<u64> {
         Some(self.0.load(Ordering::Relaxed)).filter(|end| *end != u64::MAX)
     }

@@ -82,7 +82,7 @@ impl Job {
         };
         let definition = Arc::clone(&definitions[0]);
         let format = Format::new(&spec.input);
-        let step = RunStep { definition, format, places, run, gain: Arc::default() };
+        let step = RunStep { definition, format, places, run, combine_stats: Arc::default() };
         Ok(Self { step, definitions, alone: false }.at_step(0))
     }
 
@@ -106,7 +106,7 @@ impl Job {
         &self.step.places
     }
 
-    /// The job at another of its steps; behind the last one it is at the last.
+    /// The job at another of its steps; past the last one it is at the last.
     #[must_use]
     pub fn at_step(&self, number: usize) -> Self {
         let definition = &self.definitions[number.min(self.definitions.len() - 1)];
@@ -122,7 +122,7 @@ impl Job {
             places: Places { work, ..self.places().clone() },
             run: self.run().clone(),
             // What pays in one step need not in another.
-            gain: Arc::default(),
+            combine_stats: Arc::default(),
         };
         Self { step, ..self.clone() }
     }

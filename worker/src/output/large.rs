@@ -100,15 +100,15 @@ fn write_around(around: Around<'_>, key: &[u8], value: LargeValue<'_>, write: &m
 
 /// What a value is, as far as it matters to formats of text.
 #[derive(Default)]
-struct Looks {
+struct TextLooks {
     needs_quotes: bool,
     first: Option<char>,
     last: Option<char>,
 }
 
-/// Looks at a key and a value that have to be text; the key.
-fn look_at<'k>(key: &'k [u8], value: LargeValue<'_>) -> Result<(&'k str, Looks)> {
-    let mut looks = Looks::default();
+/// TextLooks at a key and a value that have to be text; the key.
+fn look_at<'k>(key: &'k [u8], value: LargeValue<'_>) -> Result<(&'k str, TextLooks)> {
+    let mut looks = TextLooks::default();
     let is_text = value.each_text(&mut |text| {
         looks.needs_quotes |= text.contains(['"', ',', '\n', '\r']);
         looks.first = looks.first.or_else(|| text.chars().next());

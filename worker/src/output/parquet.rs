@@ -34,7 +34,7 @@ pub(super) struct ParquetWriter<W: Write + Send> {
     columns: [ScratchList; 2],
 }
 
-/// The next values of a column; none behind the last.
+/// The next values of a column; none after the last.
 fn batch(column: &mut ListReader<'_>) -> Result<Vec<ByteArray>> {
     let (mut bytes, mut ends) = (Vec::new(), Vec::new());
     while ends.len() < BATCH_ROWS && bytes.len() < BATCH_BYTES {

@@ -234,7 +234,7 @@ fn assemble(
     let wants_sample = step.definition.shuffle_spec.wants_sample() && summary.reduce_tasks > 1;
     let (cuts, ranges) = match division.sampling {
         Sampling::Take if wants_sample => {
-            let cuts = sample::cuts(step, &sample()?, partitions)?;
+            let cuts = sample::range_bounds(step, &sample()?, partitions)?;
             (cuts.iter().map(|cut| to_hex(cut)).collect(), RangeSampling::Sampled(cuts.len() + 1))
         }
         Sampling::LeaveOut if wants_sample => (Vec::new(), RangeSampling::NotSampled),

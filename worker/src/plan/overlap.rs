@@ -241,7 +241,7 @@ mod tests {
             ("https://h/in/a", "file:in/"),
         ] {
             let error = refused(input, output, &json!({}));
-            // A bucket's keys are no paths: `..` is a name there.
+            // A bucket's keys are not paths: `..` is a name there.
             assert_eq!(error.is_some(), output.contains(".."), "{input} {output} {error:?}");
         }
     }

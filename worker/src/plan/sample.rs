@@ -4,7 +4,7 @@
 //! that come out are cut into partitions of about equal weight.
 
 use super::MapTask;
-use super::splits::{Splittability, cuts as cuts_of};
+use super::splits::{Splittability, splittability};
 use crate::error::{Error, Result};
 use crate::function::map_careful;
 use crate::input::reader::Reader;
@@ -22,7 +22,7 @@ const PIECE_BYTES: u64 = 64 << 10;
 const KEYS: usize = 1000;
 
 /// The stored keys at which partitions begin.
-pub(super) fn cuts(step: &RunStep, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
+pub(super) fn range_bounds(step: &RunStep, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
     let mut sample = Vec::new();
     for piece in pieces {
         step.run.check_cancelled()?;
@@ -34,7 +34,7 @@ pub(super) fn cuts(step: &RunStep, pieces: &[Split], partitions: u32) -> Result<
         }
         sample.extend(keys(step, piece)?);
     }
-    Ok(partition::cuts(sample, partitions))
+    Ok(partition::range_bounds(sample, partitions))
 }
 
 /// Places spread over the input, each the beginning of a split.
@@ -65,7 +65,7 @@ fn pieces_of(step: &RunStep, split: &Split, wanted: usize) -> Result<Vec<Split>>
 fn can_cut(step: &RunStep, split: &Split) -> Result<bool> {
     let place = step.places.stores.locate(&split.url)?;
     let entry = ListedObject { key: place.key.clone(), size: split.size, version: split.version.clone() };
-    Ok(matches!(cuts_of(step, &place, &entry)?, Splittability::Anywhere))
+    Ok(matches!(splittability(step, &place, &entry)?, Splittability::Anywhere))
 }
 
 fn keys(step: &RunStep, piece: &Split) -> Result<Vec<Vec<u8>>> {

@@ -64,7 +64,7 @@ pub(super) fn divide(
     let objects: Vec<&Object> = objects.iter().filter(|object| object.entry.size > 0).collect();
     let cuts = in_parallel(&objects, |object| match object.entry.size {
         size if parts(size, target) == 1 => Ok(Splittability::Nowhere(String::new())),
-        _ => cuts(step, &object.location, &object.entry),
+        _ => splittability(step, &object.location, &object.entry),
     })?;
     let edges = edges(&objects, &cuts, target, step.format.align())?;
     let (mut pieces, mut unsplit) = (Vec::new(), Vec::new());
@@ -134,7 +134,7 @@ fn edges(objects: &[&Object], cuts: &[Splittability], target: u64, align: u64) -
 }
 
 /// How an object can be cut.
-pub(super) fn cuts(step: &RunStep, place: &Location, entry: &ListedObject) -> Result<Splittability> {
+pub(super) fn splittability(step: &RunStep, place: &Location, entry: &ListedObject) -> Result<Splittability> {
     let nowhere = |why: &str| Ok(Splittability::Nowhere(why.to_owned()));
     if let Some(why) = step.format.why_whole() {
         return nowhere(why);

@@ -106,7 +106,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// The lines that are no white space, as JSON texts.
+    /// The lines that are not blank, as JSON texts.
     fn each_json(
         &self,
         pointer: Option<&Path>,

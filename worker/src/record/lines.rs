@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-/// Bytes behind a chunk that may be read without looking, for code that reads words at once.
+/// Bytes after a chunk that may be read without looking, for code that reads words at once.
 pub const SLACK: usize = 64;
 
 /// What ends a record.
@@ -56,7 +56,7 @@ impl Delimiter {
 pub struct Lines<'a> {
     /// The records' bytes.
     pub bytes: &'a [u8],
-    /// The same and [`SLACK`] bytes of anything behind them.
+    /// The same and [`SLACK`] bytes of anything after them.
     pub padded: &'a [u8],
     /// Where in the object's content they begin.
     pub offset: u64,

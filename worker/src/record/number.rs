@@ -34,7 +34,7 @@ impl Number {
         if digits.iter().all(u8::is_ascii_digit) {
             return std::str::from_utf8(text).ok()?.parse().ok().map(Self::Integer);
         }
-        // Rust's own parser takes "inf" and "nan" too: those are no decimal numbers.
+        // Rust's own parser takes "inf" and "nan" too: those are not decimal numbers.
         let decimal =
             digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'));
         let number: f64 = if decimal { std::str::from_utf8(text).ok()?.parse().ok()? } else { return None };

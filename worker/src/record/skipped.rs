@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Each attempt stages an object of its own, with its first bad record; it becomes visible with the
-//! parts. Map task `i` writes `part-i`; the reduce tasks' objects are numbered behind those, and a later
-//! step's behind all of them.
+//! parts. Map task `i` writes `part-i`; the reduce tasks' objects are numbered after those, and a later
+//! step's after all of them.
 //! A budget is the job's, while a pod sees its own task alone: the pod that sees all commit records
 //! of a phase adds them up.
 
@@ -68,8 +68,8 @@ pub(crate) struct SkippedPlaces<'a> {
 }
 
 impl Attempts {
-    /// Says what the objects of a step's tasks are numbered behind: the tasks of the steps before, and
-    /// those of reduce tasks behind the map tasks.
+    /// Says what the objects of a step's tasks are numbered after: the tasks of the steps before, and
+    /// those of reduce tasks after the map tasks.
     pub fn number_behind(&self, tasks_before: u32, map_tasks: u32) {
         self.tasks_before.store(tasks_before, Ordering::Relaxed);
         self.map_tasks.store(map_tasks, Ordering::Relaxed);

@@ -34,12 +34,12 @@ pub struct MapSideCombine {
     /// The combine function.
     pub combiner: Box<dyn Reducer>,
     /// Whether a table of sums may do its work, and whether that has paid so far.
-    pub gain: Option<Arc<CombineStats>>,
+    pub combine_stats: Option<Arc<CombineStats>>,
 }
 
 impl std::fmt::Debug for MapSideCombine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MapSideCombine").field("gain", &self.gain).finish_non_exhaustive()
+        f.debug_struct("MapSideCombine").field("combine_stats", &self.combine_stats).finish_non_exhaustive()
     }
 }
 
@@ -58,7 +58,7 @@ pub struct Collector {
     writer: RunWriter,
     combiner: Option<Box<dyn Reducer>>,
     /// Whether adding up pays, where the combiner is `sum`.
-    gain: Option<Arc<CombineStats>>,
+    combine_stats: Option<Arc<CombineStats>>,
     memory: usize,
     spill_store: Arc<SpillStore>,
     name: Arc<str>,
@@ -83,12 +83,14 @@ impl Collector {
         spill_store: &Arc<SpillStore>,
         name: Arc<str>,
     ) -> Self {
-        let (combiner, gain) = match combine {
-            Some(MapSideCombine { combiner, gain }) => (Some(combiner), gain),
+        let (combiner, combine_stats) = match combine {
+            Some(MapSideCombine { combiner, combine_stats }) => (Some(combiner), combine_stats),
             None => (None, None),
         };
-        let sink = match &gain {
-            Some(gain) if gain.way() == CombineStrategy::Table => Collected::Sum(SumTable::new(memory)),
+        let sink = match &combine_stats {
+            Some(combine_stats) if combine_stats.strategy() == CombineStrategy::Table => {
+                Collected::Sum(SumTable::new(memory))
+            }
             _ => Collected::Sort(SortBuffer::new(partitioner.partitions(), memory)),
         };
         Self {
@@ -98,7 +100,7 @@ impl Collector {
             stored: Vec::new(),
             writer: RunWriter::new(spill_store),
             combiner,
-            gain,
+            combine_stats,
             memory,
             spill_store: Arc::clone(spill_store),
             name,
@@ -143,7 +145,7 @@ impl Collector {
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.counters.map_output_records += 1;
         let mut scratch = std::mem::take(&mut self.stored);
-        let stored = self.shuffle_spec.order.stored(key, &mut scratch);
+        let stored = self.shuffle_spec.order.encoded_key(key, &mut scratch);
         let result = self.keep(key, stored, value);
         self.stored = scratch;
         result
@@ -225,8 +227,8 @@ impl Collector {
     /// Goes on with sorting, and with the sums so far as pairs.
     #[cold]
     fn sort_instead(&mut self) -> Result<()> {
-        if let Some(gain) = &self.gain {
-            gain.gave_up();
+        if let Some(combine_stats) = &self.combine_stats {
+            combine_stats.gave_up();
         }
         let buffer = SortBuffer::new(self.partitioner.partitions(), self.memory);
         let Collected::Sum(table) = std::mem::replace(&mut self.sink, Collected::Sort(buffer)) else {
@@ -252,8 +254,8 @@ impl Collector {
                 Ok(())
             }
             Collected::Sort(buffer) => {
-                let combines =
-                    self.combiner.is_some() && self.gain.as_ref().is_none_or(|gain| gain.combines());
+                let combines = self.combiner.is_some()
+                    && self.combine_stats.as_ref().is_none_or(|combine_stats| combine_stats.combines());
                 // A buffer that is nearly empty has reserved more addresses than it is worth.
                 let stays = !combines && buffer.footprint() >= self.memory / MIN_SORTED_PART;
                 let lease = if stays { self.spill_store.lease(buffer.footprint()) } else { None };
@@ -296,8 +298,9 @@ impl Collector {
         self.add(spill);
         self.counters.combine_input_records += all.input;
         self.counters.combine_output_records += all.output;
-        let way = self.gain.as_ref().map(|gain| gain.combined(all.input, all.output));
-        if way == Some(CombineStrategy::Table) {
+        let strategy =
+            self.combine_stats.as_ref().map(|combine_stats| combine_stats.combined(all.input, all.output));
+        if strategy == Some(CombineStrategy::Table) {
             self.sink = Collected::Sum(SumTable::new(self.memory));
         }
         Ok(())

@@ -27,7 +27,7 @@ pub enum CombineStrategy {
 /// What has been found.
 #[derive(Debug, Default)]
 pub struct CombineStats {
-    way: AtomicU8,
+    strategy: AtomicU8,
     flushes: AtomicU32,
 }
 
@@ -38,8 +38,8 @@ const LOOK_EVERY: u32 = 8;
 
 impl CombineStats {
     /// How a task begins.
-    pub fn way(&self) -> CombineStrategy {
-        match self.way.load(Ordering::Relaxed) {
+    pub fn strategy(&self) -> CombineStrategy {
+        match self.strategy.load(Ordering::Relaxed) {
             0 => CombineStrategy::Table,
             1 => CombineStrategy::SortAndCombine,
             _ => CombineStrategy::Sort,
@@ -54,26 +54,26 @@ impl CombineStats {
 
     /// Takes note of a table that was given up.
     pub fn gave_up(&self) {
-        self.way.store(CombineStrategy::SortAndCombine as u8, Ordering::Relaxed);
+        self.strategy.store(CombineStrategy::SortAndCombine as u8, Ordering::Relaxed);
     }
 
     /// Whether sorted pairs are to be combined this time.
     pub fn combines(&self) -> bool {
         let flush = self.flushes.fetch_add(1, Ordering::Relaxed);
-        self.way() != CombineStrategy::Sort || flush.is_multiple_of(LOOK_EVERY)
+        self.strategy() != CombineStrategy::Sort || flush.is_multiple_of(LOOK_EVERY)
     }
 
     /// Takes note of what combining sorted pairs has brought; how to go on.
     pub fn combined(&self, input: u64, output: u64) -> CombineStrategy {
         if input >= LEAST {
-            let way = match (input, output) {
+            let strategy = match (input, output) {
                 _ if input > 3 * output => CombineStrategy::Table,
                 _ if 2 * input < 3 * output => CombineStrategy::Sort,
                 _ => CombineStrategy::SortAndCombine,
             };
-            self.way.store(way as u8, Ordering::Relaxed);
+            self.strategy.store(strategy as u8, Ordering::Relaxed);
         }
-        self.way()
+        self.strategy()
     }
 }
 
@@ -85,15 +85,15 @@ mod tests {
     fn a_table_is_given_up_when_most_keys_are_new_and_comes_back_when_they_are_not() {
         assert!(!CombineStats::is_poor(1000, 1000), "too early to tell");
         assert!(CombineStats::is_poor(100_000, 150_000) && !CombineStats::is_poor(100_000, 250_000));
-        let gain = CombineStats::default();
-        assert_eq!(gain.way(), CombineStrategy::Table);
-        gain.gave_up();
-        assert!(gain.combines());
-        assert_eq!(gain.combined(1_000_000, 900_000), CombineStrategy::Sort);
-        let combined = (0..16).filter(|_| gain.combines()).count();
+        let stats = CombineStats::default();
+        assert_eq!(stats.strategy(), CombineStrategy::Table);
+        stats.gave_up();
+        assert!(stats.combines());
+        assert_eq!(stats.combined(1_000_000, 900_000), CombineStrategy::Sort);
+        let combined = (0..16).filter(|_| stats.combines()).count();
         assert_eq!(combined, 2, "now and then it is tried again");
-        assert_eq!(gain.combined(100, 1), CombineStrategy::Sort, "so few pairs say nothing");
-        assert_eq!(gain.combined(1_000_000, 500_000), CombineStrategy::SortAndCombine);
-        assert_eq!(gain.combined(1_000_000, 10_000), CombineStrategy::Table);
+        assert_eq!(stats.combined(100, 1), CombineStrategy::Sort, "so few pairs say nothing");
+        assert_eq!(stats.combined(1_000_000, 500_000), CombineStrategy::SortAndCombine);
+        assert_eq!(stats.combined(1_000_000, 10_000), CombineStrategy::Table);
     }
 }

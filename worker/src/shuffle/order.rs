@@ -1,6 +1,6 @@
 //! The order of keys within a partition: by bytes, or as `reduce.sort` says.
 //!
-//! A key that is not sorted by its bytes alone is written behind a *sort key*, which makes the
+//! A key that is not sorted by its bytes alone is written after a *sort key*, which makes the
 //! bytes of both together sort as wanted. Everything below (prefixes, radix, merge) then only
 //! compares bytes, and the key itself breaks ties:
 //!
@@ -81,7 +81,7 @@ impl KeyOrder {
 
     /// The stored form of a key.
     #[inline]
-    pub fn stored<'a>(&self, key: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    pub fn encoded_key<'a>(&self, key: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
         if self.is_plain() {
             return key;
         }
@@ -118,7 +118,7 @@ fn push_text(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0]);
 }
 
-/// The sign, what is before the point and what behind it: spaces, a minus, digits, a point, digits, and of
+/// The sign, what is before the point and what after it: spaces, a minus, digits, a point, digits, and of
 /// decimal numbers an exponent; anything else ends it, and without a digit it is 0.
 fn push_number(text: &[u8], numbers: Numbers, out: &mut Vec<u8>) {
     let text = text.trim_ascii_start();
@@ -142,7 +142,7 @@ fn push_number(text: &[u8], numbers: Numbers, out: &mut Vec<u8>) {
         return;
     }
     let from = out.len();
-    // Zeros behind the point before the first digit make the magnitude smaller.
+    // Zeros after the point before the first digit make the magnitude smaller.
     let zeros = if whole.is_empty() { fraction.iter().take_while(|&&byte| byte == b'0').count() } else { 0 };
     let magnitude = (whole.len() as i64 - zeros as i64).saturating_add(exponent) + (1 << 31);
     let magnitude = magnitude.clamp(0, u32::MAX.into()) as u32;
@@ -301,7 +301,7 @@ mod tests {
 
     fn sorted<'a>(by: &KeyOrder, keys: &[&'a str]) -> Vec<&'a str> {
         let mut keys = keys.to_vec();
-        keys.sort_by_cached_key(|key| by.stored(key.as_bytes(), &mut Vec::new()).to_vec());
+        keys.sort_by_cached_key(|key| by.encoded_key(key.as_bytes(), &mut Vec::new()).to_vec());
         keys
     }
 
@@ -389,7 +389,7 @@ mod tests {
             for key in &keys {
                 for order in [&ascending, &descending, &fields] {
                     let mut scratch = Vec::new();
-                    let stored = order.stored(key, &mut scratch).to_vec();
+                    let stored = order.encoded_key(key, &mut scratch).to_vec();
                     prop_assert_eq!(order.key(&stored), &key[..]);
                 }
             }
@@ -397,7 +397,7 @@ mod tests {
                 keys.sort();
                 keys.reverse();
                 let mut again = keys.clone();
-                again.sort_by_cached_key(|key| descending.stored(key, &mut Vec::new()).to_vec());
+                again.sort_by_cached_key(|key| descending.encoded_key(key, &mut Vec::new()).to_vec());
                 prop_assert_eq!(again, keys);
             }
         }

@@ -120,7 +120,7 @@ fn parse_fields(text: &str) -> Result<Vec<(usize, usize)>> {
 
 /// Where to cut a sample of stored keys into partitions of about equal weight. A key that is more
 /// than a partition's share has one to itself, and the rest is shared by the others.
-pub fn cuts(mut sample: Vec<Vec<u8>>, partitions: u32) -> Vec<Vec<u8>> {
+pub fn range_bounds(mut sample: Vec<Vec<u8>>, partitions: u32) -> Vec<Vec<u8>> {
     sample.sort_unstable();
     let mut groups: Vec<(Vec<u8>, usize)> = Vec::new();
     for key in sample {
@@ -150,7 +150,7 @@ pub fn cuts(mut sample: Vec<Vec<u8>>, partitions: u32) -> Vec<Vec<u8>> {
 mod tests {
     use mapreduce_api::v1alpha1::KeyFieldsPartitioner;
 
-    use super::{KeyPartitioner, cuts, parse_fields};
+    use super::{KeyPartitioner, parse_fields, range_bounds};
 
     #[test]
     fn the_hash_never_changes() {
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn ranges_are_of_about_equal_weight_and_in_order() {
         let sample: Vec<Vec<u8>> = (0..1000u32).map(|i| i.to_be_bytes().to_vec()).collect();
-        let by = KeyPartitioner::range(8, cuts(sample.clone(), 8));
+        let by = KeyPartitioner::range(8, range_bounds(sample.clone(), 8));
         let mut counts = [0; 8];
         let of: Vec<u32> = sample.iter().map(|key| by.of(key, key)).collect();
         of.iter().for_each(|&partition| counts[partition as usize] += 1);
@@ -181,7 +181,7 @@ mod tests {
     fn a_heavy_key_has_a_partition_to_itself() {
         let mut sample: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i]).collect();
         sample.extend(std::iter::repeat_n(vec![50], 900));
-        let by = KeyPartitioner::range(4, cuts(sample.clone(), 4));
+        let by = KeyPartitioner::range(4, range_bounds(sample.clone(), 4));
         let mut counts = [0; 4];
         sample.iter().for_each(|key| counts[by.of(key, key) as usize] += 1);
         assert_eq!(counts.iter().filter(|count| **count >= 901).count(), 1, "{counts:?}");

@@ -201,7 +201,7 @@ impl Blocks {
         }
     }
 
-    /// The record behind this one.
+    /// The record after this one.
     #[inline]
     fn next(&mut self, span: Span) -> Result<Option<Span>> {
         if span.end < self.block().len() {

@@ -1,7 +1,7 @@
 //! Sums by key, added up as they come: what `combine: sum` does to map output.
 //!
 //! An open-addressing table whose slots hold the first 16 bytes of a key, so that most look-ups
-//! touch one cache line. Numbers that are no integers, or too large for 64 bits, are kept apart,
+//! touch one cache line. Numbers that are not integers, or too large for 64 bits, are kept apart,
 //! exactly (see [`ExactSum`]): their sums don't depend on the order either.
 
 use std::collections::BTreeMap;

@@ -175,7 +175,7 @@ struct WriteTurn<'a> {
     /// The partition whose turn it is.
     of: u32,
     out: Out<'a>,
-    /// A partition has failed: those behind it will never have their turn.
+    /// A partition has failed: those after it will never have their turn.
     failed: bool,
 }
 

@@ -173,7 +173,7 @@ pub struct RunStep {
     /// The run.
     pub run: RunContext,
     /// Whether adding up before the shuffle has paid so far.
-    pub gain: Arc<CombineStats>,
+    pub combine_stats: Arc<CombineStats>,
 }
 
 impl RunStep {

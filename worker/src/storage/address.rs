@@ -20,7 +20,7 @@ pub enum Scheme {
 pub struct Address {
     /// Its kind.
     pub scheme: Scheme,
-    /// What a key is put behind to make a URL: `s3://bucket/`, `file://`.
+    /// What a key is appended to for a URL: `s3://bucket/`, `file://`.
     pub base: String,
     /// The key: below the bucket, or an absolute path.
     pub key: String,
@@ -139,7 +139,7 @@ fn check_http(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// `https://host:port/` and what is behind it.
+/// `https://host:port/` and what follows it.
 fn split_http(url: &str) -> (&str, &str) {
     let host = url.find("://").map_or(0, |at| at + 3);
     match url[host..].find(['/', '?']) {

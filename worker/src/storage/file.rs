@@ -194,7 +194,7 @@ impl Store for FileStore {
     }
 
     fn delete_prefix(&self, prefix: &str) -> Result<()> {
-        // With a `/` behind it a link would be what it leads to.
+        // With a `/` after it a link would be what it leads to.
         match fs::remove_dir_all(prefix.trim_end_matches('/')) {
             Err(e) if !missing(&e) => Err(Error::from(e).context(format!("can't remove file://{prefix}"))),
             _ => Ok(()),

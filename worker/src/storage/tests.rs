@@ -65,7 +65,7 @@ fn what_is_put_is_got_listed_and_deleted() {
         assert_eq!(case.store.get(&case.key("none")).unwrap(), None);
         assert_eq!(case.store.read(&case.key("d/e/c"), 2..4).unwrap(), b"e/");
         assert_eq!(case.store.head(&case.key("x")).unwrap().unwrap().size, 1);
-        assert!(case.store.head(&case.key("d")).unwrap().is_none(), "a folder is no object");
+        assert!(case.store.head(&case.key("d")).unwrap().is_none(), "a folder is not an object");
         assert_eq!(case.names("d/", true), ["d/a", "d/b", "d/e/c"], "{:?}", case.store);
         assert_eq!(case.names("d/", false), ["d/a", "d/b"]);
         assert!(case.names("none/", true).is_empty());

@@ -21,7 +21,7 @@ pub(super) struct AsksForUploads;
 /// What stands between a key and an upload's id. Ids are text of a URL, and don't have it.
 const BETWEEN: char = '\0';
 
-/// An answer that is no list of uploads.
+/// An answer that is not a list of uploads.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoList {
     #[error("the server has no list of uploads")]

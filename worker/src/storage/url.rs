@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 pub struct Location {
     /// The store that it is in.
     pub store: SharedStore,
-    /// What a key is put behind to make a URL: `s3://bucket/`, `file://`.
+    /// What a key is appended to for a URL: `s3://bucket/`, `file://`.
     pub base: String,
     /// The key.
     pub key: String,

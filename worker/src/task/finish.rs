@@ -1,6 +1,6 @@
 //! The end of a job: its parts appear, then `_SUCCESS`, then the intermediate data goes.
 //!
-//! Whatever happens in between can be done again: completing what is complete is no error, and
+//! Whatever happens in between can be done again: completing what is complete is not an error, and
 //! `_SUCCESS` names the run that wrote it.
 
 use std::collections::HashSet;

@@ -65,7 +65,10 @@ fn combine(step: &RunStep, context: &TaskContext) -> Option<MapSideCombine> {
     let function = step.definition.functions.combine.as_ref()?;
     // A sum that leaves out bad values has to see them one by one.
     let sums = matches!(function.builtin(), Some(builtin::BuiltinReduce::Sum)) && context.skipping.is_none();
-    Some(MapSideCombine { combiner: function.combiner(context), gain: sums.then(|| Arc::clone(&step.gain)) })
+    Some(MapSideCombine {
+        combiner: function.combiner(context),
+        combine_stats: sums.then(|| Arc::clone(&step.combine_stats)),
+    })
 }
 
 /// Runs an attempt at a map task in several threads, each with its stretch of the splits.

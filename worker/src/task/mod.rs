@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::error::{ErrorKind, Result};
 use crate::machine::clock;
 
-/// Runs attempts at a task until one succeeds, an error is no attempt's fault, or `retries` more
+/// Runs attempts at a task until one succeeds, no attempt is to blame for an error, or `retries` more
 /// attempts have failed too. Says how many failed.
 pub fn attempts<T>(retries: i32, mut attempt: impl FnMut(u32) -> Result<T>) -> Result<(T, u32)> {
     let mut failed = 0;

@@ -28,7 +28,7 @@ struct Written {
     failure: &'static str,
     /// The number of a key's values, without keeping them.
     count: Value,
-    /// `year degrees` → `year,degrees`, with the station behind it.
+    /// `year degrees` → `year,degrees`, with the station after it.
     readings: Value,
     /// `name number` → `all`, with number and name.
     scores: Value,

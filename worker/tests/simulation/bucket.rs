@@ -146,7 +146,7 @@ impl Bucket {
     pub fn list(&self, prefix: &str, recursive: bool) -> Vec<ListedObject> {
         self.below(prefix)
             .filter(|(key, _)| recursive || !key[prefix.len()..].contains('/'))
-            // As the library's: folder markers are no objects.
+            // As the library's: folder markers are not objects.
             .filter(|(key, object)| !(key.ends_with('/') && object.bytes.is_empty()))
             .map(|(key, object)| entry(key, object))
             .collect()
@@ -162,7 +162,7 @@ impl Bucket {
     }
 }
 
-/// As in S3 the ETag is made of the content: the same bytes again are no change.
+/// As in S3 the ETag is made of the content: the same bytes again change nothing.
 fn entry(key: &str, object: &Object) -> ListedObject {
     let version = Some(format!("{:x}", xxh3_64(&object.bytes)));
     ListedObject { key: key.to_owned(), size: object.bytes.len() as u64, version }

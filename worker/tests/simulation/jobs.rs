@@ -353,7 +353,7 @@ impl State {
                 self.fail(job, "no attempt can do better");
             }
             Outcome::Failed(_) | Outcome::Killed | Outcome::Panicked(_) => {
-                // That a node goes away is no fault of the task.
+                // That a node goes away is not the fault of the task.
                 let counts = !matches!(outcome, Outcome::Killed) || self.random.chance(1, 2);
                 let retries = u64::try_from(self.jobs[job].file.spec.retries).unwrap();
                 let found = &mut self.jobs[job].tasks[task];

@@ -229,7 +229,7 @@ impl State {
 fn id_of(staged: &Staged) -> Result<(u64, usize)> {
     match staged {
         Staged::Upload { id, parts } => Ok((id.parse().unwrap(), parts.len())),
-        Staged::File { path } => Err(Error::permanent(format!("{path} is no upload"))),
+        Staged::File { path } => Err(Error::permanent(format!("{path} is not an upload"))),
     }
 }
 

@@ -106,7 +106,7 @@ pub fn job(
     })
 }
 
-/// A node that goes away is no fault of the task; a fault that no attempt can avoid ends the job at once.
+/// A node that goes away is not the fault of the task; a fault that no attempt can avoid ends the job at once.
 fn failure_policy() -> PodFailurePolicy {
     PodFailurePolicy {
         rules: vec![

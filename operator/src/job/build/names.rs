@@ -63,7 +63,7 @@ impl Child {
         format!("{job}-{}", self.end_of_name(step))
     }
 
-    /// What stands behind the job's name in it.
+    /// What follows the job's name in it.
     pub fn end_of_name(self, step: Option<i32>) -> String {
         match step {
             // The data of all steps is removed at once.

@@ -96,7 +96,7 @@ struct Left {
     times: u64,
 }
 
-/// Whether one of the lefts from `next` on, in byte order, may come before `left` when a TAB is behind each of them.
+/// Whether one of the lefts from `next` on, in byte order, may come before `left` when a TAB follows each of them.
 fn may_come_after(left: &[u8], next: &[u8]) -> bool {
     next.strip_prefix(left).is_some_and(|rest| rest.first().is_none_or(|&byte| byte < b'\t'))
 }
@@ -112,7 +112,7 @@ struct JoinedPairs<'a> {
 }
 
 impl JoinedPairs<'_> {
-    /// Takes the next left, in the order of the texts with a TAB behind each.
+    /// Takes the next left, in the order of the texts with a TAB after each.
     fn add(&mut self, left: Left) -> Result<()> {
         let goes_on = |first: &Left| {
             left.text.strip_prefix(&first.text[..]).is_some_and(|rest| rest.starts_with(b"\t"))

@@ -98,7 +98,7 @@ impl Scan {
     }
 
     /// Whether the regex had to be asked so often that asking it at once is faster: a run that takes
-    /// what has to come behind it, as in `(.*) x`, makes the first path fail at every text.
+    /// what has to come after it, as in `(.*) x`, makes the first path fail at every text.
     pub(super) fn is_in_vain(&mut self) -> bool {
         if self.tries < TRIAL {
             return false;

@@ -143,9 +143,9 @@ impl ChildProcess {
     }
 
     /// Writes bytes to the process, and has what comes out meanwhile taken. A process that reads no
-    /// more of its input is no failure.
+    /// more of its input has not failed.
     pub(super) fn write(&mut self, mut bytes: &[u8], take: &mut dyn Take) -> Result<()> {
-        // What we did since the last call is no fault of the process.
+        // The process is not to blame for what we did since the last call.
         self.moved = clock::now();
         while !bytes.is_empty() && self.stdin.is_some() {
             let written = self.step(bytes, take)?;
@@ -247,7 +247,7 @@ impl ChildProcess {
                 self.filled += read;
                 let taken = take.take(&self.buffer[..self.filled], seen, false)?;
                 self.keep_behind(taken);
-                // After the taking: the sorting and spilling of what it took is no fault of the process.
+                // After the taking: the process is not to blame for the sorting and spilling of what it took.
                 self.has_moved(true);
             }
             Err(e) if waits(&e) => {}

@@ -90,7 +90,7 @@ impl ScriptFunction {
     }
 }
 
-/// The error for a key or value that is no text.
+/// The error for a key or value that is not text.
 fn not_utf8(what: &str, text: &[u8]) -> Error {
     Error::permanent(format!("bad record: a {what} is not valid UTF-8: `{}`", excerpt(text)))
 }

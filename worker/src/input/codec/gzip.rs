@@ -1,4 +1,4 @@
-//! gzip: members one after the other, and zeros behind them, with which tapes and some programs fill their blocks.
+//! gzip: members one after the other, and zeros after them, with which tapes and some programs fill their blocks.
 
 use std::io::{self, BufRead as _, Read};
 
@@ -32,7 +32,7 @@ impl GzipMembers {
         Ok(())
     }
 
-    /// Goes behind zeros, which have to be the last bytes: gzip itself would leave out the rest.
+    /// Skips zeros, which have to be the last bytes: gzip itself would leave out the rest.
     fn pass_zeros(&mut self) -> io::Result<()> {
         let input = self.member.get_mut();
         loop {
@@ -42,7 +42,7 @@ impl GzipMembers {
                 return Ok(());
             }
             if bytes.iter().any(|byte| *byte != 0) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "behind zeros there is other data"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "zeros are followed by other data"));
             }
             let zeros = bytes.len();
             input.consume(zeros);

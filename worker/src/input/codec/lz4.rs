@@ -130,7 +130,7 @@ impl Read for Watched {
 /// A frame of the first version.
 struct Legacy {
     input: Stored,
-    /// A block as it is stored; behind the last one what follows it.
+    /// A block as it is stored; after the last one what follows it.
     block: Vec<u8>,
     content: Vec<u8>,
     at: usize,

@@ -14,10 +14,10 @@ use crate::memory::{self, CodecMemory};
 
 /// Windows of 2 GiB, the most that the library has.
 const WINDOW_LOG: u32 = 31;
-/// The most bytes of a frame's header behind the magic bytes.
+/// The most bytes of a frame's header after the magic bytes.
 const MAX_HEADER: u64 = 14;
 
-/// Frames of zstd; or of lz4, where that shows only behind frames that are skipped, which both have.
+/// Frames of zstd; or of lz4, where that shows only after frames that are skipped, which both have.
 pub(super) enum ZstdFrames {
     /// Not begun.
     Stored(Stored),
@@ -88,7 +88,7 @@ fn window_bytes(header: &[u8]) -> Option<u64> {
         let base = 1u64 << (10 + (window >> 3));
         return Some(base + base / 8 * u64::from(window & 7));
     }
-    // One segment: as much as the content, whose size is behind the dictionary's number.
+    // One segment: as much as the content, whose size follows the dictionary's number.
     let size = rest.get([0, 1, 2, 4][usize::from(descriptor & 3)]..)?;
     let (bytes, more) = [(1, 0), (2, 256), (4, 0), (8, 0)][usize::from(descriptor >> 6)];
     let mut number = [0; 8];

@@ -86,7 +86,7 @@ fn read(bytes: &[u8], format: &Value, codec: Codec, edges: &[u64]) -> Result<Vec
     Ok(found)
 }
 
-/// The edges that a plan would find at or behind some places.
+/// The edges that a plan would find at or after some places.
 fn edges(bytes: &[u8], frames: FrameFormat, places: &[usize]) -> Vec<u64> {
     let found = places.iter().filter_map(|&place| {
         let place = place % bytes.len();

@@ -28,7 +28,7 @@ pub(super) struct Column {
     /// Which of the batch's levels it is at, and which of its values: there are none for nulls.
     at: usize,
     value_at: usize,
-    /// Levels of the batch; 0 behind the last one.
+    /// Levels of the batch; 0 after the last one.
     levels: usize,
     rows: usize,
     /// Rows of a batch at most.

@@ -9,7 +9,7 @@ use parquet::errors::{ParquetError, Result};
 
 /// The pages of a column, checked.
 ///
-/// A look at the next page reads it: were the library to look at its header alone, it would ask for the bytes behind
+/// A look at the next page reads it: were the library to look at its header alone, it would ask for the bytes after
 /// that as it asks for a header, and [`super::ranges`] would take them for one.
 pub(super) struct CheckedPages {
     pages: Box<dyn PageReader>,

@@ -30,13 +30,13 @@ const MIN_WINDOW: u64 = 64 << 10;
 /// An object by ranges: those that are kept, and others as they are asked for.
 #[derive(Clone)]
 pub(super) struct ObjectRanges {
-    source: Arc<Mutex<Kept>>,
+    source: Arc<Mutex<RangeReads>>,
     size: u64,
     /// Whether it is read whole, and not by splits: it was compressed as a whole, or comes only in one piece.
     pub(super) is_whole: bool,
 }
 
-struct Kept {
+struct RangeReads {
     url: Url,
     place: Location,
     entry: ListedObject,
@@ -103,11 +103,11 @@ impl ObjectRanges {
         let url = Arc::from(split.url.as_str());
         let is_whole = whole.is_some();
         let counter = stores.counter();
-        let kept = Kept { url, place, entry, counter, whole, wanted: WantedRanges::default() };
+        let kept = RangeReads { url, place, entry, counter, whole, wanted: WantedRanges::default() };
         Ok(Self { source: Arc::new(Mutex::new(kept)), size, is_whole })
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, RangeReads> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +177,7 @@ impl ObjectRanges {
     }
 }
 
-impl Kept {
+impl RangeReads {
     fn read(&self, range: Range<u64>, size: u64) -> Result<Bytes> {
         if range.start > range.end || range.end > size {
             return Err(Error::permanent(format!("{} is damaged Parquet data", self.url))
@@ -197,7 +197,7 @@ impl Kept {
         Ok(bytes.into())
     }
 
-    /// Has `length` bytes of a stretch in memory from `start` on, and more behind them.
+    /// Has `length` bytes of a stretch in memory from `start` on, and more after them.
     fn read_on(&mut self, i: usize, start: u64, length: u64, size: u64) -> Result<Bytes> {
         let Stretch { range, at_once, .. } = &self.wanted.stretches[i];
         let end = range.end.min(start.saturating_add(length.max(*at_once)));
@@ -235,7 +235,7 @@ impl ObjectRanges {
     }
 }
 
-/// Bytes behind the footer: its length, and `PAR1`.
+/// Bytes after the footer: its length, and `PAR1`.
 const FOOTER_END: u64 = 8;
 /// Most bytes that a reader from some place on gets where they aren't kept: the footer's end.
 const TAIL: u64 = 64 << 10;

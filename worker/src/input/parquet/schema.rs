@@ -17,7 +17,7 @@ use parquet::schema::types::Type;
 
 use crate::record::json::push_string;
 
-/// More digits behind the point than any writer gives a decimal: each of them is written for each value.
+/// More digits after the point than any writer gives a decimal: each of them is written for each value.
 const MAX_SCALE: i32 = 1000;
 
 /// A value, or values in values.
@@ -77,7 +77,7 @@ pub(super) enum ValueKind {
     Null,
 }
 
-/// A column of the file's schema, whose values begin with the column `first`; `first` goes behind them.
+/// A column of the file's schema, whose values begin with the column `first`; `first` goes past them.
 pub(super) fn node(field: &Type, first: &mut usize) -> Result<Node, String> {
     Levels { def: 0, rep: 0 }.node(field, first)
 }
@@ -266,7 +266,7 @@ fn kind(field: &Type) -> Result<ValueKind, String> {
 }
 
 impl Node {
-    /// Whether there are bytes in it that are no text.
+    /// Whether there are bytes in it that are not text.
     pub(super) fn has_binary(&self) -> bool {
         match &self.shape {
             NodeShape::Value(kind) => *kind == ValueKind::Binary,

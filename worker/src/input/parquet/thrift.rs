@@ -10,7 +10,7 @@
 //!
 //! (The [compact protocol](https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md); numbers
 //! are varints.) Fields that it doesn't know the library passes over, and takes the size of a collection at its word,
-//! also behind the last byte: two thousand million values that aren't there take seconds, and a few hundred bytes can
+//! also past the last byte: two thousand million values that aren't there take seconds, and a few hundred bytes can
 //! hold many such collections. What it knows it reads without a look at the type that is written there, so that the
 //! look here has to know Parquet's structures too: where the types differ it is an error.
 
@@ -49,7 +49,7 @@ pub(super) struct ThriftStruct {
 }
 
 /// An error when the structure at the beginning of `bytes` is not of this shape, or has a collection that can't be
-/// there. That it goes on behind the last byte is the library's to say.
+/// there. That it goes on past the last byte is the library's to say.
 pub(super) fn check(bytes: &[u8], shape: &ThriftStruct) -> Result<(), String> {
     let mut walk = Walk { bytes, children: Vec::new(), is_encrypted: false };
     let walked = walk.fields(shape, DEEPEST);

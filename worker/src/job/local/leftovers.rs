@@ -22,7 +22,7 @@ use crate::plan;
 use crate::storage::Location;
 use crate::task::mark::{self, Mark, MarkedPart};
 
-/// Removes what dead runs left at the output prefix. That it can't be removed is no matter for this run.
+/// Removes what dead runs left at the output prefix. This run goes on if something can't be removed.
 pub(super) fn remove(job: &Job) {
     let keys = match job.places().output.store.contents(&job.places().output.key) {
         Ok(contents) => contents.keys,

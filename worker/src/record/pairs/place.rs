@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mapreduce_api::v1alpha1::ShuffleCompression;
 
 use super::local::{LocalPairs, LocalPairsWriter};
-use super::writer::{PairsWriter, Sink};
+use super::writer::{PairsSink, PairsWriter};
 use crate::error::Result;
 use crate::record::block::BlockCodec;
 use crate::record::split::Split;
@@ -27,11 +27,17 @@ impl PairsPlace {
         Ok(match self {
             Self::Folder(folder) => {
                 let stage = folder.store.stage(&folder.join(&name).key, &folder.key)?;
-                PairsWriter::new(name, BlockCodec::of(compression, !folder.is_local()), Sink::Stored(stage))
+                PairsWriter::new(
+                    name,
+                    BlockCodec::of(compression, !folder.is_local()),
+                    PairsSink::Stored(stage),
+                )
             }
-            Self::Local(kept) => {
-                PairsWriter::new(name, kept.spill_store.codec(), Sink::Local(LocalPairsWriter::new(kept)))
-            }
+            Self::Local(kept) => PairsWriter::new(
+                name,
+                kept.spill_store.codec(),
+                PairsSink::Local(LocalPairsWriter::new(kept)),
+            ),
         })
     }
 

@@ -14,7 +14,7 @@ use crate::storage::StagedWriter;
 const MAX_CUTS: usize = 256;
 
 /// Where the blocks go.
-pub(super) enum Sink {
+pub(super) enum PairsSink {
     Stored(Box<dyn StagedWriter>),
     Local(LocalPairsWriter),
 }
@@ -25,7 +25,7 @@ pub struct PairsWriter {
     cuts: BlockOffsets,
     blocks: BlockWriter,
     encoded: Vec<u8>,
-    sink: Sink,
+    sink: PairsSink,
 }
 
 impl std::fmt::Debug for PairsWriter {
@@ -35,7 +35,7 @@ impl std::fmt::Debug for PairsWriter {
 }
 
 impl PairsWriter {
-    pub(super) fn new(name: String, codec: BlockCodec, sink: Sink) -> Self {
+    pub(super) fn new(name: String, codec: BlockCodec, sink: PairsSink) -> Self {
         Self {
             object: PairsObject { name, ..PairsObject::default() },
             cuts: BlockOffsets { kept: Vec::new(), every: 1, blocks: 0 },
@@ -61,8 +61,8 @@ impl PairsWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.object.bytes += bytes.len() as u64;
         match &mut self.sink {
-            Sink::Stored(writer) => writer.write(bytes),
-            Sink::Local(writer) => writer.write(bytes),
+            PairsSink::Stored(writer) => writer.write(bytes),
+            PairsSink::Local(writer) => writer.write(bytes),
         }
     }
 
@@ -80,8 +80,8 @@ impl PairsWriter {
     pub fn finish(mut self) -> Result<PairsObject> {
         self.end_block()?;
         match self.sink {
-            Sink::Stored(writer) => writer.publish()?,
-            Sink::Local(writer) => writer.publish(&self.object.name)?,
+            PairsSink::Stored(writer) => writer.publish()?,
+            PairsSink::Local(writer) => writer.publish(&self.object.name)?,
         }
         Ok(PairsObject { cuts: self.cuts.kept, ..self.object })
     }

@@ -35,7 +35,7 @@ pub(super) fn walk(
     for item in fs::read_dir(folder).context(what)? {
         let path = item.context(what)?.path();
         let meta = match fs::metadata(&path) {
-            // A link to nothing is no object, nor is what was removed while we looked.
+            // Neither a link to nothing is an object, nor what was removed while we looked.
             Err(e) if missing(&e) => {
                 if path.is_symlink() {
                     found.dangling.push(shown(&path));

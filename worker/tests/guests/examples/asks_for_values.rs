@@ -1,4 +1,4 @@
-//! Asks for values where there are none: in `map`, behind the last one of a key, and in `teardown`. It emits how many
+//! Asks for values where there are none: in `map`, after the last one of a key, and in `teardown`. It emits how many
 //! it got.
 
 use mapreduce_guests::mapreduce::function::host;

@@ -1,4 +1,4 @@
-//! Emits what are no pairs: in which way, the record says.
+//! Emits what are not pairs: in which way, the record says.
 
 use mapreduce_guests::mapreduce::function::host;
 use mapreduce_guests::{Outcome, Pairs, Program};

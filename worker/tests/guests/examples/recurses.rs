@@ -15,7 +15,7 @@ impl Program for Recurses {
     }
 }
 
-/// The sum behind the call keeps it from being made a loop.
+/// The sum after the call keeps it from being made a loop.
 fn depth(n: u64) -> u64 {
     if black_box(n) == u64::MAX { 0 } else { 1 + depth(n + 1) }
 }

@@ -45,7 +45,7 @@ fn map_lines(builtin: &Value, sum: bool, text: &[u8]) -> Result<Pairs> {
         &ShuffleSpec::default(),
         made.combine.as_ref().map(|combine| MapSideCombine {
             combiner: combine.combiner(&context),
-            gain: Some(Arc::default()),
+            combine_stats: Some(Arc::default()),
         }),
         1 << 20,
         &spill_store,

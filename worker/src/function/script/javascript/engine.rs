@@ -196,7 +196,7 @@ impl Calls<'_, '_> {
             Ok(value) => nothing(&value, name),
             Err(error) => {
                 let error = thrown(&self.ctx, limits, name, &error);
-                // What a script was stopped for is no fault of the record at hand.
+                // The record at hand is not to blame for what a script was stopped for.
                 let error = if limits.is_stopping() { error } else { error.of_record() };
                 Err(if permanent.swap(false, Ordering::Relaxed) { error.permanently() } else { error })
             }

@@ -23,7 +23,7 @@ MOST_SHOWN = 101
 
 
 class Fault(Exception):
-    """What a script has done wrong that is no exception of its own."""
+    """What a script has done wrong without raising an exception."""
 
 
 class Pipe:
@@ -302,7 +302,7 @@ class Script:
             return clean(str(error))
         lines = traceback.format_exception_only(type(error), error)
         if isinstance(error, SyntaxError):
-            # Before it there is the place in the source, behind it notes.
+            # Before it there is the place in the source, after it notes.
             lines = [line for line in lines if line.startswith(type(error).__name__)] or lines
         return clean("".join(lines).strip().splitlines()[0])
 

@@ -62,7 +62,7 @@ impl FrameHeader {
 /// Texts that are collected for a message.
 #[derive(Debug, Default)]
 pub(super) struct FrameBody {
-    /// Each with a newline behind it.
+    /// Each with a newline after it.
     text: Vec<u8>,
     sizes: Vec<u32>,
     sized: bool,
