@@ -1,7 +1,7 @@
 //! Why a pass ended early. It is tried again; what no further try can change is a condition instead.
 
-use crate::job::apply;
 use crate::job::read_error::ReadError;
+use crate::job::write_outcome::WriteError;
 use crate::watchdog::PASS_LIMIT;
 
 /// Why a pass ended early, by its step.
@@ -12,7 +12,7 @@ pub enum ReconcileError {
     Dereference(#[from] ReadError),
     /// Something could not be written.
     #[error("failed to bring the job forward: {0}")]
-    Apply(#[from] apply::WriteError),
+    Apply(#[from] WriteError),
     /// Each write led to another one.
     #[error("a pass of {0} writes came to no end")]
     Endless(usize),

@@ -4,6 +4,7 @@ pub mod amend;
 pub mod apply;
 pub mod build;
 pub mod cleanup;
+mod create;
 pub mod decision;
 pub mod dereference;
 mod error;
@@ -21,6 +22,7 @@ pub mod status;
 pub mod steps;
 pub mod validate;
 pub mod workloads;
+mod write_outcome;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
@@ -43,11 +45,11 @@ pub use error::ReconcileError;
 use crate::context::Context;
 use crate::kube_ext;
 use crate::watchdog::PASS_LIMIT;
-use apply::WriteOutcome;
 use decision::ApiWrite;
 use dereference::Source;
 use events::Notice;
 use observed::{PodsSeen, Refusal};
+use write_outcome::{WriteOutcome, writing};
 
 /// Holds a deleted job until its intermediate data is removed.
 pub const FINALIZER: &str = "mapreduce.dev/cleanup";
@@ -120,7 +122,7 @@ async fn unreadable(
     tracing::warn!(job = about.name, "{note}");
     context.events.publish(about, vec![Notice::warning("Unreadable", note)]);
     if deleted {
-        release_finalizer(context, &invalid.metadata).await.map_err(apply::writing("finalizer"))?;
+        release_finalizer(context, &invalid.metadata).await.map_err(writing("finalizer"))?;
     }
     Ok(Action::await_change())
 }

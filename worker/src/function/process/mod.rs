@@ -14,30 +14,27 @@
 //! A process leads a group of its own, and the whole group is killed when the task is cancelled,
 //! when it fails, when nothing moved for the task's timeout, and when the process has ended.
 
+mod end;
 mod environment;
 mod folder;
 mod remedies;
+mod start;
 mod stderr;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use self::folder::{Folder, exclusively};
+use self::folder::Folder;
 pub(crate) use self::folder::{check_names, remove_of_dead};
 pub(super) use self::remedies::{ProgramKind, Remedies};
+pub(super) use self::start::Program;
 use self::stderr::Stderr;
 use super::context::TaskContext;
 use crate::error::{Error, IoContext as _, Result};
 use crate::machine::clock;
-use crate::record::split::Split;
 
 /// What is done with a process's output.
 pub(super) trait Take {
@@ -49,21 +46,6 @@ pub(super) trait Take {
     fn is_done(&self) -> bool {
         false
     }
-}
-
-/// What to start.
-#[derive(Debug)]
-pub(super) struct Program<'a> {
-    /// What messages call it, as `the map command`.
-    pub(super) name: String,
-    /// What its user can do about its failures.
-    pub(super) remedies: Remedies,
-    /// The program and its arguments.
-    pub(super) argv: &'a [String],
-    /// Variables of the manifest.
-    pub(super) env: &'a [(String, OsString)],
-    /// Files of its working folder.
-    pub(super) files: &'a BTreeMap<String, String>,
 }
 
 /// A program that runs.
@@ -89,59 +71,10 @@ pub(super) struct ChildProcess {
 const BLOCK_BYTES: usize = 256 << 10;
 /// A longer line or message of a process is its fault.
 const MAX_BYTES: usize = 1 << 30;
-/// Reads of the standard error of a process that was killed: what wrote there may not be dead yet.
-const LAST_READS: usize = 64;
 /// How often a wait looks whether the task is cancelled.
 const TICK: Duration = Duration::from_millis(50);
 
 impl ChildProcess {
-    /// Starts a program. `input` is what a map function reads.
-    pub(super) fn start(program: &Program<'_>, context: &TaskContext, input: Option<&Split>) -> Result<Self> {
-        hide();
-        let folder = Folder::new(&context.scratch, program.files)?;
-        let cannot = || format!("can't start {}", program.name);
-        let (first, arguments) = program
-            .argv
-            .split_first()
-            .ok_or_else(|| Error::permanent(format!("{} is empty", program.name)))?;
-        let path = if program.files.contains_key(first) {
-            folder.path().join(first).into_os_string()
-        } else {
-            first.into()
-        };
-        let mut command = std::process::Command::new(path);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(environment::environment(context, input, folder.path(), program.env))
-            .current_dir(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        let mut child = exclusively(|| command.spawn()).map_err(|error| not_started(program, &error))?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let stderr = Stderr::new(child.stderr.take(), context.counters.clone());
-        let process = Self {
-            name: program.name.clone(),
-            remedies: program.remedies,
-            child,
-            stdin,
-            stdout,
-            stderr,
-            buffer: vec![0; BLOCK_BYTES],
-            filled: 0,
-            moved: clock::now(),
-            context: context.clone(),
-            reaped: false,
-            _folder: folder,
-        };
-        prepare(process.stdin.as_ref()).context(cannot)?;
-        prepare(process.stdout.as_ref()).context(cannot)?;
-        prepare(process.stderr.pipe()).context(cannot)?;
-        Ok(process)
-    }
-
     /// Writes bytes to the process, and has what comes out meanwhile taken. A process that reads no
     /// more of its input has not failed.
     pub(super) fn write(&mut self, mut bytes: &[u8], take: &mut dyn Take) -> Result<()> {
@@ -313,101 +246,11 @@ impl ChildProcess {
         Err(error.because(hint))
     }
 
-    /// Waits for the process's end; what it says meanwhile is heard.
-    fn wait(&mut self) -> Result<ExitStatus> {
-        let mut patience = Duration::from_millis(1);
-        self.moved = clock::now();
-        while !self.has_ended()? {
-            let ready = self.ready(&[], patience)?;
-            self.check_cancelled()?;
-            self.check_patience()?;
-            if ready.stderr {
-                let mut progress = false;
-                self.stderr.read(&mut progress)?;
-                self.has_moved(progress);
-            } else if self.stderr.pipe().is_none() {
-                clock::sleep(patience);
-                patience = TICK.min(patience * 2);
-            }
-        }
-        self.reap()
-    }
-
-    /// Whether the process has ended. It stays a zombie, so that its group's number is its own.
-    fn has_ended(&self) -> Result<bool> {
-        if self.reaped {
-            return Ok(true);
-        }
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match waitid(WaitId::Pid(self.pid()?), options) {
-            Ok(status) => Ok(status.is_some()),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(e) => Err(Error::from(io::Error::from(e)).context(format!("can't wait for {}", self.name))),
-        }
-    }
-
-    fn pid(&self) -> Result<Pid> {
-        Pid::from_raw(self.child.id().cast_signed())
-            .ok_or_else(|| Error::permanent(format!("{} has no process id", self.name)))
-    }
-
-    /// Takes leave of a process that has ended: of what it left running too.
-    fn reap(&mut self) -> Result<ExitStatus> {
-        // All it said is in the pipe by now.
-        while self.stderr.read(&mut false)? {}
-        self.stderr.end();
-        self.kill_group();
-        self.reaped = true;
-        self.child.wait().context(|| format!("can't wait for {}", self.name))
-    }
-
-    fn kill_group(&self) {
-        if let (false, Ok(pid)) = (self.reaped, self.pid()) {
-            // An empty group is none any more.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
-
-    fn check(&self, status: ExitStatus) -> Result<()> {
-        if status.success() {
-            return Ok(());
-        }
-        let name = &self.name;
-        let (message, hint) = match (status.code(), status.signal()) {
-            (Some(code), _) => (format!("{name} exited with code {code}"), self.remedies.of_exit_code(code)),
-            (None, Some(signal)) => {
-                let hint = self.remedies.of_exit_code(128 + signal);
-                (format!("{name} was killed by signal {}", signal_name(signal)), hint)
-            }
-            (None, None) => (format!("{name} ended: {status}"), None),
-        };
-        // What kills a command is outside of it, as a machine that is out of memory.
-        let error = if status.code().is_some() { Error::of_function(message) } else { Error::retry(message) };
-        let error = self.with_last_words(error);
-        Err(hint.into_iter().fold(error, Error::because))
-    }
-
     /// The error with the last that the process said as a cause.
     pub(super) fn with_last_words(&self, error: Error) -> Error {
         match self.stderr.last_words() {
             Some(words) => error.because(words),
             None => error,
-        }
-    }
-}
-
-impl Drop for ChildProcess {
-    fn drop(&mut self) {
-        if !self.reaped {
-            self.kill_group();
-            let _ = self.child.wait();
-            // What it said before it failed is in the pipe.
-            for _ in 0..LAST_READS {
-                if !self.stderr.read(&mut false).unwrap_or(false) {
-                    break;
-                }
-            }
-            self.stderr.end();
         }
     }
 }
@@ -420,60 +263,6 @@ struct Ready {
     stderr: bool,
 }
 
-/// What our environment holds can't be read in `/proc` from now on, but by root: a process that we
-/// start has our user id, and without this it would have our credentials too.
-fn hide() {
-    #[cfg(target_os = "linux")]
-    {
-        static HIDDEN: std::sync::Once = std::sync::Once::new();
-        // An old or restricted kernel may refuse it; the environment of the process is a list anyway.
-        HIDDEN.call_once(|| {
-            let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-        });
-    }
-}
-
-/// Our end of a pipe never waits, and takes more than the usual 64 KiB where the system allows.
-fn prepare(pipe: Option<&impl AsFd>) -> io::Result<()> {
-    let Some(pipe) = pipe else { return Ok(()) };
-    let flags = rustix::fs::fcntl_getfl(pipe)?;
-    rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
-    #[cfg(target_os = "linux")]
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
-    Ok(())
-}
-
-#[cfg(target_os = "linux")]
-const PIPE_BYTES: usize = 256 << 10;
-
 fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-fn not_started(program: &Program<'_>, error: &io::Error) -> Error {
-    let first = program.argv.first().map_or("", String::as_str);
-    let message = format!("can't start {}: `{first}`: {error}", program.name);
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::permanent(message).because(program.remedies.of_a_missing_program()),
-        io::ErrorKind::PermissionDenied => Error::permanent(message),
-        _ => Error::retry(message),
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    let name = match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        _ => return number.to_string(),
-    };
-    format!("{number} ({name})")
 }
