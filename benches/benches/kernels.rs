@@ -5,9 +5,6 @@
 //! cargo bench -p mapreduce-benches -- merge      # those with `merge` in their name
 //! ```
 
-#![allow(missing_docs, reason = "criterion's macros make functions")]
-#![allow(clippy::panic, reason = "kernels don't fail on this data: what is wrong then is the benchmark")]
-
 use std::fmt::Display;
 use std::hint::black_box;
 use std::sync::Arc;

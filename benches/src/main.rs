@@ -7,6 +7,8 @@
 //!
 //! The same scale gives the same bytes on every machine. What the right results are is known while the data is
 //! written, without running anything over it: see [`data`].
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod data;
 mod digest;

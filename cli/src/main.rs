@@ -1,4 +1,6 @@
 //! `mapreduce`: runs, plans and validates MapReduceJob manifests.
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod allocator;
 mod args;

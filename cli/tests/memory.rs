@@ -1,5 +1,4 @@
 //! `--memory` bounds what a run takes, whatever the data.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -1,11 +1,4 @@
 //! Jobs with steps as a user runs them: the examples, what is printed, what is refused.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,8 @@
 //! `crd` adds the resource and its status for the operator, `cel` the validation of a manifest
 //! as the API server would do it.
 
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 #![cfg_attr(
     feature = "crd",
     allow(unreachable_pub, reason = "KubeSchema copies each struct into a private scope")

@@ -1,7 +1,5 @@
 //! What the CRD takes and refuses, and in which words: its limits and its CEL rules.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 

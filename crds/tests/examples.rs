@@ -1,7 +1,5 @@
 //! Every manifest under `examples/` is one that the API server takes.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

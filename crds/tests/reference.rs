@@ -1,7 +1,5 @@
 //! `docs/reference/mapreducejob.md` is what the CRD's schema says.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};

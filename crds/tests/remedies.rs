@@ -1,6 +1,5 @@
 //! What an error message tells people to set has to be there: every setting that is named in a text of the sources is
 //! looked up in the schema.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking")]
 
 use std::path::Path;
 

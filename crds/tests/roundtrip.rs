@@ -1,7 +1,5 @@
 //! What is written is what is read: a spec with every field set, as YAML, as JSON and as a resource.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use mapreduce_api::manifest::Manifest;
 use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobSpec};
 use mapreduce_api::wire::JobFile;

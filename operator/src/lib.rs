@@ -11,7 +11,8 @@
 //! them is nothing special: the next pass begins where this one ended. A phase is recorded before its
 //! Job is made; a recorded phase without its Job makes it (again), which is harmless, for names are
 //! fixed and workers skip what is committed; a job that has ended makes nothing any more.
-
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 #![forbid(unsafe_code)]
 
 pub mod admin;

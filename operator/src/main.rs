@@ -1,5 +1,6 @@
 //! The operator's binary.
-
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

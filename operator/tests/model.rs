@@ -4,7 +4,6 @@
 //!  seed ──> world ─┬─ Job controller, kubelet, garbage collector, people ──> objects ──> oracle: what has to be true
 //!                  └─ operators: reconcile as it is ──> requests, and what goes wrong with them ──┘
 //! ```
-#![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
 
 #[allow(dead_code, reason = "shared with the scenarios")]
 mod fake_api;

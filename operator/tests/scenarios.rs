@@ -1,8 +1,6 @@
 //! The whole controller against a server whose every moment is ours: restarts at each write, lost
 //! answers, stale caches, other writers. Each test can fail: it looks at what was written, and how often.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
-
 #[path = "scenarios/between.rs"]
 mod between;
 mod fake_api;

@@ -9,6 +9,8 @@
 //!
 //! A test has a namespace and a prefix in the bucket to itself. When it fails, what the cluster
 //! knows of its job is printed before both are removed.
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 pub mod bucket;
 pub mod chaos;

@@ -1,4 +1,6 @@
 //! The MapReduce engine: splits, map, shuffle, reduce, commit. See each module for its picture.
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests are run on this machine"))]
 
 pub mod commit;

@@ -1,4 +1,6 @@
 //! `mapreduce-worker`: one pod's task. Started by the operator; see `job::pod` for what it does.
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::process::ExitCode;
 

@@ -1,6 +1,5 @@
 //! No file imports one that imports it, directly or round about: each can be read when those that it is made of have
 //! been. A folder's own module may name what is in the folder, and that may name the module: they are one subject.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

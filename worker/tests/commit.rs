@@ -1,12 +1,4 @@
 //! Two attempts at a task, attempts that die at the worst moment, and outputs that exist.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 mod common;
 

@@ -1,11 +1,5 @@
 //! A thousand layouts of files, links, nested prefixes and old results: whatever a run removes of them is what an
 //! earlier run left at its own output prefix. `SEED=17` runs one of them alone.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking, and takes its seed from the environment"
-)]
 
 mod common;
 

@@ -1,14 +1,5 @@
 //! Every call to the stores fails once, in every way: the job ends with the right result or an error, and
 //! leaves nothing but that.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 mod common;
 #[path = "faults/store.rs"]

@@ -1,13 +1,4 @@
 //! Input from web servers: those that give ranges, those that don't, and those that fail.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 mod common;
 #[path = "http/server.rs"]

@@ -1,6 +1,5 @@
 //! The engine's modules are layers: each imports only those below it. So each can be read, tested and changed
 //! without those above.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

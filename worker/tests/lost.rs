@@ -1,11 +1,4 @@
 //! `maxFailedTasks`: the job goes on without map tasks that have failed for good.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 use mapreduce_worker::error::{Error, ErrorKind};
 use mapreduce_worker::task::finish::Success;

@@ -1,12 +1,5 @@
 //! Whatever the splits, memory, threads and partitions: the output is the one that a few lines of
 //! code make of the same input in memory.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 mod common;
 

@@ -1,10 +1,4 @@
 //! A store that is away costs time: no attempt of a task, and nothing of the result.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and has threads"
-)]
 
 #[path = "common/buckets.rs"]
 mod buckets;

@@ -1,5 +1,4 @@
 //! Links that make what is written and what is read the same place.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! An upload of more than 10,000 parts of 8 MiB: parts grow, so that there are fewer.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fmt;
 use std::ops::Range;

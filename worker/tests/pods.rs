@@ -1,12 +1,4 @@
 //! The pods' program, started as the operator starts it.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 use std::ffi::OsString;
 use std::path::Path;

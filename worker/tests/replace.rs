@@ -1,5 +1,4 @@
 //! What `output.ifExists: Replace` removes, and what it never does.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! Jobs over a bucket, whatever its keys are and its server does.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "common/buckets.rs"]
 mod buckets;

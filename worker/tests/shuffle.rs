@@ -1,11 +1,4 @@
 //! Large and uneven shuffles: the answer stays right, and memory stays bounded.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 mod common;
 

@@ -1,12 +1,4 @@
 //! Several steps: each reads the pairs of the one before it, in this process and as pods do it.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 mod common;
 

@@ -1,6 +1,5 @@
 //! What a bucket says is checked before it is believed: a commit record or a plan that somebody has written leads
 //! to nothing outside of the run's own places.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

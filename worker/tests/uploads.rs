@@ -1,5 +1,4 @@
 //! Uploads that nobody ends: the store's list of them, and what runs that are killed leave.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "common/buckets.rs"]
 mod buckets;

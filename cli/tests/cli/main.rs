@@ -1,11 +1,4 @@
 //! The command as a user types it: exit codes, what is on stdout and what on stderr.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

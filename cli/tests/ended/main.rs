@@ -3,13 +3,6 @@
 //! ```text
 //!  mapreduce run ── requests ──> bucket on loopback ── "this one": kill -TERM ──> mapreduce run
 //! ```
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

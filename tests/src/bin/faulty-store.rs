@@ -6,6 +6,8 @@
 //!
 //! Each line on stdin names what happens from then on: `pass`, or a fault as in [`Fault::parse`]. It is answered by a
 //! line with the number of requests that the fault before it has met. The end of stdin is the end of the process.
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![warn(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::io::{BufRead as _, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,10 +1,5 @@
 //! Jobs over a bucket of the tests' own server.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test crate uses its part, and a test fails by panicking"
-)]
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,5 @@
 //! Jobs over files of a temporary folder.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "each test crate uses its part, and a test fails by panicking"
-)]
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,5 @@
 //! A bucket `b` of an S3 server on loopback, in memory, that fails where it is told to. Keys are bytes.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "each test crate uses its part, and a test fails by panicking"
-)]
+#![allow(dead_code, reason = "each test crate uses its part")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};

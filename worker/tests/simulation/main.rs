@@ -7,15 +7,6 @@
 //!                                               │      │
 //!                                           store: requests, faults ──> bucket
 //! ```
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::panic,
-    unreachable_pub,
-    missing_docs,
-    missing_debug_implementations,
-    reason = "a test fails by panicking"
-)]
 
 mod bucket;
 mod faults;
