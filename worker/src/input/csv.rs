@@ -13,9 +13,9 @@ use super::large::grow;
 use super::rows::{Columns, Rows};
 use super::source::ObjectReader;
 use crate::error::{Error, Result};
-use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
+use crate::memory::LargeRecord;
 use crate::record::json::push_string;
-use crate::record::lines::{Lines, SLACK};
+use crate::record::lines::Lines;
 use crate::record::row::Row;
 use crate::record::skipped::LOOKED_AT;
 use crate::record::split::{RecordLimit, Url};
@@ -200,7 +200,7 @@ impl CsvReader {
             }
             match result {
                 ReadRecordResult::Record => return Ok(Some((start, count))),
-                ReadRecordResult::OutputFull => self.grow(),
+                ReadRecordResult::OutputFull => grow(&mut self.fields, &mut self.large, self.most.bytes),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::InputEmpty if at_end => {
                     return Err(Error::bad_record("a quote is not closed", &self.url, start));
@@ -209,16 +209,6 @@ impl CsvReader {
                 ReadRecordResult::End => return Ok(None),
             }
         }
-    }
-
-    /// Makes room for more of a row.
-    fn grow(&mut self) {
-        let bytes = self.fields.len();
-        if bytes < LARGE_RECORD {
-            return self.fields.resize(bytes * 2, 0);
-        }
-        self.large.get_or_insert_with(large_record);
-        grow(&mut self.fields, self.most.bytes);
     }
 
     /// Gives back what a large row has taken.
@@ -239,13 +229,7 @@ impl CsvReader {
             self.number += 1;
             self.push_row(offset, count);
         }
-        if self.rows.rows.is_empty() {
-            return Ok(None);
-        }
-        let bytes = self.rows.text.len();
-        self.rows.text.resize(bytes + SLACK, 0);
-        let lines = Lines { bytes: &self.rows.text[..bytes], padded: &self.rows.text, offset: 0 };
-        Ok(Some((lines, &self.rows.rows)))
+        Ok(self.rows.chunk())
     }
 
     fn push_row(&mut self, offset: u64, count: usize) {

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::large::grow;
 use super::source::{ObjectReader, SplitEnd};
 use crate::error::Result;
-use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
+use crate::memory::{LARGE_RECORD, LargeRecord};
 use crate::record::lines::{Delimiter, Lines, SLACK};
 use crate::record::skipped::shown;
 use crate::record::split::{RecordLimit, Url};
@@ -126,23 +126,13 @@ impl LineReader {
             if self.filled as u64 > self.most.bytes {
                 return Err(self.most.exceeded(&self.url, self.offset));
             }
-            self.grow();
+            grow(&mut self.buffer, &mut self.large, self.most.bytes);
         }
         let room = self.buffer.len() - SLACK;
         let got = self.content.read(&mut self.buffer[self.filled..room])?;
         self.filled += got;
         self.at_end = got == 0;
         Ok(())
-    }
-
-    /// Makes room for more of a record.
-    fn grow(&mut self) {
-        let bytes = self.buffer.len();
-        if bytes < LARGE_RECORD {
-            return self.buffer.resize(bytes * 2, 0);
-        }
-        self.large.get_or_insert_with(large_record);
-        grow(&mut self.buffer, self.most.bytes);
     }
 
     /// Gives back what a large record has taken.

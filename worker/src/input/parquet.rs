@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::memory::{self, CodecMemory, LARGE_RECORD, LargeRecord, large_record};
 use crate::record::format::ParquetOptions;
 use crate::record::json::plain;
-use crate::record::lines::{Lines, SLACK};
+use crate::record::lines::Lines;
 use crate::record::row::Row;
 use crate::record::split::{Split, Url};
 use crate::storage::Stores;
@@ -145,13 +145,7 @@ impl ParquetReader {
     pub(super) fn next_chunk(&mut self) -> Result<Option<(Lines<'_>, &[Row])>> {
         let url = Arc::clone(&self.url);
         guarded(&url, || self.read_rows())?;
-        if self.rows.rows.is_empty() {
-            return Ok(None);
-        }
-        let bytes = self.rows.text.len();
-        self.rows.text.resize(bytes + SLACK, 0);
-        let lines = Lines { bytes: &self.rows.text[..bytes], padded: &self.rows.text, offset: 0 };
-        Ok(Some((lines, &self.rows.rows)))
+        Ok(self.rows.chunk())
     }
 
     /// Makes a chunk's rows.

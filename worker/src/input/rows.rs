@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::large::without_large;
 use crate::record::json::push_string;
+use crate::record::lines::{Lines, SLACK};
 use crate::record::row::Row;
 
 /// Rows one after the other.
@@ -18,6 +19,16 @@ impl Rows {
         self.text = without_large(std::mem::take(&mut self.text));
         self.text.clear();
         self.rows.clear();
+    }
+
+    /// What there is, where there are rows.
+    pub(super) fn chunk(&mut self) -> Option<(Lines<'_>, &[Row])> {
+        if self.rows.is_empty() {
+            return None;
+        }
+        let bytes = self.text.len();
+        self.text.resize(bytes + SLACK, 0);
+        Some((Lines { bytes: &self.text[..bytes], padded: &self.text, offset: 0 }, &self.rows))
     }
 }
 

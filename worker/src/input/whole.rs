@@ -5,7 +5,7 @@ use std::io::Read;
 use super::large::{grow, without_large};
 use super::source::ObjectReader;
 use crate::error::Result;
-use crate::memory::{LARGE_RECORD, LargeRecord, large_record};
+use crate::memory::LargeRecord;
 use crate::record::lines::{Lines, SLACK};
 use crate::record::skipped::shown;
 use crate::record::split::{RecordLimit, Url};
@@ -49,7 +49,7 @@ impl WholeReader {
         }
         loop {
             if self.filled + SLACK == self.buffer.len() {
-                self.grow();
+                grow(&mut self.buffer, &mut self.large, self.most.bytes);
             }
             let room = self.buffer.len() - SLACK;
             match content.read(&mut self.buffer[self.filled..room])? {
@@ -62,14 +62,5 @@ impl WholeReader {
         }
         let lines = Lines { bytes: &self.buffer[..self.filled], padded: &self.buffer, offset: 0 };
         Ok(Some(lines).filter(|lines| !lines.bytes.is_empty()))
-    }
-
-    fn grow(&mut self) {
-        let bytes = self.buffer.len();
-        if bytes < LARGE_RECORD {
-            return self.buffer.resize(bytes * 2, 0);
-        }
-        self.large.get_or_insert_with(large_record);
-        grow(&mut self.buffer, self.most.bytes);
     }
 }
