@@ -17,7 +17,7 @@ pub(crate) struct Args {
 pub(crate) enum CliCommand {
     /// Runs the job in this process.
     Run(RunArgs),
-    /// Says how the job would be divided, and what its requests cost, without running it or its functions.
+    /// Shows splits, tasks and the cost of requests, without running the job or its functions.
     Plan(PlanArgs),
     /// Checks the manifest as the API server would, and its functions.
     Validate(FileArgs),
@@ -97,7 +97,7 @@ pub(crate) struct RunArgs {
     /// files. Half of what is free when absent.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
-    /// Shows no progress.
+    /// Suppresses the progress display.
     #[arg(long)]
     pub quiet: bool,
     /// Prints the result as one JSON object.

@@ -112,7 +112,7 @@ fn lines(name: &str, state: &dyn Fn() -> ProgressState, ended: &(Mutex<bool>, Co
     let started = Instant::now();
     let mut shown: Option<ProgressState> = None;
     let say = |state: &ProgressState| {
-        eprintln!("{name}: {} ({:.1} s)", state.line(), started.elapsed().as_secs_f64())
+        eprintln!("{name}: {} ({:.1} s)", state.line(), started.elapsed().as_secs_f64());
     };
     while !wait(ended, LINE_EVERY) {
         let now = state();

@@ -275,20 +275,20 @@ fn against_a_rule() -> Vec<(String, String)> {
             "{wasm: {url: 'file:x', configMapKeyRef: {name: x, key: f.wasm}}}",
             "spec.map.function.wasm: exactly one of: url, configMapKeyRef",
         ),
-        (REDUCE, "", "spec: combine goes with a reduce function"),
+        (REDUCE, "", "spec: combine requires reduce.function"),
         (
             REDUCE,
             "  reduce: {}\n",
-            "spec: combine goes with a reduce function\n\
+            "spec: combine requires reduce.function\n\
              spec.reduce: reduce needs a function, or tasks: 0 for a map-only job",
         ),
         (
             REDUCE,
             "  reduce: {tasks: 2}\n",
-            "spec: combine goes with a reduce function\n\
+            "spec: combine requires reduce.function\n\
              spec.reduce: reduce needs a function, or tasks: 0 for a map-only job",
         ),
-        (REDUCE, "  reduce: {tasks: 0}\n", "spec: combine goes with a reduce function"),
+        (REDUCE, "  reduce: {tasks: 0}\n", "spec: combine requires reduce.function"),
     ]
     .map(|(original, replacement, message)| (with(original, replacement), message.to_owned()))
     .into_iter()
@@ -311,7 +311,7 @@ fn against_a_rule_of_steps() -> Vec<(String, String)> {
         (steps("name: sort-2", "name: count"), "spec: each of the steps has a name of its own".into()),
         (
             steps("      reduce: {function: {builtin: {name: sum}}}\n", ""),
-            "spec.steps[0]: combine goes with a reduce function".into(),
+            "spec.steps[0]: combine requires reduce.function".into(),
         ),
         (
             steps("{function: {builtin: {name: identity}}, partitioner", "{partitioner"),

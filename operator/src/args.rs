@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "20s", value_parser = duration)]
     pub drain_timeout: Duration,
 
-    /// Most jobs looked at at once.
+    /// Most jobs reconciled at once.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
     pub concurrency: u16,
 }
@@ -105,12 +105,12 @@ pub struct Log {
     #[arg(long, env = "LOG_FILTER", default_value = "info")]
     pub log_filter: String,
 
-    /// The shape of a line.
+    /// The format of the log.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
-/// The shape of a line of the log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.

@@ -40,7 +40,7 @@ use super::storage::{Shuffle, Storage};
 ))]
 #[cfg_attr(feature = "crd", x_kube(
     validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.__function__))",
-                  "combine goes with a reduce function"),
+                  "combine requires reduce.function"),
     validation = (crate::v1alpha1::combine::RULE, crate::v1alpha1::combine::RULE_MESSAGE),
     validation = ("!has(self.steps) || (!has(self.map) && !has(self.combine) && !has(self.reduce))",
                   "steps go in place of map, combine and reduce: each step has its own"),

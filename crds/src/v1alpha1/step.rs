@@ -15,7 +15,7 @@ use super::phase::{Combine, Map, Reduce};
 #[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
 #[cfg_attr(feature = "crd", x_kube(
     validation = ("!has(self.combine) || (has(self.reduce) && has(self.reduce.__function__))",
-                  "combine goes with a reduce function"),
+                  "combine requires reduce.function"),
     validation = (crate::v1alpha1::combine::RULE, crate::v1alpha1::combine::RULE_MESSAGE),
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -72,7 +72,7 @@ pub async fn apply(
                 let deleted = kube_ext::delete_opt(&api, &name, &uid, PropagationPolicy::Foreground).await;
                 deleted.map_err(writing("child"))?;
             }
-            Ok(if is_allowed { Written::Child } else { Written::Later })
+            Ok(if is_allowed { WriteOutcome::Child } else { WriteOutcome::Later })
         }
         ApiWrite::Delete(child, uid) => {
             let (api, name) = (context.api::<Job>(job), child.name_in(job));

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::kube_ext::{self, CreateOutcome};
 
 /// The revision before the Job whose pods mount it.
-pub async fn create(
+pub(super) async fn create(
     context: &Context,
     job: &MapReduceJob,
     child: Child,

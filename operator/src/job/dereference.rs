@@ -57,7 +57,11 @@ pub async fn children(context: &Context, job: &MapReduceJob, source: Source) -> 
 }
 
 /// What there is beside the job: its children, and what can be seen of these.
-pub async fn observe(context: &Context, job: &MapReduceJob, children: Children) -> Result<Observed, ReadError> {
+pub async fn observe(
+    context: &Context,
+    job: &MapReduceJob,
+    children: Children,
+) -> Result<Observed, ReadError> {
     let mut seen = Observed::nothing(context.now());
     let uid = job.uid().unwrap_or_default();
     if job.spec.suspend {

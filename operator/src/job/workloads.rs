@@ -9,8 +9,8 @@ use kube::{Client, ResourceExt as _};
 use mapreduce_api::v1alpha1::MapReduceJob;
 use serde_json::json;
 
-use super::dereference::{Error, reading};
 use super::observed::Workload;
+use super::read_error::{ReadError, reading};
 use crate::kube_ext::MANAGER;
 
 /// Marks a Workload that this operator holds: what others hold stays held.
@@ -27,7 +27,7 @@ fn of(job_uid: &str) -> ListParams {
 }
 
 /// What there is to see of the Workload of a Job; unknown without Kueue, and without the right to read it.
-pub async fn state(client: &Client, job: &MapReduceJob, job_uid: &str) -> Result<Workload, Error> {
+pub async fn state(client: &Client, job: &MapReduceJob, job_uid: &str) -> Result<Workload, ReadError> {
     let found = match api(client, job).list(&of(job_uid)).await {
         Ok(found) => found.items,
         Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_not_found() => Vec::new(),

@@ -15,7 +15,7 @@ use mapreduce_api::v1alpha1::MapReduceJob;
 use mapreduce_operator::args::Args;
 use mapreduce_operator::child_objects::{ChildObject, ChildWatch};
 use mapreduce_operator::context::Context;
-use mapreduce_operator::job::{self, Error};
+use mapreduce_operator::job::{self, ReconcileError};
 use mapreduce_operator::metrics::Metrics;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
@@ -287,7 +287,7 @@ impl Operator {
         let (passed, operator, process, of) = (self.passed.clone(), self.number, self.process, job.clone());
         let running = tokio::spawn(PASS.scope(pass, async move {
             let result = job::reconcile(Arc::clone(&seen), Arc::clone(&context)).await;
-            let failed = result.as_ref().err().map(Error::category);
+            let failed = result.as_ref().err().map(ReconcileError::category);
             let action = result.unwrap_or_else(|error| job::error_policy(seen, &error, context));
             let again = requeue_after(&action);
             let _ = passed.send(Passed { operator, process, job: of, uid, again, failed });

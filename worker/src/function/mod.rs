@@ -66,7 +66,7 @@ impl Functions {
             None => None,
         };
         if combine.is_some() && reduce.is_none() {
-            return Err(Error::usage("spec.combine: combine goes with a reduce function"));
+            return Err(Error::usage("spec.combine: combine requires reduce.function"));
         }
         Ok(Self { map, combine, reduce })
     }

@@ -327,8 +327,7 @@ fn start_of(group: &RowGroupMetaData) -> u64 {
 /// The library panics at some damaged objects: an error then too.
 fn guarded<T>(url: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
-        Err(Error::permanent(format!("{url} is damaged Parquet data"))
-            .because("it makes no sense to its reader"))
+        Err(Error::permanent(format!("{url} is damaged Parquet data")).because("the decoder panicked"))
     })
 }
 

@@ -24,7 +24,7 @@ type Found = Vec<(String, String, u64)>;
 
 /// Key, value and offset of each row.
 fn rows(text: &[u8], options: &serde_json::Value, step: usize) -> Result<Found> {
-    let input: mapreduce_api::v1alpha1::CsvBuffer = serde_json::from_value(
+    let input: mapreduce_api::v1alpha1::Input = serde_json::from_value(
         serde_json::json!({"urls": ["file:x"], "format": {"type": "Csv", "csv": options}}),
     )
     .unwrap();
