@@ -21,9 +21,9 @@ use tower::{BoxError, Service, ServiceBuilder};
 /// How long a connection is set up at most.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A silent connection, such as a watch's, is probed after this time, and this often until it is given up.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(4), 3);
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
 /// How long what was sent may be without an acknowledgement.
-const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(20);
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(11);
 /// How long a request may be without an answer; watches are meant to be.
 const REQUEST_LIMIT: Duration = Duration::from_secs(25);
 

@@ -13,7 +13,7 @@ use super::build::jobs::Size;
 use super::build::names::Child;
 use super::decision::{ApiWrite, Change, Decision, is_held, sooner, until};
 use super::observed::{ChildJob, ChildState, JobState, Observed, Starting};
-use super::status::{Draft, PLANNED, PROGRESSING, condition, is_true};
+use super::status::{Draft, PLANNED, is_true};
 use crate::context::Limits;
 use crate::time::signed;
 
@@ -55,10 +55,7 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
 /// How long a deleted job is held without any progress. Where not even the plan's pod could start, there is hardly
 /// anything to remove, and what kept that pod from starting will keep the one that would remove it.
 fn patience(job: &MapReduceJob, limits: &Limits) -> SignedDuration {
-    let never_started = job.status.as_ref().is_some_and(|status| {
-        let stuck = condition(status, PROGRESSING).is_some_and(|c| c.status == "False");
-        stuck && !is_true(status, PLANNED)
-    });
+    let never_started = job.status.as_ref().is_some_and(|status| status.amendable == Some(true));
     let patience =
         if never_started { limits.cleanup_timeout.min(limits.start_grace) } else { limits.cleanup_timeout };
     signed(patience)

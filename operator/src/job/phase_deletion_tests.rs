@@ -121,6 +121,7 @@ fn a_job_in_a_namespace_that_is_deleted_ends_its_pods_before_it_is_deleted_itsel
 fn a_job_whose_plan_could_not_start_is_held_for_a_moment_only() {
     let stuck = Observed { starting: waiting(2, true), ..with(Child::Plan, run(1)) };
     let mut job = plain("Planning");
+    job.status.as_mut().unwrap().revision = Some("begun".to_owned());
     job.status = Some(recorded(&job, &stuck));
     let cleaning = || with(Child::Cleanup, run(1));
     check(vec![
@@ -133,4 +134,19 @@ fn a_job_whose_plan_could_not_start_is_held_for_a_moment_only() {
             "release: intermediate data may be left: nothing has got on with removing it for 15 s",
         ),
     ]);
+}
+
+#[test]
+fn a_plan_whose_worker_has_run_is_held_for_as_long_as_any_other_job() {
+    // The worker has ended, and a container that was injected goes on.
+    let Starting::Waiting(sidecar) = waiting(2, true) else { unreachable!() };
+    let started = Starting::Waiting(Waiting { none_started: false, ..sidecar });
+    let stuck = Observed { starting: started, ..with(Child::Plan, run(1)) };
+    let mut job = plain("Planning");
+    job.status.as_mut().unwrap().revision = Some("begun".to_owned());
+    job.status = Some(recorded(&job, &stuck));
+    let progressing = condition(job.status.as_ref().unwrap(), "Progressing").unwrap();
+    assert_eq!(progressing.status, "False");
+    let ending = || with(Child::Plan, ChildJob { deadline: Some(1), ..run(1) });
+    check(vec![("its pods are waited for", deleted(job, -5), ending(), "rest 105 s")]);
 }

@@ -138,13 +138,13 @@ impl Trial {
             "{counters:#} are not those of _SUCCESS"
         );
         ensure!(counters["inputBytes"] == json!(bytes), "{counters:#}");
-        let (lines, counter) = (
-            want.split(|b| *b == b'\n').count() - 1,
-            match self.work {
-                Work::MapOnly => "mapOutputRecords",
-                _ => "reduceOutputRecords",
-            },
-        );
+        let lines = want.split(|b| *b == b'\n').count() - 1;
+        let (counter, lines) = match self.work {
+            Work::MapOnly => ("mapOutputRecords", lines),
+            // Of both steps together.
+            Work::Steps => ("reduceOutputRecords", 2 * lines),
+            _ => ("reduceOutputRecords", lines),
+        };
         ensure!(counters[counter] == json!(lines), "{counter} is not {lines}: {counters:#}");
         Ok(())
     }

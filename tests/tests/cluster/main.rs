@@ -8,13 +8,17 @@
 //! ```
 
 mod bad_input;
+mod black_hole;
 mod deletion;
 mod latency;
 mod lifecycle;
+mod limits;
 mod lost_node;
+mod mended;
 mod operator_killed;
 mod own_functions;
 mod pods_killed;
+mod sidecars;
 mod small_jobs;
 mod steps;
 mod word_count;
