@@ -1,19 +1,19 @@
-//! Every format of the contract, from objects to parts and back again, and every function over
-//! splits, threads and tasks of any number.
+//! Every format of the contract, from objects to parts and back again.
 #![allow(
     clippy::needless_pass_by_value,
     reason = "a table is easier to read when it hands over what it makes"
 )]
 
 mod common;
+#[path = "formats/compressed.rs"]
+mod compressed;
+#[path = "formats/divisions.rs"]
+mod divisions;
 
 use bytes::Bytes;
 use common::{Place, builtin};
-use mapreduce_worker::job::local::{self, RunProgress};
-use mapreduce_worker::plan::{self, Sampling};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// What a map-only job leaves of a file: its part's name and content.
@@ -258,96 +258,6 @@ fn parquet_that_is_damaged_or_has_no_such_column_is_an_error_that_names_the_obje
     assert!(said.contains("in/a: there is no column `x`: there are key, value"), "{said}");
 }
 
-/// The output of a reduce function over `key TAB value` lines, its lines in byte order.
-fn reduced(lines: &str, function: &Value, combine: bool, shape: &Shape) -> Result<Vec<String>, String> {
-    let mut place = Place::new();
-    let middle = lines.len() / 2;
-    let middle = lines[middle..].find('\n').map_or(lines.len(), |at| middle + at + 1);
-    place.write("in/a", &lines[..middle]);
-    place.write("in/b", &lines[middle..]);
-    place.resources.memory = shape.memory;
-    place.resources.threads = shape.threads;
-    let mut fields = json!({
-        "input": {"format": {"type": "KeyValue"}, "splitSize": shape.split},
-        "reduce": {"function": {"builtin": function}, "tasks": shape.tasks},
-    });
-    if combine {
-        fields["combine"] = json!({"function": {"builtin": function}});
-    }
-    if shape.as_pods {
-        fields["shuffle"] = json!({"url": "file:shuffle/"});
-    }
-    place.run(fields).map_err(|error| error.to_string())?;
-    let mut lines: Vec<String> = place.output_text().lines().map(str::to_owned).collect();
-    lines.sort();
-    Ok(lines)
-}
-
-/// How a job is cut up.
-#[derive(Clone, Debug)]
-struct Shape {
-    split: u64,
-    memory: u64,
-    threads: usize,
-    tasks: u32,
-    as_pods: bool,
-}
-
-fn shape() -> impl Strategy<Value = Shape> {
-    let memory = prop_oneof![Just(2u64 << 10), Just(64 << 20)];
-    (1u64..300, memory, 1usize..4, 1u32..5, any::<bool>())
-        .prop_map(|(split, memory, threads, tasks, as_pods)| Shape { split, memory, threads, tasks, as_pods })
-}
-
-const WHOLE: Shape = Shape { split: 1 << 30, memory: 64 << 20, threads: 1, tasks: 1, as_pods: false };
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
-    #[test]
-    fn results_do_not_depend_on_splits_threads_or_tasks(
-        pairs in proptest::collection::vec((0u8..5, prop_oneof![
-            (-99i32..99).prop_map(|n| n.to_string()),
-            (-1e9f64..1e9).prop_map(|n| format!("{n:e}")),
-            any::<i64>().prop_map(|n| n.to_string()),
-        ]), 1..120),
-        shape in shape(),
-    ) {
-        let lines: String = pairs.iter().flat_map(|(key, value)| [format!("k{key}\t{value}"), "\n".into()]).collect();
-        for name in ["sum", "min", "max", "first", "last", "top", "mean", "stats", "distinct", "histogram", "collect", "count"] {
-            let function = json!({"name": name});
-            let whole = reduced(&lines, &function, false, &WHOLE);
-            prop_assert!(whole.is_ok());
-            let combines = ["sum", "min", "max", "first", "last", "top"].contains(&name);
-            for combine in [false, true] {
-                if combines || !combine {
-                    prop_assert_eq!(&reduced(&lines, &function, combine, &shape), &whole, "{} {}", name, combine);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn aggregates_and_joins_do_not_depend_on_splits_threads_or_tasks(
-        values in proptest::collection::vec((0usize..8, -9i32..9), 1..80),
-        shape in shape(),
-    ) {
-        const TYPES: [&str; 8] = ["LongValueSum", "DoubleValueSum", "LongValueMax", "LongValueMin",
-            "StringValueMax", "StringValueMin", "UniqValueCount", "ValueHistogram"];
-        let lines: String =
-            values.iter().flat_map(|(kind, n)| [format!("{}:x\t{n}", TYPES[*kind]), "\n".into()]).collect();
-        let aggregate = json!({"name": "aggregate"});
-        let whole = reduced(&lines, &aggregate, false, &WHOLE);
-        prop_assert!(whole.is_ok());
-        for combine in [false, true] {
-            prop_assert_eq!(&reduced(&lines, &aggregate, combine, &shape), &whole);
-        }
-        let lines: String =
-            values.iter().flat_map(|(kind, n)| [format!("k{}\t{}\t{n}", kind / 2, ["L", "R"][kind % 2]), "\n".into()]).collect();
-        let join = json!({"name": "join", "args": {"type": "outer"}});
-        prop_assert_eq!(reduced(&lines, &join, false, &shape), reduced(&lines, &join, false, &WHOLE));
-    }
-}
-
 #[test]
 fn a_map_over_no_reduce_keeps_its_function() {
     let place = Place::new();
@@ -384,102 +294,4 @@ fn a_record_that_is_too_long_names_the_setting_of_its_format_and_that_setting_he
         assert!(error.contains(&setting), "{kind}: {error}");
         assert!(run("8Ki").unwrap().counters.map_output_records > 0, "{kind}");
     }
-}
-
-/// A gzip member of bgzf.
-fn bgzf_block(content: &[u8]) -> Vec<u8> {
-    let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut deflated, content).unwrap();
-    let deflated = deflated.finish().unwrap();
-    let mut crc = flate2::Crc::new();
-    crc.update(content);
-    let head = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 6, 0, b'B', b'C', 2, 0];
-    let size = u16::try_from(deflated.len() + 25).unwrap().to_le_bytes();
-    let ends = [crc.sum().to_le_bytes(), (content.len() as u32).to_le_bytes()].concat();
-    [&head[..], &size, &deflated, &ends].concat()
-}
-
-#[test]
-fn compressed_objects_are_cut_at_their_frames_and_counted_as_whole_ones_are() {
-    let text: String =
-        (0..100_000u32).flat_map(|n| [n.wrapping_mul(2_654_435_761).to_string(), " x\n".into()]).collect();
-    let frames = text.as_bytes().chunks(50_000);
-    let objects: [(&str, Vec<u8>); 2] = [
-        ("x.gz", frames.clone().flat_map(bgzf_block).collect()),
-        ("x.zst", frames.flat_map(|frame| zstd::encode_all(frame, 1).unwrap()).collect()),
-    ];
-    for (name, bytes) in objects {
-        let run = |split: u64, map: &str| {
-            let place = Place::new();
-            place.write(&format!("in/{name}"), &bytes);
-            let reduce = json!({"function": {"builtin": {"name": "count"}}, "tasks": 1});
-            let fields = json!({"input": {"splitSize": split}, "map": builtin(map), "reduce": reduce});
-            let job = place.job(fields).unwrap();
-            let planned = plan::for_pods(job.step(), None, Sampling::Take).unwrap();
-            let done = local::run(&job, &place.resources, &RunProgress::default()).unwrap();
-            assert_eq!(done.counters.map_input_records, 100_000, "{name} {split}");
-            assert_eq!(done.counters.input_bytes, bytes.len() as u64);
-            let whys: Vec<String> = planned.unsplit.into_iter().map(|unsplit| unsplit.why).collect();
-            (place.output(), planned.tasks.len(), whys)
-        };
-        let (whole, tasks, _) = run(1 << 30, "words");
-        assert_eq!(tasks, 1);
-        for split in [100_000, 333_333] {
-            let (output, tasks, whys) = run(split, "words");
-            assert!(output == whole && whys.is_empty(), "{name} {split}: {whys:?}");
-            assert!(tasks > 1, "{name} {split}: {tasks} splits");
-        }
-        // Its keys are offsets: they show only from the object's beginning.
-        let (_, tasks, whys) = run(100_000, "identity");
-        assert_eq!(tasks, 1);
-        assert!(whys[0].contains("the map function takes its offsets"), "{whys:?}");
-    }
-}
-
-#[test]
-fn a_bad_record_of_a_part_of_a_compressed_object_is_named_by_its_offset_in_the_content() {
-    let mut text = b"{\"n\": 12345}\n".repeat(60_000);
-    text[13 * 55_000 + 5] = b'!';
-    let noise: Vec<u8> =
-        (0..text.len() as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    // Noise is skipped; it keeps the frames from becoming very small.
-    let skipped =
-        |frame: &[u8]| [&[0x50, 0x2a, 0x4d, 0x18][..], &(frame.len() as u32).to_le_bytes(), frame].concat();
-    let bytes: Vec<u8> = text
-        .chunks(50_000)
-        .zip(noise.chunks(50_000))
-        .flat_map(|(frame, noise)| [zstd::encode_all(frame, 1).unwrap(), skipped(noise)].concat())
-        .collect();
-    let place = Place::new();
-    place.write("in/x.zst", &bytes);
-    let json = json!({"function": {"builtin": {"name": "json", "args": {"key": "/n"}}}});
-    let error = place
-        .run(json!({"input": {"format": {"type": "JsonLines"}, "splitSize": 100_000}, "map": json,
-                    "reduce": {"function": {"builtin": {"name": "count"}}}}))
-        .unwrap_err();
-    assert_eq!(error.report().record.unwrap().offset, 13 * 55_000, "{error}");
-    assert!(error.to_string().contains(&format!("at byte {}:", 13 * 55_000)), "{error}");
-}
-
-#[test]
-fn what_expands_without_end_costs_no_memory() {
-    let zeros = || std::io::Read::take(std::io::repeat(b'0'), 16 << 20);
-    let mut gzip = flate2::read::GzEncoder::new(zeros(), flate2::Compression::fast());
-    let mut bzip2 = bzip2::read::BzEncoder::new(zeros(), bzip2::Compression::fast());
-    let mut bombs =
-        vec![("x.zst", zstd::encode_all(zeros(), 1).unwrap()), ("x.gz", Vec::new()), ("x.bz2", Vec::new())];
-    std::io::copy(&mut gzip, &mut bombs[1].1).unwrap();
-    std::io::copy(&mut bzip2, &mut bombs[2].1).unwrap();
-    for (name, bomb) in bombs {
-        let place = Place::new();
-        place.write(&format!("in/{name}"), bomb);
-        let format = json!({"type": "Lines", "lines": {"maxRecordBytes": "1Mi"}});
-        let error = place.run(json!({"input": {"format": format}, "reduce": {"tasks": 0}})).unwrap_err();
-        assert!(error.to_string().contains("at byte 0: longer than 1048576 bytes"), "{name}: {error}");
-    }
-    // A frame whose decoder would need 4 GiB.
-    let place = Place::new();
-    place.write("in/x.zst", [0x28, 0xb5, 0x2f, 0xfd, 0, 22 << 3, 1, 0, 0]);
-    let error = place.run(json!({"reduce": {"tasks": 0}})).unwrap_err();
-    assert!(error.to_string().contains("x.zst is zstd data with a window of more than 2 GiB"), "{error}");
 }
