@@ -116,7 +116,7 @@ impl MemoryPool {
         Arc::new(Self { total: AtomicU64::new(bytes), left: AtomicI64::new(signed(bytes)) })
     }
 
-    /// Its bytes, reserved or not.
+    /// The bytes, reserved or not.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }

@@ -157,7 +157,7 @@ impl ChildState {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChildJob {
-    /// Its UID.
+    /// The UID.
     pub uid: String,
     /// The digest of the revision that it was made from.
     pub revision: Option<String>,
@@ -396,9 +396,9 @@ pub struct Stuck {
 /// A pod on a lost node. It should have ended long ago, and nobody is there to say that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostPod {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its UID.
+    /// The UID.
     pub uid: String,
     /// Where it ran.
     pub node: String,

@@ -17,7 +17,7 @@ pub const COMPLETE: &str = "Complete";
 pub const FAILED: &str = "Failed";
 /// By `spec.suspend`, or by Kueue.
 pub const SUSPENDED: &str = "Suspended";
-/// Its reason while the job's Job waits for Kueue to admit it.
+/// The reason while the job's Job waits for Kueue to admit it.
 pub const QUEUED: &str = "Queued";
 /// The input is cut into splits.
 pub const PLANNED: &str = "Planned";

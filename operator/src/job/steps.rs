@@ -31,7 +31,7 @@ impl<'a> CurrentStep<'a> {
         self.spec.phases(self.index)
     }
 
-    /// Its number, from 1; none in a job without steps.
+    /// The number, from 1; none in a job without steps.
     pub fn number(self) -> Option<i32> {
         self.phases().name.and_then(|_| i32::try_from(self.index + 1).ok())
     }

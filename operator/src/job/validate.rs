@@ -14,9 +14,9 @@ use super::steps::{self, CurrentStep};
 /// A job whose children can be built.
 #[derive(Clone, Debug)]
 pub struct ValidatedJob {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its UID: the run's id.
+    /// The UID: the run's id.
     pub uid: String,
     /// The number of the step that it is at, from 1, in a job with steps.
     pub step: Option<i32>,

@@ -59,7 +59,7 @@ fn is_false(value: &bool) -> bool {
 pub struct RunPlaces<'a> {
     /// The output prefix.
     pub output: &'a Location,
-    /// Its folder there.
+    /// The folder there.
     pub staging: &'a Location,
     /// The prefix of its intermediate data; it may be the same.
     pub folder: &'a Location,

@@ -12,9 +12,9 @@ use crate::storage::{Address, GLOB_SIGNS, ListedObject, Listing, Location, Schem
 /// An object of the input.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// Its URL.
+    /// The URL.
     pub url: String,
-    /// Its name, size and version.
+    /// The name, size and version.
     pub entry: ListedObject,
     /// Where it is.
     pub location: Location,

@@ -11,7 +11,7 @@ pub struct ProcessIdentity {
     boot: String,
     /// In this PID namespace, by its inode: a container's process 7 is not the machine's.
     namespace: String,
-    /// Its number.
+    /// The number.
     pub pid: u32,
     /// When it began, in clock ticks since the machine did.
     began: String,

@@ -101,7 +101,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 pub struct PlannedStep {
     /// The plan.
     pub plan: Plan,
-    /// Its map tasks.
+    /// The map tasks.
     pub tasks: Vec<MapTask>,
     /// Large objects that one task has to read whole.
     pub unsplit: Vec<Unsplit>,

@@ -32,7 +32,7 @@ impl MapTask {
 pub struct Unsplit {
     /// The object.
     pub url: String,
-    /// Its bytes.
+    /// The bytes.
     pub bytes: u64,
     /// Why.
     pub why: String,

@@ -24,7 +24,7 @@ impl TerminationLog {
         Self { path, has_ended: Arc::default() }
     }
 
-    /// Says that these stores are waited for; none, where the text is empty. Nothing is said behind the last words.
+    /// Says that these stores are waited for; none, where the text is empty. Nothing is said after the last words.
     pub(super) fn wait_for(&self, stores: &str) {
         let has_ended = self.has_ended.lock().unwrap_or_else(PoisonError::into_inner);
         if !*has_ended {

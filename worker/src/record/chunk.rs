@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 /// A record as a map function gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Its key.
+    /// The key.
     pub key: Key<'a>,
-    /// Its value.
+    /// The value.
     pub value: &'a [u8],
     /// Where in the object's content it begins.
     pub offset: u64,
@@ -39,7 +39,7 @@ pub struct Chunk<'a> {
 pub struct BadRecord<'a> {
     /// Why not.
     pub error: Box<Error>,
-    /// Its bytes.
+    /// The bytes.
     pub text: &'a [u8],
 }
 

@@ -6,7 +6,7 @@ pub(crate) const INLINE: usize = 16;
 /// A key on its way to its slot.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HashedKey<'a> {
-    /// Its first 16 bytes, filled with zeros.
+    /// The first 16 bytes, filled with zeros.
     pub(crate) a: u64,
     pub(crate) b: u64,
     pub(crate) hash: u64,

@@ -3,7 +3,7 @@
 /// Where a row is in the bytes of its chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// Its number in the object, from 1 on.
+    /// The number in the object, from 1 on.
     pub(crate) number: u64,
     /// Where in the object's content it begins.
     pub(crate) offset: u64,

@@ -11,10 +11,10 @@ use crate::error::Error;
 pub struct Split {
     /// The object.
     pub url: String,
-    /// Its version when the plan was made.
+    /// The version when the plan was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Its size, as stored.
+    /// The size, as stored.
     pub size: u64,
     /// Where the split begins.
     pub start: u64,

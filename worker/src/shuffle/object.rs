@@ -18,9 +18,9 @@ use crate::storage::PART_BYTES;
 pub struct Extent {
     /// Where it begins.
     pub offset: u64,
-    /// Its bytes; 0 for an empty partition.
+    /// The bytes; 0 for an empty partition.
     pub bytes: u64,
-    /// Its pairs.
+    /// The pairs.
     pub records: u64,
 }
 
@@ -34,7 +34,7 @@ impl Extent {
 /// What a commit record says of a shuffle object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShuffleObject {
-    /// Its name below the work folder; none where it goes with the commit record.
+    /// The name below the work folder; none where it goes with the commit record.
     pub name: String,
     /// Where each partition is; in the record itself counted from the record's end, if it goes with it.
     pub extents: Vec<Extent>,
@@ -52,7 +52,7 @@ impl ShuffleObject {
         self.extents.iter_mut().for_each(|extent| extent.offset += start);
     }
 
-    /// Its bytes.
+    /// The bytes.
     pub fn bytes(&self) -> u64 {
         self.extents.iter().map(|extent| extent.bytes).sum()
     }

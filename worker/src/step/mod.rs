@@ -36,15 +36,15 @@ use crate::storage::{Location, RequestCounter, RequestCounts, Stores};
 /// What a step does: checked, and the same for every process.
 #[derive(Clone, Debug)]
 pub struct StepDefinition {
-    /// Its number, from 0.
+    /// The number, from 0.
     pub number: usize,
-    /// Its name; none in a job without `spec.steps`.
+    /// The name; none in a job without `spec.steps`.
     pub name: Option<String>,
     /// Whether its result is the output.
     pub is_last: bool,
     /// What the user wrote, as if this step were all of it.
     pub spec: MapReduceJobSpec,
-    /// Its functions.
+    /// The functions.
     pub functions: Functions,
     /// How it sorts and partitions.
     pub shuffle_spec: ShuffleSpec,
@@ -67,7 +67,7 @@ impl StepDefinition {
         Ok(Self { number, name, is_last, spec, functions, shuffle_spec })
     }
 
-    /// Its folder below the run's.
+    /// The folder below the run's.
     pub fn folder(&self) -> String {
         self.name.as_ref().map_or_else(String::new, |name| format!("steps/{name}/"))
     }
@@ -182,7 +182,7 @@ impl RunStep {
         &self.definition.spec
     }
 
-    /// Its name; none in a job without `spec.steps`.
+    /// The name; none in a job without `spec.steps`.
     pub fn name(&self) -> Option<&str> {
         self.definition.name.as_deref()
     }

@@ -18,7 +18,7 @@ pub enum Scheme {
 /// What a URL says of where something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Its kind.
+    /// The kind.
     pub scheme: Scheme,
     /// What a key is appended to for a URL: `s3://bucket/`, `file://`.
     pub base: String,

@@ -18,7 +18,7 @@ const IDENTITY: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// Credentials that are missing or refused, a server that can't be reached, an answer that is no list of buckets.
+/// Credentials that are missing or refused, a server that can't be reached, an answer that is not a list of buckets.
 pub fn s3_buckets(storage: S3Storage, profile: Option<&str>, runtime: &Handle) -> Result<Vec<String>> {
     let builder = s3_builder(storage, profile)?;
     runtime.block_on(list_s3(builder))

@@ -59,9 +59,9 @@ use crate::error::Result;
 /// An object that a listing found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedObject {
-    /// Its name in the store: below the bucket, or an absolute path.
+    /// The name in the store: below the bucket, or an absolute path.
     pub key: String,
-    /// Its bytes.
+    /// The bytes.
     pub size: u64,
     /// What changes when the object does: an ETag, or a file's number, size and time.
     pub version: Option<String>,
@@ -111,7 +111,7 @@ pub enum Staged {
     },
     /// A file on the destination's own file system.
     File {
-        /// Its path.
+        /// The path.
         path: String,
     },
 }

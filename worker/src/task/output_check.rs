@@ -42,7 +42,7 @@ pub(super) fn nothing_may_be_there(run: &Publication, contents: &Contents) -> Re
 }
 
 /// What is at the output prefix and is not this run's, the lock, or the work folder of a run that may be at work:
-/// that is no result, and its run takes the lock before anything of it appears.
+/// that is not a result, and its run takes the lock before anything of it appears.
 pub(super) fn old_contents(run: &Publication) -> Result<Contents> {
     only_old(run, run.output.store.contents(&run.output.key)?)
 }

@@ -102,7 +102,7 @@ impl Emit for MapOnlyOutput {
 impl MapOutput for MapOnlyOutput {}
 
 impl WrittenResult {
-    /// Its pairs.
+    /// The pairs.
     pub fn records(&self) -> u64 {
         match self {
             Self::Part(part) => part.records,

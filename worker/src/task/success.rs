@@ -16,11 +16,11 @@ use crate::storage::{Created, Location, Staged};
 /// A part of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputObject {
-    /// Its URL.
+    /// The URL.
     pub url: String,
-    /// Its bytes.
+    /// The bytes.
     pub bytes: u64,
-    /// Its records.
+    /// The records.
     pub records: u64,
 }
 

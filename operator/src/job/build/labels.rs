@@ -8,7 +8,7 @@ use super::names::Child;
 pub const OURS: &str = "app.kubernetes.io/managed-by=mapreduce-operator";
 /// Who made an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Its value on what we make.
+/// The value on what we make.
 pub const OPERATOR: &str = "mapreduce-operator";
 /// The UID of the job that a child belongs to: what is left of the relation when owners are taken away.
 pub const JOB_UID: &str = "mapreduce.dev/job-uid";
@@ -22,7 +22,7 @@ pub const STEP: &str = "mapreduce.dev/step";
 pub const REVISION: &str = "mapreduce.dev/revision";
 /// The queue that Kueue admits a Job from.
 pub const QUEUE: &str = "kueue.x-k8s.io/queue-name";
-/// Its priority there.
+/// The priority there.
 pub const QUEUE_PRIORITY: &str = "kueue.x-k8s.io/priority-class";
 
 /// Labels of every child, and of pods.

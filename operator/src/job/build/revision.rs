@@ -90,7 +90,7 @@ impl Revision {
         Ok(Self { description, file, pods })
     }
 
-    /// Its name: the digest of the description.
+    /// The name: the digest of the description.
     pub fn digest(&self) -> String {
         wire::digest(self.description.as_bytes())
     }

@@ -27,18 +27,18 @@ impl Template {
         while let Some(at) = rest.find('$') {
             text.push_str(&rest[..at]);
             rest = &rest[at + 1..];
-            if let Some(behind) = rest.strip_prefix('$') {
+            if let Some(after) = rest.strip_prefix('$') {
                 text.push('$');
-                rest = behind;
-            } else if let Some(behind) = rest.strip_prefix('{') {
-                let Some((name, behind)) = behind.split_once('}') else {
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix('{') {
+                let Some((name, after)) = after.split_once('}') else {
                     return Err(wrong(arg, template, "has a `${` without a `}`; a `$` alone is `$$`"));
                 };
                 if !text.is_empty() {
                     parts.push(TemplatePart::Text(std::mem::take(&mut text).into_bytes()));
                 }
                 parts.push(TemplatePart::Group(group(arg, template, name, pattern)?));
-                rest = behind;
+                rest = after;
             } else {
                 text.push('$');
             }

@@ -138,8 +138,8 @@ impl<O: MapOutput> Mapper<O> for Fields {
         let line = record.value;
         self.find_starts(line);
         let separator = self.separator.needle();
-        if let [_, behind] = self.starts[..]
-            && behind > line.len()
+        if let [_, after] = self.starts[..]
+            && after > line.len()
         {
             // No separator.
             return out.emit(line, line);

@@ -50,7 +50,7 @@ struct RangeReads {
 #[derive(Default)]
 struct WantedRanges {
     stretches: Vec<Stretch>,
-    /// Its memory, where it was read at once.
+    /// The memory, where it was read at once.
     _reservation: Option<MemoryReservation>,
 }
 

@@ -166,7 +166,7 @@ impl Walk<'_> {
             };
             let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
             let known = index.and_then(|index| shape.fields.get(index));
-            // What it knows the library reads as it should be, whatever it is said to be: all behind would be
+            // What it knows the library reads as it should be, whatever it is said to be: all after it would be
             // something else to it than it is here.
             if let Some(known) = known
                 && !known.is(written)

@@ -47,7 +47,7 @@ pub(super) struct Attempt<'a> {
 /// The runs that a reduce task merges.
 #[derive(Debug)]
 pub(super) struct ReduceInput {
-    /// Its partitions.
+    /// The partitions.
     pub partitions: Range<u32>,
     /// Of each its runs, in the order of the map tasks.
     pub runs: Vec<Vec<Run>>,

@@ -29,11 +29,11 @@ pub use self::writer::PairsWriter;
 /// An object of pairs: what a task's commit record says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairsObject {
-    /// Its name below the job's work folder.
+    /// The name below the job's work folder.
     pub name: String,
-    /// Its bytes.
+    /// The bytes.
     pub bytes: u64,
-    /// Its pairs.
+    /// The pairs.
     pub records: u64,
     /// Where blocks of it begin: all of a small object's, some of a large one's.
     pub cuts: Vec<u64>,

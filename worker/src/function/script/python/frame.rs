@@ -142,8 +142,8 @@ impl<'a> Texts<'a> {
         let size = match &mut self.sizes {
             None => memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len()),
             Some(sizes) => {
-                let (size, behind) = sizes.split_first_chunk::<4>().ok_or_else(garbled)?;
-                *sizes = behind;
+                let (size, after) = sizes.split_first_chunk::<4>().ok_or_else(garbled)?;
+                *sizes = after;
                 u32::from_le_bytes(*size) as usize
             }
         };
