@@ -127,11 +127,12 @@ impl Target<'_> {
                 Ok(Some(component.to_owned()))
             }
             Fault::Operator(blow) => {
-                self.hit(RELEASE, "app.kubernetes.io/name=mapreduce-operator", blow, planned, usize::MAX)
+                let label = "app.kubernetes.io/name=mapreduce-operator";
+                Ok(self.hit(RELEASE, label, blow, planned, usize::MAX))
             }
             Fault::Task(blow) => {
                 let which = planned.after.as_millis() as usize;
-                self.hit(self.namespace, "mapreduce.dev/phase", blow, planned, which)
+                Ok(self.hit(self.namespace, "mapreduce.dev/phase", blow, planned, which))
             }
             Fault::Store(fault) => {
                 self.store.set(fault)?;
@@ -152,22 +153,24 @@ impl Target<'_> {
         blow: Blow,
         planned: &Planned,
         which: usize,
-    ) -> Result<Option<String>> {
-        let Ok(pods) = self.pods(namespace, label) else { return Ok(None) };
-        let mut processes = self.node.processes(&pods)?;
-        if which < usize::MAX && !processes.is_empty() {
+    ) -> Option<String> {
+        // Tasks come and go: the next one will do.
+        let found = crate::wait::until("a process to hit", Duration::from_secs(20), || {
+            let Ok(pods) = self.pods(namespace, label) else { return Ok(None) };
+            let found = self.node.processes(&pods).unwrap_or_default();
+            Ok(Some(found).filter(|found| !found.is_empty()))
+        });
+        let mut processes = found.ok()?;
+        if which < usize::MAX {
             processes = vec![processes.swap_remove(which % processes.len())];
         }
         let (names, pids): (Vec<_>, Vec<_>) = processes.into_iter().unzip();
-        if pids.is_empty() {
-            return Ok(None);
-        }
         let done = match blow {
             Blow::Stop => self.node.stop_processes(&pids, planned.lasts),
             Blow::Kill | Blow::Away => self.node.signal("-KILL", &pids),
         };
         // One that ends at just this moment was not hit.
-        Ok(done.is_ok().then(|| names.join(" ")))
+        done.is_ok().then(|| names.join(" "))
     }
 
     fn pods(&self, namespace: &str, label: &str) -> Result<Value> {
