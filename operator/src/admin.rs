@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz`, `/metrics`, and `PUT /log-filter`.
 //!
 //! Alive says that this process answers and that no pass hangs: it is not restarted because the API server is away.
-//! Ready says that every watch has delivered its first state.
+//! Ready says that every watch has delivered its first state; of a replica that stands by, that it can read the lease.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,7 +24,7 @@ use crate::watchdog::Watchdog;
 pub struct Admin {
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Whether every watch has delivered its first state.
+    /// Whether every watch has delivered its first state, or the lease could be read.
     pub ready: Arc<AtomicBool>,
     /// Passes under way.
     pub watchdog: Arc<Watchdog>,
@@ -70,7 +70,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     if admin.ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the first lists of jobs have not arrived\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "neither the first lists of jobs nor the lease have arrived\n")
     }
 }
 

@@ -18,6 +18,8 @@ use kube::{Client, Config};
 use tower::retry::RetryLayer;
 use tower::{BoxError, Service, ServiceBuilder};
 
+use crate::leader::claim::Claim;
+
 /// How long a connection is set up at most.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A silent connection, such as a watch's, is probed after this time, and this often until it is given up.
@@ -27,17 +29,17 @@ const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(11);
 /// How long a request may be without an answer; watches are meant to be.
 const REQUEST_LIMIT: Duration = Duration::from_secs(25);
 
-/// A client of the cluster that this process runs in, or that the kubeconfig names.
-pub async fn connect() -> anyhow::Result<Client> {
+/// A client of the cluster that this process runs in, or that the kubeconfig names. It writes while the claim holds.
+pub async fn connect(claim: &Claim) -> anyhow::Result<Client> {
     let config = Config::infer().await?;
     // A proxy is between us and the server: kube's own client knows how to ask it.
     if config.proxy_url.is_some() {
-        return Ok(ClientBuilder::try_from(config)?.build());
+        return Ok(ClientBuilder::try_from(config)?.with_layer(claim).build());
     }
-    client(&config)
+    client(&config, claim)
 }
 
-fn client(config: &Config) -> anyhow::Result<Client> {
+fn client(config: &Config, claim: &Claim) -> anyhow::Result<Client> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(CONNECT_LIMIT));
@@ -54,6 +56,8 @@ fn client(config: &Config) -> anyhow::Result<Client> {
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .layer_fn(|inner| TimeLimited { inner, limit: REQUEST_LIMIT })
+        // Behind the retries, which may come much later than the request.
+        .layer(claim)
         .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector));
     Ok(Client::new(service, config.default_namespace.clone()))
 }

@@ -15,6 +15,9 @@ pub struct Args {
     /// What a job's pods are made of.
     #[command(flatten)]
     pub worker: Worker,
+    /// Which of several replicas works.
+    #[command(flatten)]
+    pub election: LeaderElection,
     /// What is written where.
     #[command(flatten)]
     pub log: Log,
@@ -63,6 +66,40 @@ impl Watch {
         let named: Vec<_> = self.namespaces.iter().filter(|n| !n.is_empty()).cloned().map(Some).collect();
         if named.is_empty() { vec![None] } else { named }
     }
+}
+
+/// Which of several replicas works.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LeaderElection {
+    /// Work only while this process holds a Lease: of several replicas one works, and the others stand by. One that
+    /// loses the lease ends with exit code 3.
+    #[arg(long, env = "LEADER_ELECT")]
+    pub leader_elect: bool,
+
+    /// The Lease's name.
+    #[arg(long, env = "LEASE_NAME", default_value = "mapreduce-operator")]
+    pub lease_name: String,
+
+    /// The Lease's namespace; the pod's own when absent.
+    #[arg(long, env = "LEASE_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// What the holder's name in the Lease begins with; the rest of it is new for each process.
+    #[arg(long = "lease-identity", env = "POD_NAME", default_value = "")]
+    pub identity: String,
+
+    /// How long standbys wait after the leader's last renewal until one of them takes the lease: whole seconds.
+    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    pub lease_duration: Duration,
+
+    /// How long after its last renewal a leader ends, if it can't renew: at most four fifths of the lease's duration.
+    #[arg(long, env = "RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
+    pub renew_deadline: Duration,
+
+    /// How often standbys look at the lease, and a leader tries again to renew it; it renews it at each third of the
+    /// deadline.
+    #[arg(long, env = "RETRY_PERIOD", default_value = "2s", value_parser = duration)]
+    pub retry_period: Duration,
 }
 
 /// What a job's pods are made of, where the job doesn't say.

@@ -25,6 +25,7 @@ pub mod creations;
 pub mod event_publisher;
 pub mod job;
 pub mod kube_ext;
+pub mod leader;
 pub mod metrics;
 pub mod runtime;
 pub mod stranded;

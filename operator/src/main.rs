@@ -6,7 +6,11 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use mapreduce_operator::{args::Args, runtime};
+use mapreduce_operator::args::Args;
+use mapreduce_operator::runtime::{self, Ended};
+
+/// The exit code of a replica that has lost its lease: it is started again, and stands by.
+const LEASE_LOST: u8 = 3;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -17,9 +21,12 @@ async fn main() -> ExitCode {
         Ok(()) => runtime::run(args).await,
         Err(_) => Err(anyhow::anyhow!("another TLS provider is installed already")),
     };
-    if let Err(error) = ended {
-        eprintln!("error: {error:#}");
-        return ExitCode::FAILURE;
+    match ended {
+        Ok(Ended::Told) => ExitCode::SUCCESS,
+        Ok(Ended::LeaseLost) => ExitCode::from(LEASE_LOST),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::SUCCESS
 }

@@ -9,6 +9,7 @@
 //! | `mapreduce_job_seconds{result}` | from the first to the last of a job, suspensions included |
 //! | `mapreduce_start_latency_seconds` | from the resource's creation to the start of its plan |
 //! | `mapreduce_child_jobs_total{phase}` | Jobs made |
+//! | `mapreduce_leader` | 1 while this replica works, 0 while it stands by |
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -22,6 +23,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::leader::claim::Claim;
 
 /// The jobs that a watch has delivered.
 pub type Jobs = Store<DeserializeGuard<MapReduceJob>>;
@@ -54,6 +57,8 @@ pub struct Metrics {
     duration: Family<ByResult, Histogram>,
     latency: Histogram,
     children: Family<ByPhase, Counter>,
+    leader: Gauge,
+    claim: Claim,
     stores: Mutex<Vec<Jobs>>,
 }
 
@@ -69,6 +74,13 @@ fn slow() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(Claim::always())
+    }
+}
+
+impl Metrics {
+    /// Of the replica with this claim.
+    pub fn new(claim: Claim) -> Self {
         let mut registry = Registry::with_prefix("mapreduce");
         let reconcile = Family::new_with_constructor(fast as fn() -> Histogram);
         let jobs = Family::default();
@@ -76,6 +88,7 @@ impl Default for Metrics {
         let duration = Family::new_with_constructor(slow as fn() -> Histogram);
         let latency = fast();
         let children = Family::default();
+        let leader = Gauge::default();
         registry.register("reconcile_seconds", "Passes over a job", reconcile.clone());
         registry.register("jobs", "Jobs by phase", jobs.clone());
         registry.register("jobs_finished", "Jobs that have ended", finished.clone());
@@ -86,11 +99,11 @@ impl Default for Metrics {
             latency.clone(),
         );
         registry.register("child_jobs", "Jobs made", children.clone());
-        Self { registry, reconcile, jobs, finished, duration, latency, children, stores: Mutex::default() }
+        registry.register("leader", "Whether this replica works", leader.clone());
+        let stores = Mutex::default();
+        Self { registry, reconcile, jobs, finished, duration, latency, children, leader, claim, stores }
     }
-}
 
-impl Metrics {
     /// Counts the jobs of a watch too.
     pub fn watch(&self, jobs: Jobs) {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner).push(jobs);
@@ -138,6 +151,7 @@ impl Metrics {
         for ((_, phase), n) in PHASES.iter().zip(counts) {
             self.jobs.get_or_create(&ByPhase { phase }).set(n);
         }
+        self.leader.set(i64::from(self.claim.holds()));
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
         Ok(out)

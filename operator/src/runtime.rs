@@ -25,16 +25,64 @@ use crate::context::Context;
 use crate::job;
 use crate::job::build::labels;
 use crate::kube_ext;
+use crate::leader::claim::Claim;
+use crate::leader::{Election, End};
 use crate::metrics::{Jobs, Metrics};
 use crate::{stranded, telemetry};
 
-/// Runs until SIGTERM or SIGINT; a second one doesn't wait for passes under way.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+/// Why this process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// Another replica leads, or may.
+    LeaseLost,
+}
+
+/// What tells this process to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Passes under way are finished.
+    pub soon: CancellationToken,
+    /// They aren't.
+    pub now: CancellationToken,
+}
+
+impl Stop {
+    /// SIGTERM or SIGINT; a second one doesn't wait for passes under way.
+    fn on_signals() -> anyhow::Result<Self> {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = Self::default();
+        let Self { soon, now } = stop.clone();
+        tokio::spawn(async move {
+            for token in [soon, now] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(stop)
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, or until the lease is lost.
+pub async fn run(args: Args) -> anyhow::Result<Ended> {
     let filter = telemetry::init(&args.log).context("failed to start the log")?;
-    let client = api_client::connect().await.context("failed to find the cluster")?;
-    let metrics = Arc::new(Metrics::default());
+    let stop = Stop::on_signals()?;
+    let claim = if args.election.leader_elect { Claim::none() } else { Claim::always() };
+    let client = api_client::connect(&claim).await.context("failed to find the cluster")?;
+    let election = if args.election.leader_elect {
+        // With connections of its own: a renewal waits for no other request.
+        let unfenced = api_client::connect(&Claim::always()).await.context("failed to find the cluster")?;
+        Some(Election::new(unfenced, &args.election, claim.clone())?)
+    } else {
+        None
+    };
+    let metrics = Arc::new(Metrics::new(claim));
     let ready = Arc::new(AtomicBool::new(false));
-    let stop = CancellationToken::new();
 
     let listener =
         admin::listen(args.listen).await.with_context(|| format!("failed to listen on {}", args.listen))?;
@@ -51,8 +99,59 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .into_future();
     let server = tokio::spawn(server);
 
-    let (controllers, stores) = controllers(&context, &args.watch, args.concurrency, &stop);
-    let stranded = stranded::release_all(&context, &args.watch, &stores);
+    let ended = lead(&context, &args, election, &ready, &stop).await?;
+    // Last of all, so that probes and metrics are there while passes are finished.
+    admin_stop.cancel();
+    if let Ok(served) = tokio::time::timeout(Duration::from_secs(1), server).await {
+        served?.context("the admin server failed")?;
+    }
+    Ok(ended)
+}
+
+/// Stands by until this process leads, and works until it is told to stop or leads no more. Without an election it leads.
+pub async fn lead(
+    context: &Arc<Context>,
+    args: &Args,
+    election: Option<Election>,
+    ready: &AtomicBool,
+    stop: &Stop,
+) -> anyhow::Result<Ended> {
+    let Some(mut election) = election else {
+        work(context, args, ready, stop).await?;
+        return Ok(Ended::Told);
+    };
+    let acquired = election.acquire(|| ready.store(true, Ordering::Relaxed));
+    if stop.soon.run_until_cancelled(acquired).await.is_none() {
+        return Ok(Ended::Told);
+    }
+    ready.store(false, Ordering::Relaxed);
+    let release = CancellationToken::new();
+    // In a task of its own: whatever a pass does, the lease is renewed in time, or known to be lost.
+    let leading = tokio::spawn(election.lead(release.clone()));
+    let mut leading = std::pin::pin!(leading);
+    tokio::select! {
+        // First: after a pause of the whole process no pass goes on before it is known whose the lease is.
+        biased;
+        end = &mut leading => {
+            // The passes under way are dropped with `work`, where they are.
+            if let End::Lost(why) = end.context("the election has failed")? {
+                tracing::error!("The lease is lost, and this process ends: {why}");
+            }
+            return Ok(Ended::LeaseLost);
+        }
+        worked = work(context, args, ready, stop) => worked?,
+    }
+    release.cancel();
+    match leading.await.context("the election has failed")? {
+        End::Released => Ok(Ended::Told),
+        End::Lost(_) => Ok(Ended::LeaseLost),
+    }
+}
+
+/// Runs the controllers until told to stop.
+async fn work(context: &Arc<Context>, args: &Args, ready: &AtomicBool, stop: &Stop) -> anyhow::Result<()> {
+    let (controllers, stores) = controllers(context, &args.watch, args.concurrency, &stop.soon);
+    let stranded = stranded::release_all(context, &args.watch, &stores);
     let became_ready = async {
         join_all(stores.iter().map(Jobs::wait_until_ready)).await;
         ready.store(true, Ordering::Relaxed);
@@ -60,32 +159,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         std::future::pending::<()>().await;
     };
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut controllers = std::pin::pin!(controllers);
-    tokio::select! {
-        () = &mut controllers => anyhow::bail!("a watch has ended by itself"),
-        () = became_ready => {}
-        () = stranded => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let have_ended = tokio::select! {
+        () = stop.soon.cancelled() => false,
+        () = &mut controllers => true,
+        () = became_ready => false,
+        () = stranded => false,
+    };
+    anyhow::ensure!(stop.soon.is_cancelled(), "a watch has ended by itself");
     tracing::info!("Stopping: passes under way are finished, no new ones are begun.");
-    stop.cancel();
     tokio::select! {
-        () = &mut controllers => {}
+        () = &mut controllers, if !have_ended => {}
+        () = std::future::ready(()), if have_ended => {}
         () = tokio::time::sleep(args.drain_timeout) => tracing::warn!("Passes under way took too long."),
-        _ = terminate.recv() => tracing::warn!("Told to stop twice."),
-        _ = interrupt.recv() => tracing::warn!("Told to stop twice."),
+        () = stop.now.cancelled() => tracing::warn!("Told to stop twice."),
     }
     // What was told last is what somebody looks for; a server that is away is not waited for.
     let _ = tokio::time::timeout(Duration::from_secs(2), context.events.flush()).await;
-    // Last of all, so that probes and metrics are there while passes are finished.
-    admin_stop.cancel();
-    match tokio::time::timeout(Duration::from_secs(1), server).await {
-        Ok(ended) => ended?.context("the admin server failed"),
-        Err(_) => Ok(()),
-    }
+    Ok(())
 }
 
 /// One controller for each namespace, or one for all; and the jobs each has seen.

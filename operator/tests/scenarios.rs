@@ -10,6 +10,8 @@ mod frozen;
 mod left_alone;
 #[path = "scenarios/queues.rs"]
 mod queues;
+#[path = "scenarios/replicas.rs"]
+mod replicas;
 #[path = "scenarios/steps.rs"]
 mod steps;
 #[path = "scenarios/stores.rs"]

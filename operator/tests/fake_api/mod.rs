@@ -11,6 +11,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod faults;
+pub(crate) mod link;
 pub(crate) mod route;
 pub(crate) mod store;
 pub(crate) mod verbs;

@@ -66,6 +66,18 @@ fn serve_or_fail(store: &mut Store, route: &Route, body: &Value) -> Result<Reply
             }
             Ok(answer(201, &store.create(key, body.clone())))
         }
+        Verb::Replace => {
+            let version =
+                &store.objects.get(&key).ok_or_else(|| not_found(route))?["metadata"]["resourceVersion"];
+            assert!(
+                !body["metadata"]["resourceVersion"].is_null(),
+                "the operator replaces nothing it has not read"
+            );
+            if body["metadata"]["resourceVersion"] != *version {
+                return Err(failure(409, "Conflict", "resourceVersion has changed"));
+            }
+            Ok(answer(200, &store.update("replace", key, body.clone())))
+        }
         Verb::Get => {
             let found = store.objects.get(&key).ok_or_else(|| not_found(route))?;
             Ok(answer(200, found))
