@@ -89,9 +89,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [create, patch, list]
 {{- end }}
 
+{{- /* The namespaces whose jobs are run, as a JSON list; empty for all. */}}
+{{- define "mapreduce.watchNamespaces" -}}
+{{- if not .Values.watchOwnNamespace }}
+{{- toJson .Values.watchNamespaces }}
+{{- else if .Values.watchNamespaces }}
+{{- fail "watchOwnNamespace and watchNamespaces exclude each other" }}
+{{- else }}
+{{- list .Release.Namespace | toJson }}
+{{- end }}
+{{- end }}
+
+{{- /* "true" where a Lease says which replica works. */}}
+{{- define "mapreduce.leaderElection" -}}
+{{- $several := gt (int .Values.replicas) 1 }}
+{{- if kindIs "invalid" .Values.leaderElection.enabled }}
+{{- if $several }}true{{ end }}
+{{- else if .Values.leaderElection.enabled -}}
+true
+{{- else if $several }}
+{{- fail "several replicas need leaderElection" }}
+{{- end }}
+{{- end }}
+
 {{- /* Where the worker's account is created, as a JSON list. */}}
 {{- define "mapreduce.workerNamespaces" -}}
-{{- $own := .Values.watchNamespaces | default (list .Release.Namespace) }}
+{{- $own := include "mapreduce.watchNamespaces" . | fromJsonArray | default (list .Release.Namespace) }}
 {{- concat $own .Values.worker.serviceAccount.namespaces | uniq | toJson }}
 {{- end }}
 
