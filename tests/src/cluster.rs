@@ -59,24 +59,34 @@ impl Cluster {
                 &variable("S3_SECRET_KEY")?,
             )?,
         };
+        // What an earlier run has left, on a cluster that is kept: the image may be another since.
+        cluster.uninstall(RELEASE, RELEASE)?;
+        cluster.install_release(RELEASE, RELEASE, &[])?;
+        Ok(cluster)
+    }
+
+    /// Installs a release of the chart, with these values beside those that all tests have.
+    pub(crate) fn install_release(&self, namespace: &str, release: &str, values: &[&str]) -> Result<()> {
         let own = Path::new("../charts/mapreduce-operator").canonicalize()?;
         let chart = std::env::var_os("CHART").map_or(own, PathBuf::from);
         let chart = chart.to_string_lossy();
-        // What an earlier run has left, on a cluster that is kept: the image may be another since.
-        let release = ["--namespace", RELEASE, RELEASE];
-        cluster.helm(&[&["uninstall", "--ignore-not-found", "--wait"], &release[..]].concat())?;
-        let mut install = vec!["install", "--create-namespace", "--wait", "--timeout=120s"];
-        install.extend(release);
-        install.push(&chart);
         // Tests don't wait as long as people do.
-        let mut values = vec!["startGrace=2s".to_owned(), "lostNodeTimeout=10s".to_owned()];
-        values.extend(image("OPERATOR_IMAGE", "image"));
-        values.extend(image("WORKER_IMAGE", "worker.image"));
-        for values in &values {
-            install.extend(["--set", values]);
+        let mut all = vec!["startGrace=2s".to_owned(), "lostNodeTimeout=10s".to_owned()];
+        all.extend(image("OPERATOR_IMAGE", "image"));
+        all.extend(image("WORKER_IMAGE", "worker.image"));
+        all.extend(values.iter().map(|value| (*value).to_owned()));
+        let mut install = vec!["install", "--create-namespace", "--wait", "--timeout=120s"];
+        install.extend(["--namespace", namespace, release, &chart]);
+        for value in &all {
+            install.extend(["--set", value]);
         }
-        cluster.helm(&install).context("the chart can't be installed")?;
-        Ok(cluster)
+        self.helm(&install).map(drop).with_context(|| format!("the chart can't be installed as {release}"))
+    }
+
+    /// Removes a release, if it is there.
+    pub(crate) fn uninstall(&self, namespace: &str, release: &str) -> Result<()> {
+        let args = ["uninstall", "--ignore-not-found", "--wait", "--namespace", namespace, release];
+        self.helm(&args).map(drop)
     }
 
     fn program(&self, name: &str) -> Command {

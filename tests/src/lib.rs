@@ -3,6 +3,7 @@
 //! ```text
 //!  Scenario ─┬─ Cluster   kubectl and helm; the chart is installed once for all tests
 //!            ├─ Bucket    the S3 server, as this process reaches it
+//!            ├─ Release   the chart once more, with other values
 //!            ├─ MrJob     a manifest, built field by field
 //!            └─ Watch     every Job and pod that was ever there
 //! ```
@@ -19,6 +20,7 @@ pub mod command;
 pub mod component;
 pub mod manifest;
 pub mod operator;
+pub mod release;
 pub mod scenario;
 pub mod text;
 pub mod wait;

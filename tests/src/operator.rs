@@ -42,6 +42,20 @@ impl Operator<'_> {
         })
     }
 
+    /// Takes it away, for as long as another one runs its jobs.
+    pub fn leave(&self) -> Result<()> {
+        self.kubectl(&["scale", "deployment", "mapreduce-operator", "--replicas=0"])?;
+        wait::until_true("no operator", Duration::from_mins(1), || {
+            Ok(self.kubectl(&["get", "pods", SELECTOR, "--output=name"])?.is_empty())
+        })
+    }
+
+    /// Brings it back.
+    pub fn come_back(&self) -> Result<()> {
+        self.kubectl(&["scale", "deployment", "mapreduce-operator", "--replicas=1"])?;
+        self.is_back()
+    }
+
     /// Waits until there is one that works.
     pub fn is_back(&self) -> Result<()> {
         wait::until_true("an operator that is ready", Duration::from_mins(1), || {

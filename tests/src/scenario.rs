@@ -41,7 +41,8 @@ pub fn scenario_alone(name: &str, body: impl FnOnce(&Scenario) -> Result<()>) ->
 }
 
 impl Scenario {
-    fn run(name: &str, body: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+    /// Runs something in one more namespace, within a test that has its turn.
+    pub fn run(name: &str, body: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         let scenario = Self::new(name)?;
         let outcome = catch_unwind(AssertUnwindSafe(|| body(&scenario)));
         if !matches!(outcome, Ok(Ok(()))) {

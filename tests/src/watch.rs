@@ -5,7 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::manifest::MrJob;
 use crate::scenario::Scenario;
@@ -100,6 +101,22 @@ impl Watch {
         }
         uids
     }
+}
+
+/// An error unless a job's Jobs were made once, and each of its tasks had one pod.
+pub fn nothing_ran_twice(jobs: &Watch, pods: &Watch, status: &Value) -> Result<()> {
+    for (name, uids) in jobs.uids_by_name() {
+        ensure!(uids.len() == 1, "Job {name} was made {} times", uids.len());
+    }
+    ensure!(jobs.uids_by_name().len() == 3, "{:?}", jobs.uids_by_name());
+    let total = |phase: &str| status[phase]["total"].as_u64().unwrap_or_default() as usize;
+    let tasks = pods.uids_by_task();
+    ensure!(tasks.len() == 1 + total("maps") + total("reduces"), "{tasks:?}");
+    for (task, uids) in tasks {
+        ensure!(uids.len() == 1, "task {task} had {} pods", uids.len());
+    }
+    ensure!(status["maps"]["failed"] == 0 && status["reduces"]["failed"] == 0, "{status:#}");
+    Ok(())
 }
 
 impl Drop for Watch {

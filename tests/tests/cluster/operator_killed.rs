@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use mapreduce_tests::manifest::MrJob;
 use mapreduce_tests::operator::Operator;
 use mapreduce_tests::scenario::{LIMIT, Scenario, scenario};
-use mapreduce_tests::watch::Watch;
+use mapreduce_tests::watch::{Watch, nothing_ran_twice};
 use mapreduce_tests::{text, wait};
 use serde_json::json;
 
@@ -62,17 +62,7 @@ fn the_operator_killed_in_every_phase_runs_nothing_twice() -> Result<()> {
         }
         let status = scenario.succeeded(&job)?;
 
-        for (name, uids) in jobs.uids_by_name() {
-            ensure!(uids.len() == 1, "Job {name} was made {} times", uids.len());
-        }
-        ensure!(jobs.uids_by_name().len() == 3, "{:?}", jobs.uids_by_name());
-        let total = |phase: &str| status[phase]["total"].as_u64().unwrap_or_default() as usize;
-        let tasks = pods.uids_by_task();
-        ensure!(tasks.len() == 1 + total("maps") + total("reduces"), "{tasks:?}");
-        for (task, uids) in tasks {
-            ensure!(uids.len() == 1, "task {task} had {} pods", uids.len());
-        }
-        ensure!(status["maps"]["failed"] == 0 && status["reduces"]["failed"] == 0, "{status:#}");
+        nothing_ran_twice(&jobs, &pods, &status)?;
         let want: Vec<u8> = text::word_count(&text.chunks(8 << 20).collect::<Vec<_>>().join(&b'\n'))?;
         text::same_lines(&scenario.parts("out/")?, &want)?;
         scenario.only_parts("out/", 2)
