@@ -19,6 +19,7 @@ use tower::retry::RetryLayer;
 use tower::{BoxError, Service, ServiceBuilder};
 
 use crate::leader::claim::Claim;
+use crate::request_count::RequestCount;
 
 /// How long a connection is set up at most.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -30,16 +31,16 @@ const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(11);
 const REQUEST_LIMIT: Duration = Duration::from_secs(25);
 
 /// A client of the cluster that this process runs in, or that the kubeconfig names. It writes while the claim holds.
-pub async fn connect(claim: &Claim) -> anyhow::Result<Client> {
+pub async fn connect(claim: &Claim, count: &RequestCount) -> anyhow::Result<Client> {
     let config = Config::infer().await?;
     // A proxy is between us and the server: kube's own client knows how to ask it.
     if config.proxy_url.is_some() {
-        return Ok(ClientBuilder::try_from(config)?.with_layer(claim).build());
+        return Ok(ClientBuilder::try_from(config)?.with_layer(count).with_layer(claim).build());
     }
-    client(&config, claim)
+    client(&config, claim, count)
 }
 
-fn client(config: &Config, claim: &Claim) -> anyhow::Result<Client> {
+fn client(config: &Config, claim: &Claim, count: &RequestCount) -> anyhow::Result<Client> {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(CONNECT_LIMIT));
@@ -58,6 +59,7 @@ fn client(config: &Config, claim: &Claim) -> anyhow::Result<Client> {
         .layer_fn(|inner| TimeLimited { inner, limit: REQUEST_LIMIT })
         // Behind the retries, which may come much later than the request.
         .layer(claim)
+        .layer(count)
         .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector));
     Ok(Client::new(service, config.default_namespace.clone()))
 }

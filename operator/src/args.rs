@@ -44,7 +44,7 @@ pub struct Args {
     pub drain_timeout: Duration,
 
     /// Most jobs reconciled at once.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 }
 

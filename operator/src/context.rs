@@ -16,6 +16,7 @@ use crate::child_objects::ChildCache;
 use crate::creations::Creations;
 use crate::event_publisher::EventPublisher;
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 use crate::watchdog::Watchdog;
 
 /// Shared by all passes.
@@ -33,6 +34,8 @@ pub struct Context {
     pub limits: Limits,
     /// Waits after failed passes.
     pub backoff: Arc<Backoff>,
+    /// Jobs that wait for a pass.
+    pub queue: Arc<Queue>,
     /// When pods are looked at.
     pub polls: Arc<PodPolls>,
     /// When jobs were read.
@@ -120,6 +123,7 @@ impl Context {
         Self {
             events: EventPublisher::start(client.clone()),
             client,
+            queue: Arc::new(Queue::new(usize::from(args.concurrency), metrics.queue_depth())),
             metrics,
             pods: PodDefaults::new(args.worker.clone(), args.lost_node_timeout),
             limits: Limits {

@@ -27,6 +27,8 @@ pub mod job;
 pub mod kube_ext;
 pub mod leader;
 pub mod metrics;
+pub mod queue;
+pub mod request_count;
 pub mod runtime;
 pub mod stranded;
 pub mod telemetry;

@@ -8,7 +8,12 @@
 //! | `mapreduce_jobs_finished_total{result}` | jobs that have ended, by `Succeeded` or the reason of failure |
 //! | `mapreduce_job_seconds{result}` | from the first to the last of a job, suspensions included |
 //! | `mapreduce_start_latency_seconds` | from the resource's creation to the start of its plan |
+//! | `mapreduce_phase_seconds{phase}` | how long phases took |
+//! | `mapreduce_tasks_done_total{phase}` | tasks that are done |
+//! | `mapreduce_attempts_failed_total{phase}` | attempts of tasks that have failed, not counting pods that the cluster ended |
 //! | `mapreduce_child_jobs_total{phase}` | Jobs made |
+//! | `mapreduce_queue_depth` | jobs that are due, and wait because enough others are looked at |
+//! | `mapreduce_api_requests_total{verb,code}` | attempts of requests to the API server |
 //! | `mapreduce_leader` | 1 while this replica works, 0 while it stands by |
 
 use std::sync::{Mutex, PoisonError};
@@ -25,6 +30,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::leader::claim::Claim;
+use crate::request_count::RequestCount;
 
 /// The jobs that a watch has delivered.
 pub type Jobs = Store<DeserializeGuard<MapReduceJob>>;
@@ -57,6 +63,11 @@ pub struct Metrics {
     duration: Family<ByResult, Histogram>,
     latency: Histogram,
     children: Family<ByPhase, Counter>,
+    phases: Family<ByPhase, Histogram>,
+    tasks: Family<ByPhase, Counter>,
+    failed_attempts: Family<ByPhase, Counter>,
+    queue_depth: Gauge,
+    requests: RequestCount,
     leader: Gauge,
     claim: Claim,
     stores: Mutex<Vec<Jobs>>,
@@ -88,7 +99,10 @@ impl Metrics {
         let duration = Family::new_with_constructor(slow as fn() -> Histogram);
         let latency = fast();
         let children = Family::default();
-        let leader = Gauge::default();
+        let phases = Family::new_with_constructor(slow as fn() -> Histogram);
+        let (tasks, failed_attempts) = (Family::default(), Family::default());
+        let (leader, queue_depth) = (Gauge::default(), Gauge::default());
+        let requests = RequestCount::default();
         registry.register("reconcile_seconds", "Passes over a job", reconcile.clone());
         registry.register("jobs", "Jobs by phase", jobs.clone());
         registry.register("jobs_finished", "Jobs that have ended", finished.clone());
@@ -99,9 +113,30 @@ impl Metrics {
             latency.clone(),
         );
         registry.register("child_jobs", "Jobs made", children.clone());
+        registry.register("phase_seconds", "From a phase's start to its end", phases.clone());
+        registry.register("tasks_done", "Tasks that are done", tasks.clone());
+        registry.register("attempts_failed", "Attempts of tasks that have failed", failed_attempts.clone());
+        registry.register("queue_depth", "Jobs that are due and wait", queue_depth.clone());
+        registry.register("api_requests", "Attempts of requests to the API server", requests.family());
         registry.register("leader", "Whether this replica works", leader.clone());
         let stores = Mutex::default();
-        Self { registry, reconcile, jobs, finished, duration, latency, children, leader, claim, stores }
+        Self {
+            registry,
+            reconcile,
+            jobs,
+            finished,
+            duration,
+            latency,
+            children,
+            phases,
+            tasks,
+            failed_attempts,
+            queue_depth,
+            requests,
+            leader,
+            claim,
+            stores,
+        }
     }
 
     /// Counts the jobs of a watch too.
@@ -122,6 +157,31 @@ impl Metrics {
     /// A Job was made.
     pub fn child_made(&self, phase: &'static str) {
         self.children.get_or_create(&ByPhase { phase }).inc();
+    }
+
+    /// A phase took so long.
+    pub fn phase_ended(&self, phase: &'static str, seconds: f64) {
+        self.phases.get_or_create(&ByPhase { phase }).observe(seconds.max(0.0));
+    }
+
+    /// So many more tasks of a phase are done.
+    pub fn tasks_done(&self, phase: &'static str, more: i32) {
+        self.tasks.get_or_create(&ByPhase { phase }).inc_by(u64::try_from(more).unwrap_or(0));
+    }
+
+    /// So many more attempts of tasks have failed.
+    pub fn attempts_failed(&self, phase: &'static str, more: i32) {
+        self.failed_attempts.get_or_create(&ByPhase { phase }).inc_by(u64::try_from(more).unwrap_or(0));
+    }
+
+    /// The gauge that shows how many jobs wait.
+    pub fn queue_depth(&self) -> Gauge {
+        self.queue_depth.clone()
+    }
+
+    /// What counts requests.
+    pub fn requests(&self) -> RequestCount {
+        self.requests.clone()
     }
 
     /// A job has ended.
@@ -171,6 +231,10 @@ const PHASES: [(JobPhase, &str); 6] = [
 mod tests {
     use std::time::Instant;
 
+    use kube::core::DeserializeGuard;
+    use kube::runtime::{reflector, watcher};
+    use mapreduce_api::v1alpha1::MapReduceJob;
+
     use super::Metrics;
 
     #[test]
@@ -189,5 +253,32 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    fn job(name: &str, phase: &str) -> DeserializeGuard<MapReduceJob> {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob", "metadata": {"name": name, "namespace": "ns"},
+            "spec": {"input": {"urls": ["s3://b/"]}, "output": {"url": "s3://b/out/"}}, "status": {"phase": phase},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_gauge_of_a_phase_falls_when_its_jobs_go_on_or_are_gone() {
+        let (metrics, (jobs, mut watch)) = (Metrics::default(), reflector::store());
+        metrics.watch(jobs);
+        let says = |line: &str| {
+            let text = metrics.encode().unwrap();
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        };
+        for name in ["a", "b"] {
+            watch.apply_watcher_event(&watcher::Event::Apply(job(name, "Mapping")));
+        }
+        says("mapreduce_jobs{phase=\"Mapping\"} 2");
+        watch.apply_watcher_event(&watcher::Event::Apply(job("a", "Reducing")));
+        says("mapreduce_jobs{phase=\"Mapping\"} 1");
+        watch.apply_watcher_event(&watcher::Event::Delete(job("b", "Mapping")));
+        says("mapreduce_jobs{phase=\"Mapping\"} 0");
+        says("mapreduce_jobs{phase=\"Reducing\"} 1");
     }
 }

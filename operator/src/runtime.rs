@@ -73,15 +73,17 @@ pub async fn run(args: Args) -> anyhow::Result<Ended> {
     let filter = telemetry::init(&args.log).context("failed to start the log")?;
     let stop = Stop::on_signals()?;
     let claim = if args.election.leader_elect { Claim::none() } else { Claim::always() };
-    let client = api_client::connect(&claim).await.context("failed to find the cluster")?;
+    let metrics = Arc::new(Metrics::new(claim.clone()));
+    let requests = metrics.requests();
+    let client = api_client::connect(&claim, &requests).await.context("failed to find the cluster")?;
     let election = if args.election.leader_elect {
         // With connections of its own: a renewal waits for no other request.
-        let unfenced = api_client::connect(&Claim::always()).await.context("failed to find the cluster")?;
-        Some(Election::new(unfenced, &args.election, claim.clone())?)
+        let unfenced =
+            api_client::connect(&Claim::always(), &requests).await.context("failed to find the cluster")?;
+        Some(Election::new(unfenced, &args.election, claim)?)
     } else {
         None
     };
-    let metrics = Arc::new(Metrics::new(claim));
     let ready = Arc::new(AtomicBool::new(false));
 
     let listener =
@@ -150,7 +152,7 @@ pub async fn lead(
 
 /// Runs the controllers until told to stop.
 async fn work(context: &Arc<Context>, args: &Args, ready: &AtomicBool, stop: &Stop) -> anyhow::Result<()> {
-    let (controllers, stores) = controllers(context, &args.watch, args.concurrency, &stop.soon);
+    let (controllers, stores) = controllers(context, &args.watch, &stop.soon);
     let stranded = stranded::release_all(context, &args.watch, &stores);
     let became_ready = async {
         join_all(stores.iter().map(Jobs::wait_until_ready)).await;
@@ -167,6 +169,7 @@ async fn work(context: &Arc<Context>, args: &Args, ready: &AtomicBool, stop: &St
         () = stranded => false,
     };
     anyhow::ensure!(stop.soon.is_cancelled(), "a watch has ended by itself");
+    context.queue.close();
     tracing::info!("Stopping: passes under way are finished, no new ones are begun.");
     tokio::select! {
         () = &mut controllers, if !have_ended => {}
@@ -183,14 +186,13 @@ async fn work(context: &Arc<Context>, args: &Args, ready: &AtomicBool, stop: &St
 pub fn controllers(
     context: &Arc<Context>,
     watch: &Watch,
-    concurrency: u16,
     stop: &CancellationToken,
 ) -> (impl Future<Output = ()> + use<>, Vec<Jobs>) {
     let mut stores = Vec::new();
     let mut running = Vec::new();
     for namespace in watch.scopes() {
         tracing::info!(namespace = namespace.as_deref().unwrap_or("*"), "Watching.");
-        let (controller, store) = controller(context, namespace.as_deref(), watch, concurrency, stop);
+        let (controller, store) = controller(context, namespace.as_deref(), watch, stop);
         context.metrics.watch(store.clone());
         stores.push(store);
         running.push(controller.boxed());
@@ -208,7 +210,6 @@ fn controller(
     context: &Arc<Context>,
     namespace: Option<&str>,
     watch: &Watch,
-    concurrency: u16,
     stop: &CancellationToken,
 ) -> (impl Future<Output = ()> + use<>, Jobs) {
     // Guarded: an object that another version of the CRD let in must not stop the watch of all others.
@@ -225,7 +226,8 @@ fn controller(
     }
     let controller = Controller::new(jobs, config)
         .watches_stream(children, |child| job_of(&child))
-        .with_config(ControllerConfig::default().concurrency(concurrency))
+        // As many as there are: they wait in the context's queue, where it is seen how many do.
+        .with_config(ControllerConfig::default().concurrency(0))
         .graceful_shutdown_on(stop.clone().cancelled_owned());
     let store = controller.store();
     let passes =

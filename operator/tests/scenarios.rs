@@ -57,7 +57,7 @@ fn operator_with(api: &FakeApi, flags: &[&str]) -> Operator {
     let args = Args::try_parse_from(args).unwrap();
     let mut context = Context::new(api.client(), Arc::new(Metrics::default()), &args);
     context.backoff = Arc::new(Backoff::new(Duration::from_millis(5), Duration::from_millis(20)));
-    let (running, _) = controllers(&Arc::new(context), &Watch::default(), 4, &CancellationToken::new());
+    let (running, _) = controllers(&Arc::new(context), &Watch::default(), &CancellationToken::new());
     Operator(tokio::spawn(running))
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, Patch, PatchParams, PropagationPolicy};
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
-use mapreduce_api::v1alpha1::{JobPhase, MapReduceJob, MapReduceJobStatus};
+use mapreduce_api::v1alpha1::{MapReduceJob, MapReduceJobStatus};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -16,9 +16,10 @@ use super::build::{labels, names};
 use super::create::create;
 use super::decision::{ApiWrite, Change};
 use super::events::{Notice, of_change};
+use super::measures::measure;
 use super::observed::LostPod;
 use super::write_outcome::{WriteError, WriteOutcome, writing};
-use super::{FINALIZER, dereference, steps, workloads};
+use super::{FINALIZER, dereference, workloads};
 use crate::context::Context;
 use crate::kube_ext;
 
@@ -200,33 +201,12 @@ async fn record(
     match kube_ext::apply_status(&context.api::<MapReduceJob>(job), &job.name_any(), &patch).await {
         Ok(new) => {
             let old = job.status.clone().unwrap_or_default();
-            count(context, job, &old, status);
+            measure(&context.metrics, job, &old, status, context.now());
             publish(context, job, of_change(&old, status));
             Ok(WriteOutcome::Job(Box::new(new)))
         }
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(WriteOutcome::Stale),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(WriteOutcome::Gone),
         Err(e) => Err(writing("status")(e)),
-    }
-}
-
-fn count(context: &Context, job: &MapReduceJob, old: &MapReduceJobStatus, new: &MapReduceJobStatus) {
-    if old.phase == new.phase {
-        return;
-    }
-    let seconds = |from: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-        from.map_or(0.0, |from| context.now().duration_since(from.0).as_secs_f64())
-    };
-    match new.phase {
-        Some(JobPhase::Planning) if steps::at(job).is_first() => {
-            context.metrics.started(seconds(job.metadata.creation_timestamp.as_ref()));
-        }
-        Some(JobPhase::Succeeded) => context.metrics.finished("Succeeded", seconds(new.start_time.as_ref())),
-        Some(JobPhase::Failed) => {
-            context
-                .metrics
-                .finished(new.reason.as_deref().unwrap_or("Failed"), seconds(new.start_time.as_ref()));
-        }
-        _ => {}
     }
 }

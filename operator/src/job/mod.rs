@@ -11,6 +11,7 @@ mod error;
 pub mod events;
 pub mod file_urls;
 pub mod invalid;
+pub mod measures;
 pub mod observed;
 pub mod phase;
 pub mod pod_checks;
@@ -62,6 +63,7 @@ pub async fn reconcile(
     seen: Arc<DeserializeGuard<MapReduceJob>>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
+    let Some(_place) = context.queue.place().await else { return Ok(Action::await_change()) };
     let started = Instant::now();
     let (uid, passed) = match &seen.0 {
         Ok(job) => {
@@ -74,7 +76,7 @@ pub async fn reconcile(
         }
         Err(invalid) => {
             let about = seen.object_ref(&());
-            let passed = limited(unreadable(&context, &about, invalid)).await;
+            let passed = limited(Box::pin(unreadable(&context, &about, invalid))).await;
             (invalid.metadata.uid.clone().unwrap_or_default(), passed)
         }
     };
