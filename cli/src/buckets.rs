@@ -2,10 +2,9 @@
 
 use mapreduce_api::v1alpha1::S3Storage;
 use mapreduce_worker::error::Error;
-use mapreduce_worker::storage::s3_buckets;
+use mapreduce_worker::storage::{runtime, s3_buckets};
 
 use crate::args::{BucketsArgs, Service};
-use crate::plan::runtime;
 
 /// Prints the buckets in the service's order, or that there are none.
 pub(crate) fn buckets(args: BucketsArgs) -> Result<(), Error> {

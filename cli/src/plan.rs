@@ -1,23 +1,16 @@
 //! `mapreduce plan` and `mapreduce validate`.
 
-use mapreduce_worker::error::{Error, Result};
+use mapreduce_worker::error::Result;
 use mapreduce_worker::job::{self, Job};
 use mapreduce_worker::plan::cost::{Cost, RequestEstimate};
 use mapreduce_worker::plan::{self, PlannedStep, RangeSampling, Sampling};
+use mapreduce_worker::storage;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{FileArgs, PlanArgs};
 use crate::load;
 use crate::size::{bytes, count, many};
-
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Error::retry("can't start the runtime").because(e))
-}
 
 pub(crate) fn validate(args: &FileArgs) -> Result<()> {
     let loaded = load::load(&args.file)?;
@@ -33,7 +26,7 @@ pub(crate) fn validate(args: &FileArgs) -> Result<()> {
 
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     let loaded = load::load_job(&args.job)?;
-    let runtime = runtime()?;
+    let runtime = storage::runtime()?;
     let job = loaded.job(runtime.handle().clone(), CancellationToken::new())?;
     let planned =
         plan::for_pods(job.step(), None, if args.sample { Sampling::Take } else { Sampling::LeaveOut })?;

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use mapreduce_worker::error::{Error, Result};
+use mapreduce_worker::error::Result;
 use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::{Job, Resources};
 use mapreduce_worker::memory;
+use mapreduce_worker::storage;
 use mapreduce_worker::task::finish::Success;
 
 use crate::args::RunArgs;
@@ -27,11 +28,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
 fn try_run(args: &RunArgs, stop: &signals::Stop) -> Result<()> {
     let resources = resources(args)?;
     let loaded = load::load_job(&args.job)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Error::retry("can't start the runtime").because(e))?;
+    let runtime = storage::runtime()?;
     let job = loaded.job(runtime.handle().clone(), stop.token.clone())?.with_last_resort(stop.last_resort());
     stop.listen(&runtime, &job, args.json)?;
     let started = std::time::Instant::now();

@@ -21,7 +21,7 @@ use crate::job::pod::PlanOutcome;
 use crate::job::{Job, Resources, pod, small};
 use crate::machine::{random, variables};
 use crate::memory;
-use crate::storage::{AwayStores, Stores, authorities};
+use crate::storage::{self, AwayStores, Stores, authorities};
 use crate::task::finish::Success;
 
 /// A pod's task of a MapReduceJob.
@@ -138,11 +138,7 @@ fn perform(command: &PodCommand, log: &TerminationLog) -> Result<Termination> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return Err(Error::permanent("another TLS provider is installed already"));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context(|| "can't start the runtime".into())?;
+    let runtime = storage::runtime()?;
     let cancel = CancellationToken::new();
     listen(&runtime, &cancel)?;
     let job = read_job(&args.job, &runtime, cancel, log)?

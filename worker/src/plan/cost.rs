@@ -8,7 +8,7 @@ use super::{MapTask, PlannedStep};
 use crate::shuffle::fetch::FETCH_BYTES;
 use crate::shuffle::object::SMALL;
 use crate::step::RunStep;
-use crate::storage::{PART_BYTES, Scheme, parse_url};
+use crate::storage::{PART_BYTES, READ_BYTES, Scheme, parse_url};
 
 /// Requests to object stores; none for local files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,9 +32,6 @@ pub struct Cost {
     pub output: RequestEstimate,
 }
 
-/// Bytes that one GET of the input reads.
-const GET_BYTES: u64 = 8 << 20;
-
 impl Cost {
     /// The requests of a planned step, or of the step that it is seen at.
     pub fn of(step: &RunStep, planned: &PlannedStep) -> Self {
@@ -47,7 +44,7 @@ impl Cost {
         if spec.input.urls.iter().any(|url| in_bucket(url)) {
             let splits = planned.tasks.iter().flat_map(|task| &task.splits);
             cost.input.list = (summary.input_objects.div_ceil(1000)).max(spec.input.urls.len() as u64);
-            cost.input.get = splits.map(|split| split.bytes().div_ceil(GET_BYTES).max(1)).sum();
+            cost.input.get = splits.map(|split| split.bytes().div_ceil(READ_BYTES).max(1)).sum();
         }
         if in_bucket(spec.shuffle.url.as_deref().unwrap_or(&spec.output.url)) {
             // A task looks whether the job or it is done, and reads the plan; the last of n looks at

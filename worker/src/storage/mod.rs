@@ -54,6 +54,7 @@ pub use self::requests::{RequestCounter, RequestCounts};
 pub use self::stream::is_stream;
 pub(crate) use self::url::Counter;
 pub use self::url::{Location, Stores};
+pub use self::wait::{READ_BYTES, runtime};
 use crate::error::Result;
 
 /// An object that a listing found.

@@ -4,13 +4,24 @@ use std::future::Future;
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext as _, Result};
 use crate::memory::MemoryReservation;
+
+/// Bytes of one request of a stream: so many that its latency does not show, so few that several fit in memory.
+pub const READ_BYTES: u64 = 8 << 20;
+/// Streams that there is memory for, or smaller pieces are read.
+pub(super) const STREAMS: u64 = 8;
+
+/// The runtime on which a program's stores wait.
+pub fn runtime() -> Result<Runtime> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.context(|| "can't start the runtime".into())
+}
 
 /// The runtime that does a store's waiting, and what ends it early.
 #[derive(Clone, Debug)]

@@ -13,12 +13,8 @@ use super::answer::pause;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::storage::ListedObject;
-use crate::storage::wait::Piece;
+use crate::storage::wait::{Piece, READ_BYTES, STREAMS};
 
-/// Bytes of one request of a stream, where the server gives ranges.
-const READ_BYTES: u64 = 8 << 20;
-/// Streams that there is memory for, or smaller pieces are read.
-const STREAMS: u64 = 8;
 /// Requests of one stream under way at once.
 const READ_AHEAD: usize = 3;
 

@@ -13,15 +13,10 @@ use super::{BucketStore, is_missing};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::storage::ListedObject;
-use crate::storage::wait::{Piece, PieceReader};
+use crate::storage::wait::{Piece, PieceReader, READ_BYTES, STREAMS};
 
-/// Bytes of one GET of a stream: large enough that the request's latency does not show,
-/// small enough that several fit in memory.
-const READ_BYTES: u64 = 8 << 20;
 /// GETs of one stream under way at once, where there is memory for them.
 const READ_AHEAD: usize = 3;
-/// Streams that there is memory for, or smaller pieces are read.
-const STREAMS: u64 = 8;
 
 impl BucketStore {
     /// One object, if it is there.
