@@ -289,3 +289,49 @@ fn identity(prefix: &str) -> String {
     let random = RandomState::new().hash_one(std::process::id());
     format!("{}_{random:016x}", if prefix.is_empty() { "operator" } else { prefix })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use tower::{BoxError, service_fn};
+
+    use super::claim::Claim;
+    use super::{Election, identity};
+    use crate::args::Args;
+
+    #[tokio::test]
+    async fn a_leader_has_to_stop_before_another_begins_and_has_more_than_one_try() {
+        let server = service_fn(|_: Request<Body>| async { Ok::<_, BoxError>(Response::new(Body::empty())) });
+        let client = Client::new(server, "default");
+        for (flags, expected) in [
+            (&[][..], Ok(())),
+            (&["--lease-duration=10s", "--renew-deadline=8s"], Ok(())),
+            (&["--lease-duration=10s", "--renew-deadline=8500ms"], Err("--renew-deadline has to be")),
+            (&["--lease-duration=1500ms", "--renew-deadline=1s"], Err("--lease-duration has to be")),
+            (&["--lease-duration=0s"], Err("--lease-duration has to be")),
+            (&["--retry-period=5s"], Ok(())),
+            (&["--retry-period=6s"], Err("--retry-period has to be")),
+            (&["--retry-period=0s"], Err("--retry-period has to be")),
+        ] {
+            let args = ["mapreduce-operator", "--worker-image=w"].into_iter().chain(flags.iter().copied());
+            let args = Args::try_parse_from(args).unwrap();
+            let made = Election::new(client.clone(), &args.election, Claim::none());
+            let made = made.map(drop).map_err(|error| error.to_string());
+            match expected {
+                Ok(()) => assert_eq!(made, Ok(()), "{flags:?}"),
+                Err(start) => {
+                    assert!(made.as_ref().is_err_and(|e| e.starts_with(start)), "{flags:?}: {made:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_processes_of_one_pod_are_told_apart() {
+        assert_ne!(identity("pod"), identity("pod"));
+        assert!(identity("pod").starts_with("pod_"));
+    }
+}
