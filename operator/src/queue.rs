@@ -11,9 +11,9 @@ pub struct Queue {
 }
 
 /// Lowers the gauge however the wait ends.
-struct Waiting<'a>(&'a Gauge);
+struct WaitingJob<'a>(&'a Gauge);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingJob<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -28,7 +28,7 @@ impl Queue {
     /// Waits for a place; `None` when no more passes are begun.
     pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
         self.depth.inc();
-        let _waiting = Waiting(&self.depth);
+        let _waiting = WaitingJob(&self.depth);
         self.places.acquire().await.ok()
     }
 

@@ -72,19 +72,19 @@ pub struct Counted<S> {
 }
 
 /// Counts its request when it is dropped: one that nobody waits for any more had no answer either.
-struct Attempt {
+struct RequestAttempt {
     count: RequestCount,
     verb: &'static str,
     code: Option<u16>,
 }
 
-impl Attempt {
+impl RequestAttempt {
     fn answered<B, E>(&mut self, answer: &Result<Response<B>, E>) {
         self.code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
     }
 }
 
-impl Drop for Attempt {
+impl Drop for RequestAttempt {
     fn drop(&mut self) {
         let code = self.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         self.count.0.get_or_create(&VerbAndCode { verb: self.verb, code }).inc();
@@ -105,7 +105,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut attempt = Attempt { count: self.count.clone(), verb: verb(&request), code: None };
+        let mut attempt = RequestAttempt { count: self.count.clone(), verb: verb(&request), code: None };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;

@@ -26,7 +26,7 @@ use crate::job;
 use crate::job::build::labels;
 use crate::kube_ext;
 use crate::leader::claim::Claim;
-use crate::leader::{Election, End};
+use crate::leader::{Election, ElectionEnd};
 use crate::metrics::{Jobs, Metrics};
 use crate::{stranded, telemetry};
 
@@ -41,14 +41,14 @@ pub enum Ended {
 
 /// What tells this process to end.
 #[derive(Clone, Debug, Default)]
-pub struct Stop {
+pub struct StopSignal {
     /// Passes under way are finished.
     pub soon: CancellationToken,
     /// They aren't.
     pub now: CancellationToken,
 }
 
-impl Stop {
+impl StopSignal {
     /// SIGTERM or SIGINT; a second one doesn't wait for passes under way.
     fn on_signals() -> anyhow::Result<Self> {
         let (mut terminate, mut interrupt) =
@@ -71,7 +71,7 @@ impl Stop {
 /// Runs until SIGTERM or SIGINT, or until the lease is lost.
 pub async fn run(args: Args) -> anyhow::Result<Ended> {
     let filter = telemetry::init(&args.log).context("failed to start the log")?;
-    let stop = Stop::on_signals()?;
+    let stop = StopSignal::on_signals()?;
     let claim = if args.election.leader_elect { Claim::none() } else { Claim::always() };
     let metrics = Arc::new(Metrics::new(claim.clone()));
     let requests = metrics.requests();
@@ -116,7 +116,7 @@ pub async fn lead(
     args: &Args,
     election: Option<Election>,
     ready: &AtomicBool,
-    stop: &Stop,
+    stop: &StopSignal,
 ) -> anyhow::Result<Ended> {
     let Some(mut election) = election else {
         work(context, args, ready, stop).await?;
@@ -136,7 +136,7 @@ pub async fn lead(
         biased;
         end = &mut leading => {
             // The passes under way are dropped with `work`, where they are.
-            if let End::Lost(why) = end.context("the election has failed")? {
+            if let ElectionEnd::Lost(why) = end.context("the election has failed")? {
                 tracing::error!("The lease is lost, and this process ends: {why}");
             }
             return Ok(Ended::LeaseLost);
@@ -145,13 +145,18 @@ pub async fn lead(
     }
     release.cancel();
     match leading.await.context("the election has failed")? {
-        End::Released => Ok(Ended::Told),
-        End::Lost(_) => Ok(Ended::LeaseLost),
+        ElectionEnd::Released => Ok(Ended::Told),
+        ElectionEnd::Lost(_) => Ok(Ended::LeaseLost),
     }
 }
 
 /// Runs the controllers until told to stop.
-async fn work(context: &Arc<Context>, args: &Args, ready: &AtomicBool, stop: &Stop) -> anyhow::Result<()> {
+async fn work(
+    context: &Arc<Context>,
+    args: &Args,
+    ready: &AtomicBool,
+    stop: &StopSignal,
+) -> anyhow::Result<()> {
     let (controllers, stores) = controllers(context, &args.watch, &stop.soon);
     let stranded = stranded::release_all(context, &args.watch, &stores);
     let became_ready = async {

@@ -1,8 +1,6 @@
 //! Candidates for one lease, in an order of events that follows from a seed: requests and answers take their time or get
 //! lost, processes stop for a while and go on, clocks run apart. Never do two lead by their own reckoning.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
-
 #[allow(dead_code, reason = "shared with the model")]
 #[path = "model/random.rs"]
 mod random;
@@ -10,7 +8,7 @@ mod random;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mapreduce_operator::leader::decide::{Action, Candidate, Record};
+use mapreduce_operator::leader::decide::{Action, Candidate, LeaseRecord};
 use random::Random;
 
 const LEASE_DURATION: Duration = Duration::from_secs(15);
@@ -27,8 +25,8 @@ enum Event {
     Read(u64),
     Write(u64, Option<String>, String, Duration),
     /// An answer arrives.
-    IsRead(u64, Option<Record>),
-    IsWritten(u64, Record, Duration),
+    IsRead(u64, Option<LeaseRecord>),
+    IsWritten(u64, LeaseRecord, Duration),
     GiveUp(u64),
 }
 
@@ -46,7 +44,7 @@ struct World {
     now: u64,
     events: BTreeMap<(u64, u64), (usize, Event)>,
     next: u64,
-    lease: Option<Record>,
+    lease: Option<LeaseRecord>,
     version: u64,
     processes: Vec<Process>,
     /// Whether somebody deletes the lease; else processes are started anew.
@@ -135,7 +133,7 @@ impl World {
                 }
                 self.version += 1;
                 let record =
-                    Record { holder, lease_duration: LEASE_DURATION, version: self.version.to_string() };
+                    LeaseRecord { holder, lease_duration: LEASE_DURATION, version: self.version.to_string() };
                 self.lease = Some(record.clone());
                 self.send(i, Event::IsWritten(turn, record, sent));
             }

@@ -17,7 +17,7 @@ pub type Moment = Duration;
 
 /// What the lease holds, of what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct LeaseRecord {
     /// Who holds it; nobody when empty.
     pub holder: String,
     /// How long others wait for its holder's next write.
@@ -30,7 +30,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The last one that was read or written. One that was deleted since had a holder who may not know of it yet.
-    pub record: Record,
+    pub record: LeaseRecord,
     /// When it was first known to be so.
     pub since: Moment,
     /// Whether it was there at the last look.
@@ -102,7 +102,7 @@ impl Candidate {
     }
 
     /// The lease was read; `now` is after the answer has come.
-    pub fn read(&mut self, lease: Option<Record>, now: Moment) {
+    pub fn read(&mut self, lease: Option<LeaseRecord>, now: Moment) {
         match (lease, &mut self.known) {
             // Its holder may have renewed it since the last look, and does not know that it is gone.
             (None, Some(known)) if known.exists => (known.exists, known.since) = (false, now),
@@ -118,7 +118,7 @@ impl Candidate {
     }
 
     /// The lease was written with its own name, in a request that was sent at `sent`.
-    pub fn wrote(&mut self, record: Record, sent: Moment, now: Moment) {
+    pub fn wrote(&mut self, record: LeaseRecord, sent: Moment, now: Moment) {
         self.known = Some(Known { record, since: now, exists: true });
         self.leads_until = Some(sent.saturating_add(self.renew_deadline));
     }
@@ -144,14 +144,14 @@ mod tests {
     use std::time::Duration;
 
     use super::Action::{Create, Renew, StepDown, Take, Wait};
-    use super::{Candidate, Known, Moment, Record, decide};
+    use super::{Candidate, Known, LeaseRecord, Moment, decide};
 
     fn at(seconds: u64) -> Moment {
         Duration::from_secs(seconds)
     }
 
-    fn record(holder: &str, version: &str) -> Record {
-        Record { holder: holder.into(), lease_duration: at(15), version: version.into() }
+    fn record(holder: &str, version: &str) -> LeaseRecord {
+        LeaseRecord { holder: holder.into(), lease_duration: at(15), version: version.into() }
     }
 
     fn known(holder: &str, since: u64, exists: bool) -> Known {

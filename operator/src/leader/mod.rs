@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::LeaderElection;
 use crate::kube_ext::MANAGER;
 use claim::Claim;
-use decide::{Action, Candidate, Record};
+use decide::{Action, Candidate, LeaseRecord};
 
 /// A candidate, and the lease that it wants.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct Election {
 
 /// How leading has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ElectionEnd {
     /// The lease is free, or will be by itself: this process was told to stop.
     Released,
     /// Another one may lead.
@@ -58,14 +58,14 @@ pub enum End {
 
 /// A lease could not be read or written.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+enum ElectionError {
     #[error(transparent)]
     Server(#[from] kube::Error),
     #[error("the API server has not answered within {} s", .0.as_secs())]
     NoAnswer(Duration),
 }
 
-impl Error {
+impl ElectionError {
     /// Somebody else has written it since it was read.
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Server(kube::Error::Api(status)) if status.code == 409)
@@ -126,13 +126,13 @@ impl Election {
     }
 
     /// Leads until the lease is lost, or until it is told to release it.
-    pub async fn lead(mut self, release: CancellationToken) -> End {
-        let mut failed: Option<Error> = None;
+    pub async fn lead(mut self, release: CancellationToken) -> ElectionEnd {
+        let mut failed: Option<ElectionError> = None;
         while let Some(until) = self.candidate.leads_until().map(|until| self.start + until) {
             let wait = match &failed {
                 None => self.renew_deadline / 3,
-                Some(Error::NoAnswer(_)) => Duration::ZERO,
-                Some(Error::Server(_)) => self.retry_period,
+                Some(ElectionError::NoAnswer(_)) => Duration::ZERO,
+                Some(ElectionError::Server(_)) => self.retry_period,
             };
             let step = async {
                 sleep(wait).await;
@@ -158,7 +158,7 @@ impl Election {
         }
         self.step_down();
         let holder = self.holder().unwrap_or_default();
-        End::Lost(if holder.is_empty() || holder == self.candidate.identity() {
+        ElectionEnd::Lost(if holder.is_empty() || holder == self.candidate.identity() {
             let why = failed.map_or_else(|| "this process was held up".to_owned(), |error| error.to_string());
             format!("it was not renewed for {} s: {why}", self.renew_deadline.as_secs())
         } else {
@@ -180,14 +180,14 @@ impl Election {
     }
 
     /// Reads the lease where it isn't known, and makes the write that is due. One that meets another's is decided anew.
-    async fn turn(&mut self) -> Result<Action, Error> {
+    async fn turn(&mut self) -> Result<Action, ElectionError> {
         match self.attempt().await {
             Err(error) if error.is_conflict() => self.attempt().await,
             turned => turned,
         }
     }
 
-    async fn attempt(&mut self) -> Result<Action, Error> {
+    async fn attempt(&mut self) -> Result<Action, ElectionError> {
         // A renewal begins after a third of the deadline: one that isn't answered leaves time for another.
         let limit = self.renew_deadline / 3;
         if !std::mem::take(&mut self.is_known) {
@@ -233,13 +233,13 @@ impl Election {
     }
 
     /// What matters of it. One that doesn't say how long it lasts, lasts as long as this one's own would.
-    fn record(&self, lease: &Lease) -> Record {
+    fn record(&self, lease: &Lease) -> LeaseRecord {
         let spec = lease.spec.as_ref();
         let seconds = spec
             .and_then(|spec| spec.lease_duration_seconds)
             .filter(|n| *n > 0)
             .unwrap_or(self.lease_seconds);
-        Record {
+        LeaseRecord {
             holder: spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default(),
             lease_duration: Duration::from_secs(u64::from(seconds.unsigned_abs())),
             version: lease.resource_version().unwrap_or_default(),
@@ -247,7 +247,7 @@ impl Election {
     }
 
     /// Leads no more, and says so in the lease. Where that fails, others wait until it runs out.
-    async fn release(mut self) -> End {
+    async fn release(mut self) -> ElectionEnd {
         self.step_down();
         let limit = self.retry_period;
         let released = async {
@@ -268,15 +268,15 @@ impl Election {
                 tracing::warn!(lease = self.name, "The lease is not released, it runs out: {error}");
             }
         }
-        End::Released
+        ElectionEnd::Released
     }
 }
 
 async fn within<T>(
     limit: Duration,
     request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Error> {
-    timeout(limit, request).await.map_err(|_| Error::NoAnswer(limit))?.map_err(Error::Server)
+) -> Result<T, ElectionError> {
+    timeout(limit, request).await.map_err(|_| ElectionError::NoAnswer(limit))?.map_err(ElectionError::Server)
 }
 
 fn params() -> PostParams {

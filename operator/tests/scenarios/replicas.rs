@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fake_api::link::{Held, Link, Served};
 use mapreduce_operator::leader::Election;
 use mapreduce_operator::leader::claim::Claim;
-use mapreduce_operator::runtime::{Ended, Stop, lead};
+use mapreduce_operator::runtime::{Ended, StopSignal, lead};
 use tokio::time::Instant;
 use tower::Layer as _;
 
@@ -18,7 +18,7 @@ struct Replica {
     claim: Claim,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
-    stop: Stop,
+    stop: StopSignal,
     running: JoinHandle<Ended>,
 }
 
@@ -35,7 +35,7 @@ fn replica(api: &FakeApi, name: &str) -> Replica {
     let lease = ["--lease-namespace=ns", "--lease-duration=5s", "--renew-deadline=4s", "--retry-period=1s"];
     let args = Args::try_parse_from(flags.into_iter().chain(lease)).unwrap();
     let (link, claim, stop, ready) =
-        (Link::new(api), Claim::none(), Stop::default(), Arc::new(AtomicBool::new(false)));
+        (Link::new(api), Claim::none(), StopSignal::default(), Arc::new(AtomicBool::new(false)));
     let metrics = Arc::new(Metrics::new(claim.clone()));
     let fenced = kube::Client::new(claim.layer(link.clone()), "default");
     let context = Arc::new(Context::new(fenced, Arc::clone(&metrics), &args));

@@ -58,13 +58,13 @@ pub(super) struct HttpStore {
     retries: Retries,
     waiter: Waiter,
     /// What is known of objects.
-    known: Arc<Mutex<HashMap<String, Known>>>,
+    known: Arc<Mutex<HashMap<String, KnownObject>>>,
     outage: Arc<Outage>,
 }
 
 /// An object, as the server describes it.
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownObject {
     size: u64,
     version: Option<String>,
     has_ranges: bool,
@@ -236,21 +236,21 @@ impl HttpStore {
     }
 
     /// Looks what there is, once.
-    async fn look(&self, key: &str) -> Result<Option<Known>> {
+    async fn look(&self, key: &str) -> Result<Option<KnownObject>> {
         let mut answer = self.get(key, Some(0..1)).await;
         if let Err(Failed::OutOfRange(size)) = answer {
             if size == Some(0) {
-                return Ok(Some(Known { size: 0, version: None, has_ranges: false }));
+                return Ok(Some(KnownObject { size: 0, version: None, has_ranges: false }));
             }
             answer = self.get(key, None).await;
         }
         match answer {
             Ok(Answer { size: Some(size), version, response, .. }) => {
                 let has_ranges = response.status() == StatusCode::PARTIAL_CONTENT;
-                Ok(Some(Known { size, version, has_ranges }))
+                Ok(Some(KnownObject { size, version, has_ranges }))
             }
             Ok(Answer { version, .. }) => {
-                Ok(Some(Known { size: self.count(key).await?, version, has_ranges: false }))
+                Ok(Some(KnownObject { size: self.count(key).await?, version, has_ranges: false }))
             }
             Err(Failed::Missing) => Ok(None),
             Err(failed) => Err(self.failed(key, failed)),
@@ -277,7 +277,7 @@ impl HttpStore {
         }
     }
 
-    fn known(&self, key: &str) -> Result<Option<Known>> {
+    fn known(&self, key: &str) -> Result<Option<KnownObject>> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = lock().get(key).cloned();
         if found.is_some() {
@@ -303,7 +303,7 @@ impl Store for HttpStore {
 
     fn head(&self, key: &str) -> Result<Option<ListedObject>> {
         let known = self.known(key)?;
-        Ok(known.map(|Known { size, version, .. }| ListedObject { key: key.to_owned(), size, version }))
+        Ok(known.map(|KnownObject { size, version, .. }| ListedObject { key: key.to_owned(), size, version }))
     }
 
     fn has_ranges(&self, key: &str) -> Result<bool> {
@@ -327,7 +327,7 @@ impl Store for HttpStore {
     }
 
     fn read(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
-        let Some(Known { size, version, .. }) = self.known(key)? else {
+        let Some(KnownObject { size, version, .. }) = self.known(key)? else {
             return Err(self.failed(key, Failed::Missing));
         };
         let entry = ListedObject { key: key.to_owned(), size, version };
