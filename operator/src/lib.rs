@@ -27,6 +27,7 @@ pub mod job;
 pub mod kube_ext;
 pub mod leader;
 pub mod metrics;
+pub mod orphans;
 pub mod queue;
 pub mod request_count;
 pub mod runtime;

@@ -28,7 +28,7 @@ use crate::kube_ext;
 use crate::leader::claim::Claim;
 use crate::leader::{Election, ElectionEnd};
 use crate::metrics::{Jobs, Metrics};
-use crate::{stranded, telemetry};
+use crate::{orphans, stranded, telemetry};
 
 /// Why this process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,7 @@ async fn work(
 ) -> anyhow::Result<()> {
     let (controllers, stores) = controllers(context, &args.watch, &stop.soon);
     let stranded = stranded::release_all(context, &args.watch, &stores);
+    let orphans = orphans::end_all(context, &args.watch);
     let became_ready = async {
         join_all(stores.iter().map(Jobs::wait_until_ready)).await;
         ready.store(true, Ordering::Relaxed);
@@ -172,6 +173,7 @@ async fn work(
         () = &mut controllers => true,
         () = became_ready => false,
         () = stranded => false,
+        () = orphans => false,
     };
     anyhow::ensure!(stop.soon.is_cancelled(), "a watch has ended by itself");
     context.queue.close();

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PropagationPolicy};
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
@@ -23,10 +24,11 @@ use super::{FINALIZER, dereference, workloads};
 use crate::context::Context;
 use crate::kube_ext;
 
-/// Makes one write.
+/// Makes one write for a job that was read at a time.
 pub async fn apply(
     context: &Context,
     job: &MapReduceJob,
+    read: Timestamp,
     write: ApiWrite,
 ) -> Result<WriteOutcome, WriteError> {
     match write {
@@ -41,14 +43,15 @@ pub async fn apply(
                 remove_own_cleanup(context, job).await?;
             }
             let others: Vec<String> = job.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
-            let written = set_finalizers(context, job, &others).await?;
-            if let (WriteOutcome::Job(_) | WriteOutcome::Gone, Some(note)) = (&written, note) {
+            let written = set_finalizers(context, job, &others).await;
+            // It may be removed where the answer is lost, and then no other pass tells: rather twice than never.
+            if let (Ok(WriteOutcome::Job(_) | WriteOutcome::Gone) | Err(_), Some(note)) = (&written, note) {
                 publish(context, job, vec![Notice::warning("CleanupIncomplete", note)]);
             }
-            Ok(written)
+            written
         }
         ApiWrite::Record(status) => record(context, job, &status).await,
-        ApiWrite::Create(child, size) => create(context, job, child, size).await,
+        ApiWrite::Create(child, size) => create(context, job, read, child, size).await,
         ApiWrite::Patch(child, uid, change) => {
             let api = context.api::<Job>(job);
             let mut patch = json!({"metadata": {"uid": uid}, "spec": fields(change)});

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::api::PropagationPolicy;
 use kube::core::Status;
@@ -19,10 +20,11 @@ use super::write_outcome::{WriteError, WriteOutcome, writing};
 use crate::context::Context;
 use crate::kube_ext::{self, CreateOutcome};
 
-/// The revision before the Job whose pods mount it.
+/// The revision before the Job whose pods mount it, for a job that was read at a time.
 pub(super) async fn create(
     context: &Context,
     job: &MapReduceJob,
+    read: Timestamp,
     child: Child,
     size: Size,
 ) -> Result<WriteOutcome, WriteError> {
@@ -39,6 +41,9 @@ pub(super) async fn create(
         let message = format!("ConfigMap {} has no pods of {child}", names::config_map(&job.name_any()));
         return Ok(impossible(child, Reason::RevisionLost, message));
     };
+    if context.now().duration_since(read) > MAX_READ_AGE {
+        return Ok(WriteOutcome::Stale);
+    }
     if child == Child::Cleanup && job.metadata.deletion_timestamp.is_some() {
         let copy = revision.cleanup_config_map(job)?;
         match kube_ext::create(&context.api::<ConfigMap>(job), &copy).await {
@@ -57,6 +62,10 @@ pub(super) async fn create(
         Err(e) => refused(context, job, e, child, "child"),
     }
 }
+
+/// Nothing is made for a job that was read longer ago: a process that stood still goes on where it was, and the job may
+/// be gone by then, with nobody to remove what a pod writes.
+const MAX_READ_AGE: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a job waits for its report at most: its output stands meanwhile.
 const REPORT_DEADLINE: Duration = Duration::from_mins(5);

@@ -74,7 +74,7 @@ pub async fn observe(
         seen.creations.extend(creation.map(|creation| (child, creation)));
     }
     if job.metadata.deletion_timestamp.is_some() {
-        seen.namespace_terminating = is_terminating(&context.client, job).await?;
+        seen.namespace_terminating = is_in_terminating(&context.client, job).await?;
         observe_end(context, job, &mut seen).await?;
         return Ok(seen);
     }
@@ -87,7 +87,7 @@ pub async fn observe(
     let without_pods =
         |child: &Child| seen.child(*child).ours().is_some_and(|run| run.is_without_pods() && !is_new(run));
     if looked_at.iter().any(without_pods) {
-        seen.namespace_terminating = is_terminating(&context.client, job).await?;
+        seen.namespace_terminating = is_in_terminating(&context.client, job).await?;
     }
     let Some(child) = job.status.as_ref().and_then(|s| s.phase).and_then(Child::of) else {
         observe_end(context, job, &mut seen).await?;
@@ -124,7 +124,7 @@ async fn observe_report(
     seen.creations.extend(creation.map(|creation| (Child::Report, creation)));
     if let ChildState::Ours(run) = &seen.report {
         if run.is_without_pods() {
-            seen.namespace_terminating = is_terminating(&context.client, job).await?;
+            seen.namespace_terminating = is_in_terminating(&context.client, job).await?;
         }
         seen.restated = pod_reports::restated(pods, run).await?;
     }
@@ -214,15 +214,18 @@ pub fn owner<K: kube::Resource>(object: &K, job: &MapReduceJob) -> Option<ChildS
     }
 }
 
-/// Whether the job's namespace is being deleted.
-async fn is_terminating(client: &Client, job: &MapReduceJob) -> Result<bool, ReadError> {
-    let namespace = job.namespace().unwrap_or_default();
-    match Api::<Namespace>::all(client.clone()).get_opt(&namespace).await {
+async fn is_in_terminating(client: &Client, job: &MapReduceJob) -> Result<bool, ReadError> {
+    is_terminating(client, &job.namespace().unwrap_or_default(), &job.name_any()).await
+}
+
+/// Whether a namespace is being deleted. A job's name is for where that can't be read.
+pub async fn is_terminating(client: &Client, namespace: &str, job: &str) -> Result<bool, ReadError> {
+    match Api::<Namespace>::all(client.clone()).get_opt(namespace).await {
         Ok(found) => Ok(found.is_some_and(|n| n.metadata.deletion_timestamp.is_some())),
         // With Roles alone it can't be read, and there may be nothing to create that could be refused.
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            let api: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
-            refuses_as_terminating(&api, &names::config_map(&job.name_any())).await
+            let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+            refuses_as_terminating(&api, &names::config_map(job)).await
         }
         Err(e) => Err(reading("namespace")(e)),
     }

@@ -17,13 +17,13 @@ pub mod phase;
 pub mod pod_checks;
 pub mod pod_reports;
 pub mod pods;
-mod read_error;
+pub mod read_error;
 pub mod restate;
 pub mod status;
 pub mod steps;
 pub mod validate;
 pub mod workloads;
-mod write_outcome;
+pub mod write_outcome;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
@@ -186,6 +186,7 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Reconcil
         context.forget(&uid);
         return Ok(action);
     }
+    let mut read = context.now();
     let (mut job, mut source) = (seen.clone(), Source::Watches);
     if context.looks.is_due(&uid, context.now(), RESYNC) {
         let Some(now) = dereference::job(&context.client, seen).await? else {
@@ -214,7 +215,7 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Reconcil
         }
         // The watches may be behind what this very operator has written: nothing is written because of what they show.
         if source == Source::Watches {
-            source = Source::Server;
+            (source, read) = (Source::Server, context.now());
             let Some(now) = dereference::job(&context.client, seen).await? else {
                 context.forget(&uid);
                 return Ok(Action::await_change());
@@ -227,10 +228,11 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Reconcil
             }
         }
         // apply (client)
-        match apply::apply(context, &job, decision.write).await? {
+        let begun = context.now();
+        match apply::apply(context, &job, read, decision.write).await? {
             WriteOutcome::Job(new) => {
                 let same = children.are_of(&job, &new);
-                (job, pods_seen) = (*new, PodsSeen::default());
+                (job, read, pods_seen) = (*new, begun, PodsSeen::default());
                 if same {
                     continue;
                 }
@@ -238,10 +240,13 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Reconcil
             WriteOutcome::Child => pods_seen = PodsSeen::default(),
             WriteOutcome::Refused(refusal) => refused = Some(refusal),
             WriteOutcome::NamespaceTerminating => namespace_terminating = true,
-            WriteOutcome::Stale => match dereference::job(&context.client, &job).await? {
-                Some(new) => job = new,
-                None => return Ok(Action::await_change()),
-            },
+            WriteOutcome::Stale => {
+                read = context.now();
+                match dereference::job(&context.client, &job).await? {
+                    Some(new) => job = new,
+                    None => return Ok(Action::await_change()),
+                }
+            }
             WriteOutcome::Later => return Ok(Action::requeue(Duration::from_secs(1))),
             WriteOutcome::Gone => {
                 context.forget(&uid);

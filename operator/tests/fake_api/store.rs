@@ -201,12 +201,14 @@ impl Store {
     }
 }
 
-/// Whether `a=b,c=d` holds for labels and for the few fields that are asked for.
+/// Whether `a=b,c` holds for labels, and `a=b` for the few fields that are asked for.
 fn selected(object: &Value, labels: &str, fields: &str) -> bool {
     let pairs = |text: &str| -> Vec<(String, String)> {
         text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
     };
-    pairs(labels).iter().all(|(key, value)| object["metadata"]["labels"][key] == value.as_str())
+    let keys = labels.split(',').filter(|key| !key.is_empty() && !key.contains('='));
+    keys.into_iter().all(|key| !object["metadata"]["labels"][key].is_null())
+        && pairs(labels).iter().all(|(key, value)| object["metadata"]["labels"][key] == value.as_str())
         && pairs(fields)
             .iter()
             .all(|(path, value)| path.split('.').fold(object, |at, part| &at[part]) == value.as_str())

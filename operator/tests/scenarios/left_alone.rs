@@ -2,7 +2,14 @@
 
 use fake_api::cluster::FOREGROUND;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use mapreduce_operator::stranded;
+use kube::api::Api;
+use mapreduce_api::v1alpha1::MapReduceJob;
+use mapreduce_operator::job::apply::apply;
+use mapreduce_operator::job::build::jobs::Size;
+use mapreduce_operator::job::build::names::Child;
+use mapreduce_operator::job::decision::ApiWrite;
+use mapreduce_operator::job::write_outcome::WriteOutcome;
+use mapreduce_operator::{orphans, stranded};
 
 use super::*;
 
@@ -195,5 +202,47 @@ fn a_job_whose_labels_somebody_took_is_found_again() {
                 == "mapreduce-operator"
         })
         .await;
+    });
+}
+
+#[test]
+fn orphans_are_ended_where_their_namespace_is_deleted_and_their_job_is_gone() {
+    run(async {
+        let api = FakeApi::default();
+        let namespace = |finalizers: Value| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"finalizers": finalizers}});
+        let at = ("namespaces".to_owned(), String::new(), "ns".to_owned());
+        api.store().create(at.clone(), namespace(json!(["kubernetes"])));
+        let operator = operator(&api);
+        let _cluster = cluster(Cluster::new(&api).with("map", Run::Hang));
+        submit(&api, &json!({}));
+        until(&api, "a map Job", |api| api.store().get("jobs", "wc-map").is_some()).await;
+        drop(operator);
+        let (context, watch) = (context(&api), Watch::default());
+        let look = async || orphans::end(&context, &watch).await.unwrap();
+        let job = api.store().get("mapreducejobs", "wc").unwrap().clone();
+        orphan(&api);
+        assert_eq!(look().await, 0, "somebody wanted them to stay");
+        api.store().delete(&at);
+        api.store().objects.insert(("mapreducejobs".into(), "ns".into(), "wc".into()), job);
+        assert_eq!(look().await, 0, "the job's own pass ends them");
+        api.store().objects.remove(&("mapreducejobs".into(), "ns".into(), "wc".into()));
+        assert_eq!(look().await, 2);
+        assert!(api.store().list("jobs", "ns", "", "").is_empty());
+    });
+}
+
+#[test]
+fn a_process_that_stood_still_makes_nothing_for_a_job_that_it_read_before() {
+    run(async {
+        let api = FakeApi::default();
+        submit(&api, &json!({}));
+        let (context, jobs) = (context(&api), Api::<MapReduceJob>::namespaced(api.client(), "ns"));
+        let job = jobs.get("wc").await.unwrap();
+        let make = async |read| apply(&context, &job, read, ApiWrite::Create(Child::Plan, Size::ONE)).await;
+        let written = make(context.now() - SignedDuration::from_secs(90)).await.unwrap();
+        assert!(matches!(written, WriteOutcome::Stale), "{written:?}");
+        assert!(api.store().get("jobs", "wc-plan").is_none());
+        assert!(matches!(make(context.now()).await.unwrap(), WriteOutcome::Child));
+        assert!(api.store().get("jobs", "wc-plan").is_some());
     });
 }
