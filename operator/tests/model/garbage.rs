@@ -5,7 +5,7 @@ use crate::fake_api::store::Key;
 use crate::objects::{finalizers, is_deleting, is_held_by, namespace_key, of, owner, uid, without_finalizer};
 use crate::world::World;
 
-const OWNERS: [&str; 2] = ["mapreducejobs", "jobs"];
+pub(crate) const OWNERS: [&str; 2] = ["mapreducejobs", "jobs"];
 const OWNED: [&str; 3] = ["jobs", "configmaps", "pods"];
 
 impl World {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::fake_api::store::Key;
 use crate::objects::{
-    JOB_UID, KUBELET, add_condition, find, has, index, is_deleting, is_held_by, is_terminal, job_of, key,
-    name, node_key, of, owner, phase, uid, without_finalizer,
+    KUBELET, add_condition, find, has, index, is_deleting, is_held_by, is_terminal, job_of, key, name,
+    node_key, of, owner, phase, uid, without_finalizer,
 };
 use crate::world::{Event, MINUTE, SECOND, Time, World, now};
 
@@ -32,6 +32,8 @@ enum Stuck {
 enum End {
     Well,
     Code(u8),
+    /// It has done what it does, and nobody hears of it.
+    Silent,
     OutOfMemory,
     Disrupted,
 }
@@ -48,12 +50,11 @@ impl World {
             (kind, at + random.wait(20 * MINUTE))
         });
         let end = match random.below(100) {
-            _ if failing && phase(job) != "cleanup" => {
-                random.pick(&[End::Code(1), End::Code(3), End::OutOfMemory])
-            }
+            _ if failing => random.pick(&[End::Code(1), End::Code(3), End::OutOfMemory]),
             0..5 if !healthy => End::Code(1),
             5..8 if !healthy => End::Disrupted,
             8 if !healthy => End::OutOfMemory,
+            9..11 if !healthy => End::Silent,
             _ => End::Well,
         };
         let runs = random.wait(5 * MINUTE);
@@ -65,11 +66,14 @@ impl World {
         self.after(wait, Event::Pod(uid(pod).to_owned()));
     }
 
-    /// Deletes a pod: it is gone once the kubelet says so.
+    /// Deletes a pod: it is gone once the kubelet says so, where one has it.
     pub(crate) fn delete_pod(&mut self, at: &Key) {
-        if self.store.objects.get(at).is_some_and(|pod| !is_deleting(pod)) {
-            self.store.delete(at);
+        let Some(pod) = self.store.objects.get(at).filter(|pod| !is_deleting(pod)) else { return };
+        if is_terminal(pod) || pod["spec"]["nodeName"].is_null() {
+            // No kubelet has to end it.
+            self.change("unheld", at, |pod| without_finalizer(pod, KUBELET));
         }
+        self.store.delete(at);
     }
 
     /// A pod is told to end.
@@ -160,7 +164,14 @@ impl World {
     fn finish(&mut self, pod: &Value, place: &Key) {
         let end = self.plans.get(uid(pod)).map_or(End::Well, |plan| plan.end);
         let (code, reason, message) = match end {
-            End::Well => (0, "Completed", self.last_words(pod)),
+            End::Well => match self.last_words(pod) {
+                Some(words) => (0, "Completed", words),
+                None => (1, "Error", json!({"failed": {"message": "there is no plan"}}).to_string()),
+            },
+            End::Silent => {
+                let _ = self.last_words(pod);
+                (0, "Completed", String::new())
+            }
             End::Code(code) => {
                 let said = json!({"failed": {"message": "the function failed", "permanent": code == 3}});
                 (i64::from(code), "Error", said.to_string())
@@ -183,44 +194,42 @@ impl World {
         job_of(job).map(str::to_owned)
     }
 
-    /// A pod that runs has something in the bucket; a cleanup has not.
+    /// A pod that runs has something in the bucket; one that removes or reads it has not.
     fn wrote(&mut self, pod: &Value) {
         let Some(job) = self.job_of(pod) else { return };
-        if phase(pod) != "cleanup"
+        if writes(pod)
             && let Some(truth) = self.truths.get_mut(&job)
         {
             truth.has_data |= !truth.is_published;
         }
     }
 
-    /// What a pod says that has ended well, and what it has done to the bucket.
-    fn last_words(&mut self, pod: &Value) -> String {
-        let Some(job) = self.job_of(pod) else { return String::new() };
-        let Some(of_job) = find(&self.store, "jobs", owner(pod).unwrap_or_default()).cloned() else {
-            return String::new();
-        };
-        let pods = of(&self.store, "pods").filter(|p| p["metadata"]["labels"][JOB_UID] == uid(&of_job));
-        let mut done: Vec<u64> = pods.filter(|p| p["status"]["phase"] == "Succeeded").map(index).collect();
-        done.push(index(pod));
-        done.sort_unstable();
-        done.dedup();
-        let last = done.len() as u64 >= of_job["spec"]["completions"].as_u64().unwrap_or(1);
+    /// What a pod says that has ended well, and what it has done to the bucket; nothing where that can't be done.
+    fn last_words(&mut self, pod: &Value) -> Option<String> {
+        let Some(job) = self.job_of(pod) else { return Some(String::new()) };
+        let of_job = find(&self.store, "jobs", owner(pod)?)?.clone();
+        let tasks = of_job["spec"]["completions"].as_u64().unwrap_or(1);
         let writers = of(&self.store, "pods").any(|p| {
-            phase(p) != "cleanup"
-                && p["status"]["phase"] == "Running"
-                && self.job_of(p).as_deref() == Some(&job)
+            writes(p) && p["status"]["phase"] == "Running" && self.job_of(p).as_deref() == Some(&job)
         });
         let step = of_job["metadata"]["labels"]["mapreduce.dev/step"].as_str().map(str::to_owned);
-        let Some(truth) = self.truths.get_mut(&job) else { return String::new() };
-        match phase(pod) {
-            "plan" => truth.planned(step.as_deref()).to_string(),
+        let Some(truth) = self.truths.get_mut(&job) else { return Some(String::new()) };
+        Some(match phase(pod) {
+            "plan" => truth.plan(step.as_deref()).to_string(),
+            "report" => truth.restated(step.as_deref())?.to_string(),
             "cleanup" => {
                 truth.has_data = writers;
                 "\"done\"".to_owned()
             }
-            phase if last && truth.is_last(phase, step.as_deref()) => truth.finished().to_string(),
-            _ => "\"done\"".to_owned(),
-        }
+            phase => {
+                let last = truth.does(step.as_deref(), phase, index(pod), tasks);
+                if last && truth.is_last(phase, step.as_deref()) {
+                    truth.finished().to_string()
+                } else {
+                    "\"done\"".to_owned()
+                }
+            }
+        })
     }
 
     /// Lost nodes come back, images are there, there is room.
@@ -248,6 +257,11 @@ impl World {
             .collect();
         deleting.iter().for_each(|pod| self.end_pod(pod));
     }
+}
+
+/// Whether a pod writes to the bucket, as those of phases do.
+fn writes(pod: &Value) -> bool {
+    !["cleanup", "report"].contains(&phase(pod))
 }
 
 /// Nodes that there are.

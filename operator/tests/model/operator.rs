@@ -12,11 +12,12 @@ use clap::Parser as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event as WatchEvent;
 use mapreduce_api::v1alpha1::MapReduceJob;
-use mapreduce_operator::args::Args;
+use mapreduce_operator::args::{Args, Watch as Scope};
 use mapreduce_operator::child_objects::{ChildObject, ChildWatch};
 use mapreduce_operator::context::Context;
 use mapreduce_operator::job::{self, ReconcileError};
 use mapreduce_operator::metrics::Metrics;
+use mapreduce_operator::orphans;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
@@ -52,6 +53,8 @@ pub(crate) struct Operator {
     queue: BTreeMap<String, Time>,
     waiting: BTreeSet<String>,
     running: BTreeMap<String, JoinHandle<()>>,
+    /// The look for orphans that is under way.
+    sweep: Option<JoinHandle<()>>,
     watches: BTreeMap<Watched, Watch>,
     /// What the watch of children has brought into the process's cache.
     children: Option<ChildWatch>,
@@ -86,6 +89,7 @@ impl Operator {
             queue: BTreeMap::new(),
             waiting: BTreeSet::new(),
             running: BTreeMap::new(),
+            sweep: None,
             watches: BTreeMap::new(),
             children: None,
         }
@@ -115,11 +119,30 @@ impl Operator {
             BTreeMap::from([(Watched::Jobs, Watch::default()), (Watched::Children, Watch::default())]);
         self.relist(Watched::Jobs);
         self.relist(Watched::Children);
+        self.sweep_later();
+    }
+
+    fn sweep_later(&mut self) {
+        let mut world = self.world.lock().unwrap();
+        let wait = orphans::EVERY.as_millis() as Time + world.paused[self.number].saturating_sub(now());
+        world.after(wait, Event::Sweep(self.number, self.process));
+    }
+
+    /// Looks for Jobs that nobody else would end.
+    pub(crate) fn sweep(&mut self, process: u64) {
+        let Some(context) = self.context.clone().filter(|_| process == self.process) else { return };
+        if self.sweep.as_ref().is_none_or(JoinHandle::is_finished) {
+            let nobody = Pass { operator: self.number, job: String::new(), uid: String::new() };
+            let look = async move { drop(orphans::end(&context, &Scope::default()).await) };
+            self.sweep = Some(tokio::spawn(PASS.scope(nobody, look)));
+        }
+        self.sweep_later();
     }
 
     /// The process is killed.
     pub(crate) fn end(&mut self) {
         self.context = None;
+        self.sweep.take().iter().for_each(JoinHandle::abort);
         std::mem::take(&mut self.running).into_values().for_each(|pass| pass.abort());
         self.cache.clear();
         self.queue.clear();

@@ -9,7 +9,10 @@ use crate::fake_api::store::Store;
 use crate::objects::{finalizers, has, is_deleting, is_held_by, job_of, name, of, owner, phase, uid};
 use crate::requests::{Fate, Pass};
 use crate::user::Truth;
-use crate::world::{MINUTE, Time, now};
+use crate::world::{MINUTE, SECOND, Time, now};
+
+/// How old what an operator has read of a job may be when it makes a Job for it, and the request that makes it.
+const READ_AGE: Time = 31 * SECOND;
 
 /// Most requests for a job in ten minutes.
 const MOST_REQUESTS: u32 = 2000;
@@ -42,9 +45,10 @@ struct Job {
     let_go: bool,
     incomplete: bool,
     minutes: (Time, u32),
-    /// Since when nothing of it has changed.
-    changed: Time,
-    deleted: bool,
+    /// Since when it is deleted.
+    deleted: Option<Time>,
+    /// A Job was made for it that was on its way when it was deleted.
+    raced: bool,
 }
 
 const PHASES: [&str; 6] = ["Pending", "Planning", "Mapping", "Reducing", "Succeeded", "Failed"];
@@ -164,8 +168,9 @@ impl Oracle {
         }
         let known = self.jobs.entry(uid(object).to_owned()).or_default();
         name(object).clone_into(&mut known.name);
-        known.changed = now();
-        known.deleted |= kind == "DELETED";
+        if kind == "DELETED" || is_deleting(object) {
+            known.deleted.get_or_insert_with(now);
+        }
         let new = place(object);
         let mut wrong = Vec::new();
         if new < known.reached {
@@ -193,7 +198,7 @@ impl Oracle {
         body: &Value,
         before: Option<&Value>,
         store: &Store,
-        _: Time,
+        sent: Time,
     ) {
         let what = format!("{:?} {} {}", route.verb, route.resource, route.name);
         match (route.resource.as_str(), route.verb) {
@@ -202,6 +207,11 @@ impl Oracle {
             }
             ("jobs" | "configmaps", Verb::Create) if job_of(body) != Some(&pass.uid) => {
                 self.is_wrong(format!("{what}: made for another job"));
+            }
+            ("jobs", Verb::Delete) if pass.job.is_empty() => {
+                if let Some(child) = before {
+                    self.judge_swept(child, store);
+                }
             }
             // Left by an earlier job of the name that was deleted so that it leaves orphans.
             ("jobs" | "configmaps", Verb::Delete)
@@ -213,7 +223,10 @@ impl Oracle {
             {
                 self.is_wrong(format!("{what}: written to an object that is not the job's"));
             }
-            ("jobs", Verb::Create) => self.made(pass, body, store),
+            ("jobs", Verb::Create) => {
+                self.made(pass, body, store);
+                self.judge_late(pass, body, sent);
+            }
             ("jobs", Verb::Delete) => {
                 if let Some(child) = before {
                     self.judge_delete(pass, child, store);
@@ -245,12 +258,34 @@ impl Oracle {
         }
     }
 
+    /// A look at a job and the creation that follows from it are two requests: a Job may be made for one that was
+    /// deleted in between, but not for one that was deleted long before.
+    fn judge_late(&mut self, pass: &Pass, child: &Value, sent: Time) {
+        let Some(deleted) = self.job(&pass.uid).deleted else { return };
+        if ["cleanup", "report"].contains(&phase(child)) {
+            return;
+        }
+        if sent > deleted + READ_AGE {
+            self.is_wrong(format!("Job {} is made long after its job was deleted", name(child)));
+        }
+        self.job(&pass.uid).raced = true;
+    }
+
+    /// What no job's pass deletes is an orphan in a namespace that is being deleted, and its job is gone.
+    fn judge_swept(&mut self, child: &Value, store: &Store) {
+        let lives = of(store, "mapreducejobs").any(|job| Some(uid(job)) == job_of(child));
+        if !self.namespace_deleted || owner(child).is_some() || lives {
+            self.is_wrong(format!("Job {} is ended as an orphan, and is none", name(child)));
+        }
+    }
+
     /// An operator deletes a Job of a phase only where the job is at its end, or where the plan's words are lost.
     fn judge_delete(&mut self, pass: &Pass, child: &Value, store: &Store) {
         let job = of(store, "mapreducejobs").find(|job| uid(job) == pass.uid);
         let Some(job) = job else { return };
         let may = is_deleting(job) || self.namespace_deleted || job["status"]["phase"] == "Failed";
-        if !may && phase(child) != "plan" {
+        // A report only reads; the plan's words may be lost.
+        if !may && !["plan", "report"].contains(&phase(child)) {
             self.is_wrong(format!("Job {} is deleted by the operator, and its job runs", name(child)));
         }
     }
@@ -296,7 +331,7 @@ impl Oracle {
         }
         for (of_job, truth) in truths {
             let known = self.jobs.entry(of_job.clone()).or_default();
-            let excused = known.let_go || known.incomplete || self.namespace_deleted;
+            let excused = known.let_go || known.incomplete || known.raced || self.namespace_deleted;
             let job = of(store, "mapreducejobs").find(|job| uid(job) == of_job);
             let keeps = job.is_some_and(|job| job["spec"]["cleanup"] != "Always");
             if truth.has_data && !excused && !keeps && !truth.keeps_data {

@@ -38,6 +38,8 @@ pub(crate) struct Request {
     pub(crate) pass: Pass,
     pub(crate) route: Route,
     pub(crate) body: Value,
+    /// When it set out.
+    sent: Time,
     fate: Fate,
     answer: Option<oneshot::Sender<Result>>,
 }
@@ -130,7 +132,8 @@ impl World {
         };
         let paused = self.paused[pass.operator].saturating_sub(now());
         self.oracle.fates(fate);
-        self.after(paused + arrives, Event::Serve(Request { pass, route, body, fate, answer: Some(answer) }));
+        let request = Request { pass, route, body, sent: now(), fate, answer: Some(answer) };
+        self.after(paused + arrives, Event::Serve(request));
     }
 
     /// A request arrives.
@@ -176,7 +179,7 @@ impl World {
 
     /// The API server does what is asked.
     fn done(&mut self, request: &mut Request) -> Reply {
-        let Request { pass, route, body, .. } = request;
+        let Request { pass, route, body, sent, .. } = request;
         if route.resource == "events" {
             return match route.verb {
                 Verb::List => verbs::serve(&mut self.store, route, body),
@@ -213,8 +216,7 @@ impl World {
             format!("op{} {} {} {} -> {code}", pass.operator, line(route), meta["name"], status)
         });
         if route.writes() && code < 300 {
-            let time = now();
-            self.oracle.wrote(pass, route, body, before.as_ref(), &self.store, time);
+            self.oracle.wrote(pass, route, body, before.as_ref(), &self.store, *sent);
         }
         self.settle();
         reply

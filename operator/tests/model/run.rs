@@ -171,6 +171,7 @@ fn happen(world: &Arc<Mutex<World>>, operators: &mut [Operator; 2], event: Event
         Event::Relist(number, which) => operators[number].relist(which),
         Event::Due(number) => operators[number].due(),
         Event::Break(number, which) => operators[number].break_watch(which),
+        Event::Sweep(number, process) => operators[number].sweep(process),
         Event::Operator(number, true) => operators[number].begin(),
         Event::Operator(number, false) => operators[number].end(),
         event => {

@@ -1,5 +1,7 @@
 //! People, and other programs that change what is there: what they make, and what they do to it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::objects::{NAMESPACE, is_deleting, key, name, namespace_key, of, owner, uid, without_finalizer};
@@ -38,16 +40,25 @@ pub(crate) struct Truth {
     pub(crate) has_data: bool,
     /// `_SUCCESS` is there.
     pub(crate) is_published: bool,
+    /// Tasks whose result is in the bucket, by step and phase.
+    pub(crate) done: BTreeSet<(u32, String, u64)>,
+    /// The steps whose plan is in the bucket.
+    pub(crate) planned: u32,
     /// The job's cleanup leaves what there is.
     pub(crate) keeps_data: bool,
 }
 
 impl Truth {
     /// What the plan's pod says.
-    pub(crate) fn planned(&mut self, step: Option<&str>) -> Value {
+    pub(crate) fn plan(&mut self, step: Option<&str>) -> Value {
         if self.maps == 0 && self.is_last_step(step) {
             return self.finished();
         }
+        self.planned = self.planned.max(number(step));
+        self.plan_of(step)
+    }
+
+    fn plan_of(&self, step: Option<&str>) -> Value {
         let before = step.filter(|step| *step != "s1").map(|_| json!({"mapInputRecords": self.records}));
         json!({"planned": {
             "mapTasks": self.maps, "reduceTasks": self.reduces, "partitions": self.reduces.max(1),
@@ -58,11 +69,28 @@ impl Truth {
     /// What the last pod says.
     pub(crate) fn finished(&mut self) -> Value {
         (self.is_published, self.has_data) = (true, false);
+        self.summary()
+    }
+
+    /// What a pod says that reads plan or `_SUCCESS` in the bucket; nothing where neither is there.
+    pub(crate) fn restated(&self, step: Option<&str>) -> Option<Value> {
+        let plan = || (number(step) <= self.planned).then(|| self.plan_of(step));
+        if self.is_published { Some(self.summary()) } else { plan() }
+    }
+
+    fn summary(&self) -> Value {
         let step = (self.steps > 1).then(|| json!({"mapInputRecords": self.records}));
         json!({"finished": {
             "counters": {"reduceOutputRecords": self.records}, "lastStep": step, "parts": 1, "records": self.records,
             "committed": true,
         }})
+    }
+
+    /// A task is done; whether all of its phase are.
+    pub(crate) fn does(&mut self, step: Option<&str>, phase: &str, task: u64, tasks: u64) -> bool {
+        let of = (number(step), phase.to_owned());
+        self.done.insert((of.0, of.1.clone(), task));
+        (0..tasks).all(|task| self.done.contains(&(of.0, of.1.clone(), task)))
     }
 
     fn is_last_step(&self, step: Option<&str>) -> bool {
@@ -75,10 +103,13 @@ impl Truth {
     }
 }
 
+/// The number of a step, from its label.
+fn number(step: Option<&str>) -> u32 {
+    step.and_then(|step| step.strip_prefix('s')?.parse().ok()).unwrap_or(1)
+}
+
 const NAMES: [&str; 2] = ["wc", "sort"];
-/// A child Job whose labels are changed leaves the watch, and its job waits for ever: not drawn until there is a resync.
-const RELABELS: bool = true;
-const CHILDREN: [&str; 3] = ["plan", "map", "reduce"];
+const CHILDREN: [&str; 4] = ["plan", "map", "reduce", "report"];
 
 impl World {
     /// Draws who does what, and when.
@@ -119,8 +150,8 @@ impl World {
             13 => Action::Edit(job),
             14 => Action::Touch(job),
             15 => Action::RemoveFinalizer(job),
-            16 if RELABELS => Action::Relabel(job),
-            16..19 => Action::DeleteChild(job),
+            16 => Action::Relabel(job),
+            17..19 => Action::DeleteChild(job),
             _ => Action::DeletePod(job),
         }
     }

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::fake_api::store::{Key, Store, written};
+use crate::garbage::OWNERS;
 use crate::job_controller::Tracked;
 use crate::kubelet::{NODES, PodPlan};
-use crate::objects::{key, namespace_key, owner, uid};
+use crate::objects::{KUBELET, find, is_deleting, is_held_by, key, namespace_key, owner, uid};
 use crate::oracle::Oracle;
 use crate::planted::Planted;
 use crate::random::Random;
@@ -38,6 +39,8 @@ pub(crate) enum Event {
     Relist(usize, Watched),
     /// Something in an operator's queue is due.
     Due(usize),
+    /// An operator's process, counted, looks for orphans.
+    Sweep(usize, u64),
     /// An operator ends, or begins.
     Operator(usize, bool),
     /// An operator's process stands still for so long.
@@ -186,7 +189,7 @@ impl World {
     }
 
     pub(crate) fn namespace_is_terminating(&self) -> bool {
-        self.store.objects.get(&namespace_key()).is_none_or(crate::objects::is_deleting)
+        self.store.objects.get(&namespace_key()).is_none_or(is_deleting)
     }
 
     /// Changes an object.
@@ -236,15 +239,14 @@ impl World {
                         let (job, wait) = (job.to_owned(), self.random.wait(2 * SECOND));
                         self.sync(&job, wait);
                     }
-                    if crate::objects::is_deleting(&object)
-                        && crate::objects::is_held_by(&object, crate::objects::KUBELET)
-                    {
+                    if is_deleting(&object) && is_held_by(&object, KUBELET) {
                         self.end_pod(uid(&object));
                     }
                 }
                 _ => {}
             }
-            if kind == "DELETED" || crate::objects::is_deleting(&object) {
+            let lost = |owner: &str| OWNERS.iter().all(|of| find(&self.store, of, owner).is_none());
+            if kind == "DELETED" || is_deleting(&object) || owner(&object).is_some_and(lost) {
                 self.collect();
             }
             self.note(|| {
