@@ -84,7 +84,8 @@ pub fn namespace_deleted(seen: &Observed) -> Decision {
     let mut unfinished = unfinished.filter(|(_, run)| !run.is_finished() && !run.deleting);
     match unfinished.next() {
         Some((child, run)) => Decision::write(ApiWrite::Delete(child, run.uid.clone())),
-        None => Decision::rest(Some(Duration::from_secs(10))),
+        // A lost node may hold the namespace for hours.
+        None => Decision::rest(Some(Duration::from_secs(30))),
     }
 }
 

@@ -232,9 +232,10 @@ impl ChildJob {
         !self.is_finished() && !none_left
     }
 
-    /// Whether it should have pods and has none, not even some that are ending.
+    /// Whether it has tasks left and no pods, not even some that are ending. One that is suspended may have pods that have
+    /// failed, and keeps them.
     pub fn is_without_pods(&self) -> bool {
-        !self.is_finished() && !self.suspended && self.active == 0 && self.terminating == 0
+        !self.is_finished() && self.active == 0 && self.terminating == 0
     }
 }
 
@@ -435,6 +436,14 @@ mod tests {
 
     use super::{ChildJob, JobState};
     use crate::child_objects::ChildObject;
+
+    #[test]
+    fn a_suspended_job_without_pods_is_asked_for_its_namespace() {
+        let suspended = ChildJob { suspended: true, ..ChildJob::default() };
+        assert!(suspended.is_without_pods());
+        assert!(!ChildJob { terminating: 1, ..suspended.clone() }.is_without_pods());
+        assert!(!ChildJob { state: JobState::Complete, ..suspended }.is_without_pods());
+    }
 
     #[test]
     fn a_pod_that_failed_is_counted_before_its_job_has_counted_it() {

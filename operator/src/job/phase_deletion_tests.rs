@@ -106,8 +106,8 @@ fn a_job_in_a_namespace_that_is_deleted_ends_its_pods_before_it_is_deleted_itsel
     let deleting = |n| ChildJob { deleting: true, ..run(n) };
     check(vec![
         ("a Job that runs", plain("Mapping"), ending(with(Child::Map, run(5))), "delete map"),
-        ("a Job on its way out", plain("Mapping"), ending(with(Child::Map, deleting(5))), "rest 10 s"),
-        ("no Job yet", plain("Reducing"), ending(seen()), "rest 10 s"),
+        ("a Job on its way out", plain("Mapping"), ending(with(Child::Map, deleting(5))), "rest 30 s"),
+        ("no Job yet", plain("Reducing"), ending(seen()), "rest 30 s"),
         (
             "a cleanup after a failure",
             plain("Failed"),
