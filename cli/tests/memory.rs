@@ -257,28 +257,68 @@ fn of_many_small_tasks_and_many_partitions_little_is_kept_in_memory() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn large_keys_are_in_memory_when_it_is_their_turn_and_large_values_are_not_kept() {
+fn large_values_are_not_kept() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("in")).unwrap();
     let large = "k".repeat(6_000_000);
-    let line = |i: usize| format!("{}{large}\t{i}\n", i / 3);
-    std::fs::write(dir.path().join("in/a"), (0..30).map(line).collect::<String>()).unwrap();
-    let (most, written) = run(dir.path(), "{name: count}", 2, &[]);
-    assert_eq!(written as usize, 10 * (large.len() + "0\t3\n".len()));
-    assert!(most > MIB && most < MOST, "{} MiB for keys of 6 MB", most / MIB);
-
     let line = |i: usize| format!("{}\t{i:02}{large}{large}{large}\n", i % 6);
     std::fs::write(dir.path().join("in/a"), (0..12).map(line).collect::<String>()).unwrap();
     let (most, written) = run(dir.path(), "{name: first}", 2, &[]);
     assert_eq!(written as usize, 6 * (3 * large.len() + "0\t00\n".len()));
     assert!(most > MIB && most < MOST, "{} MiB for values of 18 MB", most / MIB);
+
+    let line = |i: usize| format!("k\t{}\t{i}{large}\n", ["L", "R"][i % 2]);
+    std::fs::write(dir.path().join("in/a"), (0..6).map(line).collect::<String>()).unwrap();
+    let (most, written) = run(dir.path(), "{name: join}", 1, &[]);
+    assert_eq!(written as usize, 9 * ("k\t0\t0\n".len() + 2 * large.len()));
+    assert!(most > MIB && most < MOST, "{} MiB for a join of values of 6 MB", most / MIB);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn large_keys_are_in_memory_when_it_is_their_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    let large = "k".repeat(8_000_000);
+    let line = |i: usize| format!("{}{large}\t{}\n", i / 3, i % 2);
+    std::fs::write(dir.path().join("in/a"), (0..9).map(line).collect::<String>()).unwrap();
+    let reduce =
+        |name: &str, more: &str| format!("{more}reduce: {{function: {{builtin: {{name: {name}}}}}, tasks: 2");
+    let combine = |name: &str| format!("combine: {{function: {{builtin: {{name: {name}}}}}}}\n  ");
+    let all = |value: &str, pairs: usize| pairs * (large.len() + "0\t\n".len() + value.len());
+    for (phases, output, more, expected) in [
+        (reduce("count", ""), "KeyValue", "", all("3", 3)),
+        (reduce("identity", ""), "KeyValue", "", all("1", 9)),
+        (reduce("identity", ""), "Csv", "", all("1", 9) + 2 * "key,value\n".len()),
+        (reduce("identity", ""), "JsonLines", "", all("1", 9) + 9 * r#"{"key":"","value":"#.len()),
+        (reduce("distinct", ""), "KeyValue", "", all("2", 3)),
+        (reduce("stats", ""), "Lines", "", 0),
+        (reduce("collect", ""), "KeyValue", "", all("0,0,1", 3)),
+        (reduce("sum", &combine("sum")), "KeyValue", "", all("1", 3)),
+        (reduce("max", &combine("max")), "KeyValue", "", all("1", 3)),
+        (reduce("identity", ""), "KeyValue", ", partitioner: {type: Range}", all("1", 9)),
+        (reduce("identity", ""), "KeyValue", ", sort: {order: Descending}", all("1", 9)),
+    ] {
+        let phases = format!("{phases}{more}}}");
+        for store in ["", "\n  shuffle: {url: \"file:shuffle/\"}"] {
+            let job = formats("KeyValue", &format!("{phases}{store}"), output);
+            let most = run_job(dir.path(), &job, &["--threads", "16"]);
+            let written = parts(dir.path()).len();
+            assert!(written == expected || expected == 0, "{phases}, {output}: {written}");
+            assert!(
+                most > MIB && most < MOST,
+                "{phases}{store}, {output}: {} MiB for keys of 8 MB",
+                most / MIB
+            );
+        }
+    }
 }
 
 #[test]
 fn a_text_that_there_is_no_memory_for_in_parquet_is_an_error_that_says_how_much_it_takes() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("in")).unwrap();
-    std::fs::write(dir.path().join("in/a"), format!("k\t{}\n", "x".repeat(6 * MIB)).repeat(2)).unwrap();
+    std::fs::write(dir.path().join("in/a"), format!("k\t{}\n", "x".repeat(3 * MIB)).repeat(2)).unwrap();
     let reduce = |name: &str| format!("reduce: {{function: {{builtin: {{name: {name}}}}}, tasks: 1}}");
     for (function, has_memory) in [("identity", true), ("collect", false)] {
         std::fs::write(dir.path().join("job.yaml"), formats("KeyValue", &reduce(function), "Parquet"))
@@ -292,8 +332,8 @@ fn a_text_that_there_is_no_memory_for_in_parquet_is_an_error_that_says_how_much_
         let errors = String::from_utf8(run.stderr).unwrap();
         assert_eq!(run.status.success(), has_memory, "{errors}");
         let said = [
-            "a text of 13 MiB is to be written as Parquet, and there is memory for one of 10 MiB",
-            "--memory 76Mi",
+            "a text of 7 MiB is to be written as Parquet, and there is memory for one of 5 MiB",
+            "--memory 80Mi",
         ];
         assert!(has_memory || said.iter().all(|said| errors.contains(said)), "{errors}");
     }

@@ -12,7 +12,7 @@
 //!      └─ 1/4   transfers: pieces that are fetched, read ahead, uploaded         ([`transfers`])
 //!                 large records, at most one for each 64 MiB of it               ([`large_record`])
 //!                 codecs that take much: up to half as much again                ([`codec`])
-//!                 a text of Parquet: as much, three times, of one task at once   ([`most_for_parquet_text`])
+//!  a text of which a library or a function has several copies: all of it, of one task at once   ([`check_copies`])
 //! ```
 //!
 //! A share is a [`MemoryPool`]. What can't be reserved is spilled, or done with less at once, or waited for:
@@ -231,9 +231,23 @@ pub fn most_for_codecs() -> u64 {
     TRANSFERS.total() / 2 * 3
 }
 
-/// The most bytes of a text that is written as Parquet, of which there are three copies then: a quarter of the buffers.
-pub fn most_for_parquet_text() -> u64 {
-    TRANSFERS.total()
+/// An error where there is no memory for so many copies at once of a text that `is` to be something.
+pub fn check_copies(text: &str, is: &str, bytes: u64, copies: u64) -> Result<()> {
+    let most = TRANSFERS.total() * 4 / copies;
+    if bytes <= most {
+        return Ok(());
+    }
+    let needed = copies * bytes.div_ceil(1 << 20);
+    Err(Error::permanent(format!(
+        "{text} of {} MiB is {is}, and there is memory for one of {} MiB",
+        bytes.div_ceil(1 << 20),
+        most >> 20
+    ))
+    .because(format!(
+        "give the job more memory: --memory {}Mi, or in pods a limit of {}Mi",
+        needed + (PROGRAM >> 20),
+        needed * 10 / 6 + 1
+    )))
 }
 
 /// The memory of a codec that takes much.

@@ -291,6 +291,9 @@ mod tests {
                         prop_assert_eq!(&appended[before..], text);
                     }
                     prop_assert!(!reader.append_text(&mut appended).unwrap());
+                    let (mut reader, mut pieces) = (list.reader(at_once), Vec::new());
+                    while reader.each_piece(&mut |piece| { pieces.extend_from_slice(piece); Ok(()) }).unwrap() {}
+                    prop_assert_eq!(&pieces, &texts.concat());
                     let mut all = Vec::new();
                     bytes.each_piece(&mut |piece| { all.extend_from_slice(piece); Ok(()) }).unwrap();
                     prop_assert_eq!(&all, &texts.concat());

@@ -1,11 +1,9 @@
-//! Pairs of large values, which are written piece by piece: a value may be in a scratch file, and where it is in memory
-//! there is to be no second copy of it.
+//! Large pairs, which are written piece by piece: a value may be in a scratch file, and of a key or value that is in
+//! memory there is to be no second copy.
 
 use std::io::{BufReader, Read};
 
-use super::format::{
-    Around, OutputEncoding, is_embedded_by, not_text, push_embedded, push_field, push_field_part,
-};
+use super::format::{Around, OutputEncoding, is_embedded_by, not_text, push_embedded, push_field_part};
 use crate::error::Result;
 use crate::record::json::{self, push_string};
 use crate::scratch::{READ, ScratchBytes};
@@ -98,7 +96,7 @@ fn write_around(around: Around<'_>, key: &[u8], value: LargeValue<'_>, write: &m
     write(around.after())
 }
 
-/// What a value is, as far as it matters to formats of text.
+/// What a text is, as far as it matters to formats of text.
 #[derive(Default)]
 struct TextLooks {
     needs_quotes: bool,
@@ -106,72 +104,88 @@ struct TextLooks {
     last: Option<char>,
 }
 
-/// TextLooks at a key and a value that have to be text; the key.
-fn look_at<'k>(key: &'k [u8], value: LargeValue<'_>) -> Result<(&'k str, TextLooks)> {
+/// What a text is; none where it is no text.
+fn look_at(text: LargeValue<'_>) -> Result<Option<TextLooks>> {
     let mut looks = TextLooks::default();
-    let is_text = value.each_text(&mut |text| {
+    let is_text = text.each_text(&mut |text| {
         looks.needs_quotes |= text.contains(['"', ',', '\n', '\r']);
         looks.first = looks.first.or_else(|| text.chars().next());
         looks.last = text.chars().next_back().or(looks.last);
         Ok(())
     })?;
-    match std::str::from_utf8(key) {
-        Ok(key) if is_text => Ok((key, looks)),
+    Ok(is_text.then_some(looks))
+}
+
+/// What a key and a value are, that have to be text.
+fn look_at_both(key: &[u8], value: LargeValue<'_>) -> Result<(TextLooks, TextLooks)> {
+    match (look_at(LargeValue::Slice(key))?, look_at(value)?) {
+        (Some(key), Some(value)) => Ok((key, value)),
         _ => Err(not_text(key, &value.start(SHOWN)?)),
     }
 }
 
 /// A key as text, where the value is text too.
 pub(super) fn key_of_texts<'k>(key: &'k [u8], value: LargeValue<'_>) -> Result<&'k str> {
-    look_at(key, value).map(|(key, _)| key)
+    match (std::str::from_utf8(key), look_at(value)?) {
+        (Ok(key), Some(_)) => Ok(key),
+        _ => Err(not_text(key, &value.start(SHOWN)?)),
+    }
 }
 
 fn write_row(key: &[u8], value: LargeValue<'_>, write: &mut Write<'_>) -> Result<()> {
-    let (key, looks) = look_at(key, value)?;
-    let mut out = Vec::new();
-    push_field(key, &mut out);
-    out.push(b',');
+    let (key_looks, looks) = look_at_both(key, value)?;
+    write_field(LargeValue::Slice(key), &key_looks, write)?;
+    write(b",")?;
+    write_field(value, &looks, write)?;
+    write(b"\n")
+}
+
+fn write_field(text: LargeValue<'_>, looks: &TextLooks, write: &mut Write<'_>) -> Result<()> {
     if !looks.needs_quotes {
-        write(&out)?;
-        value.each_piece(write)?;
-        return write(b"\n");
+        return text.each_piece(write);
     }
-    out.push(b'"');
-    value.each_piece(&mut |piece| {
+    write(b"\"")?;
+    let mut out = Vec::new();
+    text.each_piece(&mut |piece| {
         push_field_part(piece, &mut out);
         write(&out)?;
         out.clear();
         Ok(())
     })?;
-    write(b"\"\n")
+    write(b"\"")
 }
 
 fn write_json(key: &[u8], value: LargeValue<'_>, write: &mut Write<'_>) -> Result<()> {
-    let (key, looks) = look_at(key, value)?;
+    let (_, looks) = look_at_both(key, value)?;
     let embedded = is_embedded_by(looks.first, looks.last) && json::check_all(value.reader())?;
-    let mut out = b"{\"key\":".to_vec();
-    push_string(&mut out, key);
-    out.extend_from_slice(b",\"value\":");
+    write(b"{\"key\":")?;
+    write_string(LargeValue::Slice(key), write)?;
+    write(b",\"value\":")?;
     if !embedded {
-        out.push(b'"');
+        write_string(value, write)?;
+        return write(b"}\n");
     }
-    write(&out)?;
-    out.clear();
+    let mut out = Vec::new();
     value.each_text(&mut |text| {
-        if embedded {
-            push_embedded(text, &mut out);
-        } else {
-            let from = out.len();
-            push_string(&mut out, text);
-            // Its quotes are around all of the value.
-            out.pop();
-            out.remove(from);
-        }
+        push_embedded(text, &mut out);
         write(&out)?;
         out.clear();
         Ok(())
     })?;
-    write(if embedded { b"}\n" } else { b"\"}\n" })
+    write(b"}\n")
+}
+
+fn write_string(text: LargeValue<'_>, write: &mut Write<'_>) -> Result<()> {
+    write(b"\"")?;
+    let mut out = Vec::new();
+    text.each_text(&mut |text| {
+        push_string(&mut out, text);
+        // The quotes of a piece are not the string's.
+        write(&out[1..out.len() - 1])?;
+        out.clear();
+        Ok(())
+    })?;
+    write(b"\"")
 }
 
 #[cfg(test)]
@@ -199,14 +213,14 @@ mod tests {
             kind in prop_oneof![
                 Just("KeyValue"), Just("Lines"), Just("FixedLength"), Just("Csv"), Just("JsonLines")
             ],
-            key in "[a-z,\t\"é]{0,4}",
+            (key, key_times) in ("[a-z,\t\"é]{0,4}", prop_oneof![Just(1usize), Just(50_000)]),
             (value, times) in (value(), prop_oneof![Just(1usize), Just(5_000)]),
             memory in prop_oneof![Just(0usize), Just(100_000), Just(1 << 20)],
         ) {
             let output: Output =
                 serde_json::from_value(serde_json::json!({"url": "file:x/", "format": {"type": kind}})).unwrap();
             let format = OutputEncoding::new(&output);
-            let value = value.repeat(times);
+            let (key, value) = (key.repeat(key_times), value.repeat(times));
             let mut small = Vec::new();
             let expected = format.write(key.as_bytes(), &value, &mut small).map_err(|e| e.to_string());
             let dir = tempfile::tempdir().unwrap();

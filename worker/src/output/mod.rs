@@ -173,7 +173,7 @@ impl Emit for PartWriter {
     #[inline]
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let written = match &mut self.body {
-            Body::Pairs { .. } if value.len() >= BUFFER_BYTES => {
+            Body::Pairs { .. } if key.len() + value.len() >= BUFFER_BYTES => {
                 return self.emit_pieces(key, LargeValue::Slice(value));
             }
             Body::Pairs { format, buffer, out } => {

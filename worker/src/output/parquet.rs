@@ -49,24 +49,14 @@ fn batch(column: &mut ListReader<'_>) -> Result<Vec<ByteArray>> {
     Ok(ends.into_iter().map(&mut value).collect())
 }
 
-/// The library has a text as it is, as part of a page, and compressed.
+/// Copies of a text: where it comes from, and in the library the text itself, the dictionary's, a page's, the compressed
+/// page's and two of the statistics.
+const COPIES: u64 = 8;
+
 fn check_size(bytes: u64) -> Result<()> {
-    let most = memory::most_for_parquet_text();
-    if bytes <= most {
-        return Ok(());
-    }
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    Err(Error::permanent(format!(
-        "a text of {} MiB is to be written as Parquet, and there is memory for one of {} MiB",
-        mib(bytes),
-        most >> 20
-    ))
-    .because(format!(
-        "give the job more memory: --memory {}Mi, or in pods a limit of {}Mi",
-        4 * mib(bytes) + 24,
-        4 * mib(bytes) * 10 / 6 + 1
-    ))
-    .because("or write another spec.output.format: the others take a large value piece by piece"))
+    memory::check_copies("a text", "to be written as Parquet", bytes, COPIES).map_err(|error| {
+        error.because("or write another spec.output.format: the others take a large pair piece by piece")
+    })
 }
 
 fn failed(error: ParquetError) -> Error {

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::function::map_careful;
 use crate::input::reader::Reader;
 use crate::record::split::Split;
-use crate::shuffle::collector::Collector;
 use crate::shuffle::partition;
+use crate::shuffle::sample::KeySample;
 use crate::step::RunStep;
 use crate::storage::{ListedObject, is_stream};
 
@@ -20,6 +20,8 @@ pub(super) const PIECES: usize = 100;
 const PIECE_BYTES: u64 = 64 << 10;
 /// Keys of one place that are kept.
 const KEYS: usize = 1000;
+/// Bytes of them.
+const KEY_BYTES: usize = 128 << 10;
 
 /// The stored keys at which partitions begin.
 pub(super) fn range_bounds(step: &RunStep, pieces: &[Split], partitions: u32) -> Result<Vec<Vec<u8>>> {
@@ -71,7 +73,7 @@ fn can_cut(step: &RunStep, split: &Split) -> Result<bool> {
 fn keys(step: &RunStep, piece: &Split) -> Result<Vec<Vec<u8>>> {
     let mut reader =
         Reader::open(piece, &step.format, step.spec().input.compression, &step.places.stores, Vec::new())?;
-    let mut out = Collector::for_sample(&step.definition.shuffle_spec);
+    let mut out = KeySample::new(&step.definition.shuffle_spec.order);
     let chunk = match reader.next_chunk() {
         // The map task's to tell.
         Err(error) if error.is_bad_record() && step.spec().skips() => None,
@@ -87,5 +89,5 @@ fn keys(step: &RunStep, piece: &Split) -> Result<Vec<Vec<u8>>> {
         };
         function.finish(&mut out)?;
     }
-    out.into_sample(KEYS)
+    out.into_keys(KEYS, KEY_BYTES)
 }

@@ -93,6 +93,19 @@ impl ListReader<'_> {
         if texts.len() == all { Ok(true) } else { Err(Error::retry("a scratch file ends too early")) }
     }
 
+    /// Calls `take` with the next text, piece by piece; false behind the last.
+    pub fn each_piece(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool> {
+        let Some(mut left) = self.next_length()? else { return Ok(false) };
+        while left > 0 {
+            let Some(piece) = self.bytes.take_bytes(left.min(READ))? else {
+                return Err(Error::retry("a scratch file ends too early"));
+            };
+            left -= piece.len();
+            take(piece)?;
+        }
+        Ok(true)
+    }
+
     fn next_length(&mut self) -> Result<Option<usize>> {
         let length = self.bytes.take_bytes(LENGTH as usize)?.and_then(|bytes| bytes.first_chunk().copied());
         Ok(length.map(|length| u32::from_le_bytes(length) as usize))

@@ -10,12 +10,10 @@ use super::partition::KeyPartitioner;
 use super::run::{RunWriter, Spill};
 use super::sort::SortBuffer;
 use super::spec::ShuffleSpec;
-use super::stream::PairStream as _;
 use super::table::SumTable;
 use crate::error::Result;
-use crate::machine::variables;
-use crate::memory::MemoryReservation;
-use crate::record::block::{BLOCK_BYTES, BlockCodec};
+use crate::memory::{LARGE_RECORD, MemoryReservation};
+use crate::record::block::BLOCK_BYTES;
 use crate::record::hashed::HashedKey;
 use crate::record::spill_store::SpillStore;
 use crate::record::{Emit, MapOutput, Pair, Reducer};
@@ -42,9 +40,6 @@ impl std::fmt::Debug for MapSideCombine {
         f.debug_struct("MapSideCombine").field("combine_stats", &self.combine_stats).finish_non_exhaustive()
     }
 }
-
-/// A sample is of a chunk's records: what most functions emit for them fits in this. Of more, the last is looked at.
-const SAMPLE_BYTES: usize = 16 << 20;
 
 /// A buffer of which less than this part was used is not a run.
 const MIN_SORTED_PART: usize = 8;
@@ -109,37 +104,6 @@ impl Collector {
         }
     }
 
-    /// Collects for a look at the keys: nothing is partitioned or combined.
-    pub fn for_sample(shuffle_spec: &ShuffleSpec) -> Self {
-        let spill_store = SpillStore::new(0, variables::temporary_folder(), BlockCodec::None);
-        Self::for_shuffle(
-            KeyPartitioner::hash(1),
-            shuffle_spec,
-            None,
-            SAMPLE_BYTES,
-            &spill_store,
-            Arc::from("a sample"),
-        )
-    }
-
-    /// At most about `most` of the stored keys, evenly spread.
-    pub fn into_sample(mut self, most: usize) -> Result<Vec<Vec<u8>>> {
-        let Collected::Sort(buffer) = &mut self.sink else { return Ok(Vec::new()) };
-        let step = buffer.len().div_ceil(most).max(1);
-        let mut keys = Vec::new();
-        buffer.drain(false, |_, mut pairs| {
-            let mut number = 0;
-            while pairs.advance()? {
-                if number % step == 0 {
-                    keys.push(pairs.key().to_vec());
-                }
-                number += 1;
-            }
-            Ok(())
-        })?;
-        Ok(keys)
-    }
-
     /// Takes a pair.
     #[inline]
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -147,7 +111,8 @@ impl Collector {
         let mut scratch = std::mem::take(&mut self.stored);
         let stored = self.shuffle_spec.order.encoded_key(key, &mut scratch);
         let result = self.keep(key, stored, value);
-        self.stored = scratch;
+        // What a large key needed, the next one may not.
+        self.stored = if scratch.capacity() > LARGE_RECORD { Vec::new() } else { scratch };
         result
     }
 

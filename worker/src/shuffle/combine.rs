@@ -11,6 +11,7 @@ use super::run::{Run, RunWriter};
 use super::spec::ShuffleSpec;
 use super::stream::{Groups, PairStream};
 use crate::error::{Error, Result};
+use crate::memory::LARGE_RECORD;
 use crate::record::spill_store::SpillStore;
 use crate::record::{Emit, Reducer};
 
@@ -46,21 +47,28 @@ pub fn write_combined<P: PairStream>(
         return Ok(Combined::default());
     };
     let mut groups = Groups::new(pairs);
-    let mut stored = Vec::new();
-    let (keys, values) = (AwaitedKeys::default(), SortedValues::default());
-    let mut out = Combining { keys, values, shuffle_spec, spill_store, write, records: 0 };
-    while groups.next_group(&mut stored)? {
-        if out.keys.bytes() > MAX_AWAITED {
-            combiner.finish(&mut out)?;
-            out.write_values()?;
-            out.keys = AwaitedKeys::default();
+    let mut out = Combining::new(AwaitedKeys::default(), shuffle_spec, spill_store, write);
+    let mut output = 0;
+    while let Some((stored, mut values)) = groups.next_group()? {
+        let key = shuffle_spec.order.key(stored);
+        let is_large = stored.len() > LARGE_RECORD;
+        if is_large || out.keys.bytes() > MAX_AWAITED {
+            out.end(combiner)?;
         }
-        out.keys.push(&stored);
-        combiner.reduce(shuffle_spec.order.key(&stored), &mut groups, &mut out)?;
+        if is_large {
+            // Of a large key there is no other copy: its pairs are all there before the next group.
+            let alone = AwaitedKeys { alone: Some(stored), ..AwaitedKeys::default() };
+            let mut alone = Combining::new(alone, shuffle_spec, spill_store, &mut *out.write);
+            combiner.reduce(key, &mut values, &mut alone)?;
+            alone.end(combiner)?;
+            output += alone.records;
+            continue;
+        }
+        out.keys.push(stored);
+        combiner.reduce(key, &mut values, &mut out)?;
     }
-    combiner.finish(&mut out)?;
-    out.write_values()?;
-    Ok(Combined { input: groups.records, output: out.records })
+    out.end(combiner)?;
+    Ok(Combined { input: groups.records(), output: output + out.records })
 }
 
 /// Merges neighbouring runs until there are at most `most`, combining on the way, and no more of them than that
@@ -103,12 +111,12 @@ const MAX_LARGE_PAIRS: usize = 4096;
 
 /// Output of a combiner: pairs of the keys that it was given, in their order, or the run would not
 /// be sorted any more.
-struct Combining<'a> {
-    keys: AwaitedKeys,
+struct Combining<'a, 'w> {
+    keys: AwaitedKeys<'a>,
     values: SortedValues,
     shuffle_spec: &'a ShuffleSpec,
     spill_store: &'a Arc<SpillStore>,
-    write: &'a mut Write<'a>,
+    write: &'a mut Write<'w>,
     records: u64,
 }
 
@@ -138,7 +146,7 @@ impl SortedValues {
     }
 }
 
-impl Emit for Combining<'_> {
+impl Emit for Combining<'_, '_> {
     fn emit(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         if !self.keys.go_to(key, self.shuffle_spec) {
             return Err(Error::permanent(format!(
@@ -150,7 +158,7 @@ impl Emit for Combining<'_> {
         if !self.shuffle_spec.values_sorted {
             return (self.write)(self.keys.first(), value);
         }
-        if self.values.stored != self.keys.first() {
+        if self.keys.alone.is_none() && self.values.stored != self.keys.first() {
             self.write_values()?;
             self.values.stored.extend_from_slice(self.keys.first());
         }
@@ -163,32 +171,53 @@ impl Emit for Combining<'_> {
     }
 }
 
-impl Combining<'_> {
+impl<'a, 'w> Combining<'a, 'w> {
+    fn new(
+        keys: AwaitedKeys<'a>,
+        shuffle_spec: &'a ShuffleSpec,
+        spill_store: &'a Arc<SpillStore>,
+        write: &'a mut Write<'w>,
+    ) -> Self {
+        Self { keys, values: SortedValues::default(), shuffle_spec, spill_store, write, records: 0 }
+    }
+
+    /// Has all pairs of the keys so far, and forgets these.
+    fn end(&mut self, combiner: &mut dyn Reducer) -> Result<()> {
+        combiner.finish(self)?;
+        self.write_values()?;
+        self.keys = AwaitedKeys::default();
+        Ok(())
+    }
+
     fn write_values(&mut self) -> Result<()> {
         let mut values = std::mem::take(&mut self.values);
         if !values.runs.is_empty() {
             values.spill(self.spill_store)?;
+            let stored = self.keys.alone.unwrap_or(&values.stored);
             let mut merge = Merge::new(values.runs, false);
             while merge.advance()? {
-                (self.write)(&values.stored, merge.key())?;
+                (self.write)(stored, merge.key())?;
             }
             return Ok(());
         }
         values.list.sort_unstable();
-        values.list.iter().try_for_each(|value| (self.write)(&values.stored, value))
+        let stored = self.keys.alone.unwrap_or(&values.stored);
+        values.list.iter().try_for_each(|value| (self.write)(stored, value))
     }
 }
 
 /// The stored keys that a combiner was given and has not gone past.
 #[derive(Default)]
-struct AwaitedKeys {
+struct AwaitedKeys<'a> {
+    /// A large key, which is the only one.
+    alone: Option<&'a [u8]>,
     text: Vec<u8>,
     ends: VecDeque<usize>,
     /// Where the first of them begins.
     start: usize,
 }
 
-impl AwaitedKeys {
+impl AwaitedKeys<'_> {
     fn bytes(&self) -> usize {
         self.text.len() - self.start + self.ends.len() * size_of::<usize>()
     }
@@ -206,11 +235,17 @@ impl AwaitedKeys {
 
     /// The first of them.
     fn first(&self) -> &[u8] {
-        self.ends.front().map_or(&[], |&end| &self.text[self.start..end])
+        match self.alone {
+            Some(alone) => alone,
+            None => self.ends.front().map_or(&[], |&end| &self.text[self.start..end]),
+        }
     }
 
     /// Goes past all keys before this one; false when it isn't there.
     fn go_to(&mut self, key: &[u8], shuffle_spec: &ShuffleSpec) -> bool {
+        if let Some(alone) = self.alone {
+            return shuffle_spec.order.key(alone) == key;
+        }
         while let Some(&end) = self.ends.front() {
             if shuffle_spec.order.key(self.first()) == key {
                 return true;

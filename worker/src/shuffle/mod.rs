@@ -31,6 +31,7 @@ pub mod partition;
 mod radix;
 pub mod read;
 pub mod run;
+pub mod sample;
 pub mod sort;
 pub mod spec;
 pub mod stream;

@@ -2,6 +2,7 @@
 
 use super::radix::prefix;
 use crate::error::Result;
+use crate::memory::{LARGE_RECORD, LargeRecord, has_large_record, large_record};
 use crate::record::Values;
 
 /// Pairs in sort order, one after the other.
@@ -22,14 +23,30 @@ pub trait PairStream {
 /// Sorted pairs, key by key.
 #[derive(Debug)]
 pub struct Groups<P> {
-    pairs: P,
+    /// The current group's key: the one copy of it.
     key: Vec<u8>,
-    prefix: u64,
-    at: At,
+    /// Held while the key is large and its pairs have waited for memory.
+    large: Option<LargeRecord>,
+    group: Group<P>,
     /// Keys seen.
     pub groups: u64,
+}
+
+/// The pairs of the current group, and what is behind them.
+#[derive(Debug)]
+struct Group<P> {
+    pairs: P,
+    prefix: u64,
+    at: At,
     /// Pairs seen.
-    pub records: u64,
+    records: u64,
+}
+
+/// The values of a group, one at a time.
+#[derive(Debug)]
+pub struct GroupValues<'a, P> {
+    key: &'a [u8],
+    group: &'a mut Group<P>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,38 +66,66 @@ enum At {
 impl<P: PairStream> Groups<P> {
     /// The groups of sorted pairs.
     pub fn new(pairs: P) -> Self {
-        Self { pairs, key: Vec::new(), prefix: 0, at: At::Start, groups: 0, records: 0 }
+        let group = Group { pairs, prefix: 0, at: At::Start, records: 0 };
+        Self { key: Vec::new(), large: None, group, groups: 0 }
     }
 
-    /// Goes to the next key and copies it; false at the end. Values that nobody took are passed over.
-    pub fn next_group(&mut self, key: &mut Vec<u8>) -> Result<bool> {
+    /// Pairs seen.
+    pub fn records(&self) -> u64 {
+        self.group.records
+    }
+
+    /// Goes to the next key; none at the end. Values that nobody took are passed over.
+    pub fn next_group(&mut self) -> Result<Option<(&[u8], GroupValues<'_, P>)>> {
         loop {
-            match self.at {
-                At::Start => self.at = if self.pairs.advance()? { At::NextGroup } else { At::End },
+            match self.group.at {
+                At::Start => {
+                    self.group.at = if self.group.pairs.advance()? { At::NextGroup } else { At::End };
+                }
                 At::Value => {
-                    self.records += 1;
-                    self.at = At::Taken;
+                    self.group.records += 1;
+                    self.group.at = At::Taken;
                 }
-                At::Taken => self.step()?,
+                At::Taken => self.group.step(&self.key)?,
                 At::NextGroup => {
-                    self.key.clear();
-                    self.key.extend_from_slice(self.pairs.key());
-                    self.prefix = self.pairs.prefix();
-                    key.clone_from(&self.key);
+                    self.take_key();
                     self.groups += 1;
-                    self.at = At::Value;
-                    return Ok(true);
+                    self.group.at = At::Value;
+                    let Self { key, group, .. } = self;
+                    return Ok(Some((key, GroupValues { key, group })));
                 }
-                At::End => return Ok(false),
+                At::End => return Ok(None),
             }
         }
     }
 
     #[inline]
-    fn step(&mut self) -> Result<()> {
+    fn take_key(&mut self) {
+        self.key.clear();
+        let key = self.group.pairs.key();
+        if self.key.capacity().max(key.len()) > LARGE_RECORD {
+            self.make_room(key.len());
+        }
+        self.key.extend_from_slice(self.group.pairs.key());
+        self.group.prefix = self.group.pairs.prefix();
+    }
+
+    /// Gives back what a large key has taken, and takes what this one does. The right to it is its pair's too, so that
+    /// this waits for nobody.
+    #[cold]
+    fn make_room(&mut self, bytes: usize) {
+        self.key = Vec::new();
+        self.key.reserve_exact(bytes);
+        self.large = (bytes > LARGE_RECORD && has_large_record()).then(large_record);
+    }
+}
+
+impl<P: PairStream> Group<P> {
+    #[inline]
+    fn step(&mut self, key: &[u8]) -> Result<()> {
         self.at = if !self.pairs.advance()? {
             At::End
-        } else if self.pairs.prefix() == self.prefix && self.pairs.key() == self.key {
+        } else if self.pairs.prefix() == self.prefix && self.pairs.key() == key {
             At::Value
         } else {
             At::NextGroup
@@ -89,16 +134,17 @@ impl<P: PairStream> Groups<P> {
     }
 }
 
-impl<P: PairStream> Values for Groups<P> {
+impl<P: PairStream> Values for GroupValues<'_, P> {
     fn next(&mut self) -> Result<Option<&[u8]>> {
-        if self.at == At::Taken {
-            self.step()?;
+        let group = &mut *self.group;
+        if group.at == At::Taken {
+            group.step(self.key)?;
         }
-        if self.at != At::Value {
+        if group.at != At::Value {
             return Ok(None);
         }
-        self.at = At::Taken;
-        self.records += 1;
-        Ok(Some(self.pairs.value()))
+        group.at = At::Taken;
+        group.records += 1;
+        Ok(Some(group.pairs.value()))
     }
 }

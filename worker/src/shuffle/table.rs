@@ -12,6 +12,7 @@ use super::partition::KeyPartitioner;
 use super::run::{RunWriter, Spill};
 use super::spec::ShuffleSpec;
 use crate::error::Result;
+use crate::memory::LARGE_RECORD;
 use crate::record::Pair;
 use crate::record::hashed::{HashedKey, INLINE, hash};
 use crate::record::number::{ExactSum, Number, not_a_number, push_i64};
@@ -60,6 +61,8 @@ pub struct SumTable {
     limit: usize,
     others: BTreeMap<Vec<u8>, ExactSum>,
     others_bytes: usize,
+    /// It has a large key, beside which there is to be none.
+    has_large_key: bool,
     /// Pairs added.
     pub input: u64,
 }
@@ -75,6 +78,7 @@ impl SumTable {
             limit,
             others: BTreeMap::new(),
             others_bytes: 0,
+            has_large_key: false,
             input: 0,
         }
     }
@@ -140,6 +144,7 @@ impl SumTable {
             let mut sum = ExactSum::default();
             sum.add(number);
             self.others_bytes += key.len() + 128;
+            self.has_large_key |= key.len() > LARGE_RECORD;
             self.others.insert(key.to_vec(), sum);
         }
     }
@@ -168,7 +173,7 @@ impl SumTable {
             } else if slot.len == EMPTY.len {
                 *slot = Slot { a, b, sum: n, at: self.arena.len() as u32, len };
                 if bytes.len() > INLINE {
-                    self.arena.extend_from_slice(bytes);
+                    self.add_to_arena(bytes);
                 }
                 self.used += 1;
                 if self.used * 2 > self.slots.len() {
@@ -178,6 +183,15 @@ impl SumTable {
             }
             i = (i + 1) & mask;
         }
+    }
+
+    #[inline]
+    fn add_to_arena(&mut self, key: &[u8]) {
+        if key.len() > LARGE_RECORD {
+            self.arena.reserve_exact(key.len());
+            self.has_large_key = true;
+        }
+        self.arena.extend_from_slice(key);
     }
 
     #[cold]
@@ -208,6 +222,7 @@ impl SumTable {
         let next = if nearly_grown { slots * 3 } else { slots };
         next + self.arena.len() + self.others_bytes + self.used * 16 > self.limit
             || self.arena.len() > 1 << 31
+            || self.has_large_key
     }
 
     /// Whether the table saves too little: see [`CombineStats`].
@@ -218,12 +233,11 @@ impl SumTable {
 
     /// Calls `each` with every key and its sum, in no order.
     pub fn each(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
-        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut value = Vec::new();
         for slot in self.slots.iter().filter(|slot| slot.len != EMPTY.len) {
-            Self::key(&self.arena, slot, &mut key);
             value.clear();
             push_i64(&mut value, slot.sum);
-            each(&key, &value)?;
+            each(Self::key(&self.arena, slot, &mut [0; INLINE]), &value)?;
         }
         self.others.iter().try_for_each(|(key, sum)| sum.each_text(&mut value, |text| each(key, text)))
     }
@@ -237,10 +251,10 @@ impl SumTable {
         name: &Arc<str>,
     ) -> Result<Spill> {
         let mut entries: Vec<Vec<(u64, u32)>> = vec![Vec::new(); partitioner.partitions() as usize];
-        let mut key = Vec::new();
+        let mut inline = [0; INLINE];
         for (i, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.len != EMPTY.len) {
-            Self::key(&self.arena, slot, &mut key);
-            entries[partitioner.of(shuffle_spec.order.key(&key), &key) as usize]
+            let key = Self::key(&self.arena, slot, &mut inline);
+            entries[partitioner.of(shuffle_spec.order.key(key), key) as usize]
                 .push((slot.a.swap_bytes(), i as u32));
         }
         let mut others: Vec<BTreeMap<&[u8], &ExactSum>> = vec![BTreeMap::new(); entries.len()];
@@ -256,15 +270,15 @@ impl SumTable {
                 self.touch(entries.iter().map(|&(_, i)| i as usize));
                 for &(_, i) in entries {
                     let slot = &self.slots[i as usize];
-                    Self::key(&self.arena, slot, &mut key);
+                    let key = Self::key(&self.arena, slot, &mut inline);
                     while let Some((other, sum)) = others.next_if(|(other, _)| **other < *key) {
                         write_parts(other, None, sum, sorted, writer)?;
                     }
                     value.clear();
                     push_i64(&mut value, slot.sum);
                     match others.next_if(|(other, _)| **other == *key) {
-                        Some((_, sum)) => write_parts(&key, Some(&value), sum, sorted, writer)?,
-                        None => writer.push(&key, &value)?,
+                        Some((_, sum)) => write_parts(key, Some(&value), sum, sorted, writer)?,
+                        None => writer.push(key, &value)?,
                     }
                 }
             }
@@ -275,6 +289,9 @@ impl SumTable {
         }
         self.slots.fill(EMPTY);
         self.arena.clear();
+        if std::mem::take(&mut self.has_large_key) {
+            self.arena = Vec::new();
+        }
         self.used = 0;
         self.others.clear();
         self.others_bytes = 0;
@@ -294,16 +311,15 @@ impl SumTable {
         })
     }
 
-    fn key(arena: &[u8], slot: &Slot, key: &mut Vec<u8>) {
-        key.clear();
+    #[inline]
+    fn key<'a>(arena: &'a [u8], slot: &Slot, inline: &'a mut [u8; INLINE]) -> &'a [u8] {
         let len = slot.len as usize;
         if len > INLINE {
-            key.extend_from_slice(&arena[slot.at as usize..][..len]);
-        } else {
-            key.extend_from_slice(&slot.a.to_le_bytes());
-            key.extend_from_slice(&slot.b.to_le_bytes());
-            key.truncate(len);
+            return &arena[slot.at as usize..][..len];
         }
+        inline[..8].copy_from_slice(&slot.a.to_le_bytes());
+        inline[8..].copy_from_slice(&slot.b.to_le_bytes());
+        &inline[..len]
     }
 }
 

@@ -47,14 +47,13 @@ fn reduce(
     let mut combiner = step.definition.functions.combine.as_ref().map(|combine| combine.combiner(context));
     let runs = merge_down(runs, fan_in.0, spill_store, &step.definition.shuffle_spec, combiner.as_mut())?;
     let mut groups = Groups::new(Merge::new(runs, step.definition.shuffle_spec.values_sorted));
-    let mut stored = Vec::new();
     let mut seen = 0;
-    while groups.next_group(&mut stored)? {
+    while let Some((stored, mut values)) = groups.next_group()? {
         seen += 1;
         if seen % CANCEL_EVERY == 0 {
             step.run.check_cancelled()?;
         }
-        function.reduce(step.definition.shuffle_spec.order.key(&stored), &mut groups, &mut out)?;
+        function.reduce(step.definition.shuffle_spec.order.key(stored), &mut values, &mut out)?;
     }
     function.finish(&mut out as &mut dyn Emit)?;
     let mut counters = Counters::default();
@@ -62,7 +61,7 @@ fn reduce(
     let written = out.finish()?;
     counters.add(&Counters {
         reduce_input_groups: groups.groups,
-        reduce_input_records: groups.records,
+        reduce_input_records: groups.records(),
         reduce_output_records: written.records(),
         ..Counters::default()
     });

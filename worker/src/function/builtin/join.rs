@@ -7,10 +7,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::error::Result;
+use super::values::emit_kept;
+use crate::error::{Result, excerpt};
+use crate::memory::{self, LARGE_RECORD, LargeRecord, large_record};
 use crate::record::number::bad_value;
 use crate::record::{Emit, Reducer, Values};
-use crate::scratch::{READ, ScratchList, ScratchPlace};
+use crate::scratch::{READ, ScratchBytes, ScratchList, ScratchPlace};
 
 /// Which keys are in the result beside those that both sides have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +35,19 @@ pub(super) struct Join {
     left: ScratchList,
     right: ScratchList,
     text: Vec<u8>,
+    /// A pair of large values.
+    large: ScratchBytes,
 }
+
+/// Copies of a large left at once: the one whose pairs are emitted, two that are looked at after it, and the pair that is
+/// read next.
+const COPIES: u64 = 5;
 
 impl Join {
     pub(super) fn new(kind: JoinKind, sides: [Arc<[u8]>; 2], place: &ScratchPlace) -> Self {
         let tags = sides.map(|side| [&side, &b"\t"[..]].concat());
-        Self { kind, tags, left: ScratchList::new(place), right: ScratchList::new(place), text: Vec::new() }
+        let (left, right) = (ScratchList::new(place), ScratchList::new(place));
+        Self { kind, tags, left, right, text: Vec::new(), large: ScratchBytes::new(place) }
     }
 
     fn take_sides(&mut self, key: &[u8], values: &mut dyn Values) -> Result<()> {
@@ -59,6 +68,19 @@ impl Join {
     }
 }
 
+impl Join {
+    /// Waits until the lefts may be in memory, where they are large.
+    fn room_for_lefts(&self, key: &[u8]) -> Result<Option<LargeRecord>> {
+        let longest = self.left.longest();
+        if longest <= LARGE_RECORD {
+            return Ok(None);
+        }
+        let is = format!("to be joined with those of the key `{}`", excerpt(key));
+        memory::check_copies("a value of the left side", &is, longest as u64, COPIES)?;
+        Ok(Some(large_record()))
+    }
+}
+
 impl Reducer for Join {
     fn reduce(&mut self, key: &[u8], values: &mut dyn Values, out: &mut dyn Emit) -> Result<()> {
         self.take_sides(key, values)?;
@@ -71,17 +93,20 @@ impl Reducer for Join {
         if self.right.is_empty() {
             return Ok(());
         }
-        let mut pairs = JoinedPairs { key, right: &self.right, text: &mut self.text, run: Vec::new(), out };
+        let _large = self.room_for_lefts(key)?;
+        let Self { right, text, large, .. } = self;
+        let mut pairs = JoinedPairs { key, right, text, large, run: Vec::new(), out };
         let mut held: Vec<Left> = Vec::new();
-        let mut lefts = self.left.reader(READ);
-        while let Some(left) = lefts.next_text()? {
-            while let Some(last) = held.pop_if(|last| !may_come_after(&last.text, left)) {
+        let (mut lefts, mut left) = (self.left.reader(READ), Vec::new());
+        while lefts.append_text(&mut left)? {
+            while let Some(last) = held.pop_if(|last| !may_come_after(&last.text, &left)) {
                 pairs.add(last)?;
             }
             match held.last_mut() {
                 Some(last) if last.text == left => last.times += 1,
-                _ => held.push(Left { text: left.to_vec(), times: 1 }),
+                _ => held.push(Left { text: std::mem::take(&mut left), times: 1 }),
             }
+            left.clear();
         }
         while let Some(last) = held.pop() {
             pairs.add(last)?;
@@ -106,6 +131,7 @@ struct JoinedPairs<'a> {
     key: &'a [u8],
     right: &'a ScratchList,
     text: &'a mut Vec<u8>,
+    large: &'a mut ScratchBytes,
     /// Lefts whose pairs come among each other's: with a TAB, the first is the beginning of all.
     run: Vec<Left>,
     out: &'a mut dyn Emit,
@@ -127,10 +153,29 @@ impl JoinedPairs<'_> {
     fn end(&mut self) -> Result<()> {
         let run = std::mem::take(&mut self.run);
         let [left] = &run[..] else { return self.merge(&run) };
+        if left.text.len() + self.right.longest() > LARGE_RECORD {
+            return self.pair_pieces(left);
+        }
         let mut rights = self.right.reader(READ);
         while let Some(right) = rights.next_text()? {
             put(self.text, &left.text, right);
             (0..left.times).try_for_each(|_| self.out.emit(self.key, self.text))?;
+        }
+        Ok(())
+    }
+
+    /// The pairs of a left, of which none is in memory.
+    fn pair_pieces(&mut self, left: &Left) -> Result<()> {
+        let mut rights = self.right.reader(READ);
+        let begin = |pair: &mut ScratchBytes| {
+            pair.clear();
+            pair.append(&left.text)?;
+            pair.append(b"\t")
+        };
+        begin(self.large)?;
+        while rights.each_piece(&mut |piece| self.large.append(piece))? {
+            (0..left.times).try_for_each(|_| emit_kept(self.key, self.large, self.out))?;
+            begin(self.large)?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ impl Reducer for Unique {
             if self.seen.contains(value) {
                 continue;
             }
-            if bytes < MEMORY_BYTES {
+            if bytes + value.len() < MEMORY_BYTES {
                 bytes += value.len() + 64;
                 self.seen.insert(value.into());
             }

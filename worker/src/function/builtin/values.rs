@@ -43,7 +43,7 @@ impl Reducer for CountReducer {
 }
 
 /// Emits a value that may be in a file.
-fn emit_kept(key: &[u8], value: &ScratchBytes, out: &mut dyn Emit) -> Result<()> {
+pub(super) fn emit_kept(key: &[u8], value: &ScratchBytes, out: &mut dyn Emit) -> Result<()> {
     match value.in_memory() {
         Some(value) => out.emit(key, value),
         None => out.emit_large(key, value),
