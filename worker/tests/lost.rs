@@ -97,6 +97,49 @@ fn a_percentage_is_one_of_the_map_tasks_of_the_step_rounded_down() {
     }
 }
 
+/// How a job ends that may lose this share of its tasks and has a bad record in one of these objects: the sums, or why it
+/// has failed.
+fn ended(
+    objects: &[Vec<u8>],
+    input: &Value,
+    most: &str,
+    threads: usize,
+    as_pods: bool,
+) -> Result<Value, String> {
+    let place = Place::of(objects, 64 << 20, threads);
+    let source =
+        "function map(key, value, emit) { if (value === 'bad') throw new Error('no'); emit(value, 1); }";
+    let mut fields = json!({
+        "input": input,
+        "map": {"function": {"script": {"language": "javascript", "source": source}}},
+        "reduce": {"function": {"builtin": {"name": "sum"}}, "tasks": 2},
+        "maxFailedTasks": most, "retries": 0,
+    });
+    if as_pods {
+        fields["shuffle"] = json!({"url": "file:shuffle/"});
+    }
+    place.run(fields).map(|_| sums(&place)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_a_percentage_is_of_and_what_is_lost_with_a_record_does_not_depend_on_where_a_job_runs() {
+    let large = format!("bad\n{}", "x\n".repeat(2_000_000)).into_bytes();
+    let first = |i: usize| if i == 7 { "bad".to_owned() } else { i.to_string() };
+    let small = |i: usize| format!("{}\n{}", first(i), "x\n".repeat(20_000)).into_bytes();
+    let small: Vec<_> = (0..40).map(small).collect();
+    for (objects, input, most, succeeds) in [
+        (&[large][..], json!({}), "50%", false),
+        // Tasks of small splits are one of a pod.
+        (&small[..], json!({"splitSize": "64Ki"}), "5%", true),
+    ] {
+        let in_pods = ended(objects, &input, most, 1, true);
+        assert_eq!(in_pods.is_ok(), succeeds, "{in_pods:?}");
+        for threads in [1, 16] {
+            assert_eq!(ended(objects, &input, most, threads, false), in_pods, "{threads} threads");
+        }
+    }
+}
+
 #[test]
 fn without_it_the_first_fails_the_job_with_its_own_error() {
     let (_, done) = run(1, 0, "throw new Error('no')", true, false);

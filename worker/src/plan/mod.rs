@@ -261,16 +261,26 @@ const MAX_PODS: usize = 10_000;
 
 /// Divides among pods what the job's step reads: the input, or what the step before has left.
 pub fn for_pods(step: &RunStep, before: Option<StepInput>, sampling: Sampling) -> Result<PlannedStep> {
+    let mut planned = with_tasks_of_pods(step, before, sampling)?;
+    if step.spec().reduce.as_ref().is_some_and(|reduce| reduce.tasks.is_none()) {
+        let summary = &mut planned.plan.summary;
+        summary.reduce_tasks = summary.reduce_tasks.div_ceil(PARTITIONS_PER_POD);
+    }
+    Ok(planned)
+}
+
+/// Divides what a step reads into the map tasks that pods would have, wherever they run.
+pub(crate) fn with_tasks_of_pods(
+    step: &RunStep,
+    before: Option<StepInput>,
+    sampling: Sampling,
+) -> Result<PlannedStep> {
     let wanted = step.spec().map.parallelism.map_or(MIN_PODS, |pods| pods as usize);
     let division = Division { least_tasks: 1, most_tasks: MAX_PODS, sampling };
     let mut planned = match before {
         Some(before) => make_next(step, before, division)?,
         None => make(step, division)?,
     };
-    if step.spec().reduce.as_ref().is_some_and(|reduce| reduce.tasks.is_none()) {
-        let summary = &mut planned.plan.summary;
-        summary.reduce_tasks = summary.reduce_tasks.div_ceil(PARTITIONS_PER_POD);
-    }
     planned.group(wanted);
     Ok(planned)
 }

@@ -202,6 +202,10 @@ const ENOUGH_TASKS: usize = 1000;
 
 /// Divides a step of a job for this process.
 fn divide(job: &Job, resources: &Resources, before: Option<StepInput>) -> Result<PlannedStep> {
+    if !job.spec().max_failed_tasks.is_none() {
+        // What is lost with a task, and what share of all it is, is not the machine's to choose either.
+        return plan::with_tasks_of_pods(job.step(), before, Sampling::Take);
+    }
     // Four tasks a thread: the last ones to end don't leave the others idle for long. Without
     // reducers tasks are parts, whose number is not the machine's to choose.
     let are_parts = job.spec().is_map_only() && job.step().definition.is_last;
