@@ -128,13 +128,54 @@ impl PodPolls {
     }
 }
 
+/// When the statuses of jobs were written last, by the job's UID: of a large phase the counts change all the time.
+#[derive(Debug, Default)]
+pub struct StatusPace(Mutex<HashMap<String, Timestamp>>);
+
+impl StatusPace {
+    /// The least time between two writes.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    /// How long a write has to wait that says nothing but new counts.
+    pub fn wait(&self, uid: &str, now: Timestamp) -> Option<Duration> {
+        let written = *self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid)?;
+        let left = signed(Self::PAUSE).saturating_sub(now.duration_since(written));
+        // A clock that was set back must not hold it up.
+        Duration::try_from(left).ok().filter(|left| !left.is_zero()).map(|left| left.min(Self::PAUSE))
+    }
+
+    /// It was written.
+    pub fn written(&self, uid: &str, now: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), now);
+    }
+
+    /// The job has ended.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-    use super::{Backoff, PodPolls, ServerLooks};
+    use super::{Backoff, PodPolls, ServerLooks, StatusPace};
+
+    #[test]
+    fn counts_are_written_once_a_second() {
+        let (pace, start) = (StatusPace::default(), Timestamp::UNIX_EPOCH);
+        let at = |ms| start + SignedDuration::from_millis(ms);
+        assert_eq!(pace.wait("a", at(0)), None);
+        pace.written("a", at(0));
+        assert_eq!(pace.wait("a", at(400)), Some(Duration::from_millis(600)));
+        assert_eq!(pace.wait("b", at(400)), None);
+        assert_eq!(pace.wait("a", at(1000)), None);
+        assert_eq!(pace.wait("a", at(-5000)), Some(Duration::from_secs(1)), "the clock was set back");
+        pace.forget("a");
+        assert_eq!(pace.wait("a", at(1)), None);
+    }
 
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_begins_again_after_a_success() {

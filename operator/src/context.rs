@@ -11,7 +11,7 @@ use kube::{Client, Resource, ResourceExt as _};
 use mapreduce_api::v1alpha1::MapReduceJob;
 
 use crate::args::{Args, Worker};
-use crate::backoff::{Backoff, PodPolls, ServerLooks};
+use crate::backoff::{Backoff, PodPolls, ServerLooks, StatusPace};
 use crate::child_objects::ChildCache;
 use crate::creations::Creations;
 use crate::event_publisher::EventPublisher;
@@ -36,6 +36,8 @@ pub struct Context {
     pub backoff: Arc<Backoff>,
     /// Jobs that wait for a pass.
     pub queue: Arc<Queue>,
+    /// When statuses were written.
+    pub status_pace: Arc<StatusPace>,
     /// When pods are looked at.
     pub polls: Arc<PodPolls>,
     /// When jobs were read.
@@ -114,6 +116,7 @@ impl Context {
     /// Forgets what was kept of a job that has ended.
     pub fn forget(&self, uid: &str) {
         self.polls.ended(uid);
+        self.status_pace.forget(uid);
         self.looks.ended(uid);
         self.creations.forget(uid);
     }
@@ -133,6 +136,7 @@ impl Context {
                 default_parallelism: args.worker.default_parallelism,
             },
             backoff: Arc::new(Backoff::new(Duration::from_millis(500), Duration::from_mins(1))),
+            status_pace: Arc::default(),
             polls: Arc::default(),
             looks: Arc::default(),
             children: Arc::default(),

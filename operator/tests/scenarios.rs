@@ -395,6 +395,37 @@ fn a_quota_that_asks_for_limits_is_shown_with_the_field_that_sets_them() {
 }
 
 #[test]
+fn counts_that_change_all_the_time_are_not_written_each_time_and_an_end_is_at_once() {
+    run(async {
+        let api = FakeApi::default();
+        let running = cluster(Cluster::new(&api).with("map", Run::Hang));
+        let _operator = operator(&api);
+        submit(&api, &json!({}));
+        until(&api, "running maps", |api| {
+            phase(api) == "Mapping" && api.store().get("pods", "wc-map-2").is_some()
+        })
+        .await;
+        drop(running);
+        let before = api.store().count("status mapreducejobs wc");
+        for n in 1..=200 {
+            let mut map = api.store().get("jobs", "wc-map").unwrap().clone();
+            map["status"]["active"] = json!(n);
+            api.store().update("jobstatus", ("jobs".into(), "ns".into(), "wc-map".into()), map);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        until(&api, "the last count", |api| {
+            api.store().get("mapreducejobs", "wc").unwrap()["status"]["maps"]["active"] == 200
+        })
+        .await;
+        // Two seconds, with time to spare.
+        let written = api.store().count("status mapreducejobs wc") - before;
+        assert!((1..20).contains(&written), "{written} writes of 200 changes");
+        let _cluster = cluster(Cluster::new(&api));
+        ends(&api, "Succeeded").await;
+    });
+}
+
+#[test]
 fn a_job_that_somebody_else_manages_is_not_touched() {
     run(async {
         let api = FakeApi::default();

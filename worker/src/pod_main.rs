@@ -144,6 +144,9 @@ fn perform(command: &PodCommand, log: &TerminationLog) -> Result<Termination> {
     let job = read_job(&args.job, &runtime, cancel, log)?
         .with_last_resort(last_resort(log))
         .at_step(usize::from(args.step) - 1);
+    if matches!(command, PodCommand::Plan(_) | PodCommand::Map(_) | PodCommand::Reduce(_)) {
+        check_disruptions(&job, disrupted_before())?;
+    }
     let resources = resources();
     let attempt =
         || AttemptId::new(variables::text(env::ATTEMPT).unwrap_or_else(|| random::name().to_string()));
@@ -182,6 +185,7 @@ fn finished(success: &Success, plan: Option<PlanSummary>) -> Termination {
         last_step: last.map(|counters| Counters { user: BTreeMap::new(), ..counters }),
         parts: success.outputs.len() as u64,
         records: success.outputs.iter().map(|part| part.records).sum(),
+        skew_percent: success.skew_percent,
         committed: true,
         plan,
     }))
@@ -209,6 +213,23 @@ fn read_job(
         .telling(AwayStores::told_to(move |stores| log.wait_for(stores)));
     let job = Job::with_stores(job, stores, cancel)?;
     Ok(job.of_revision(revision).after_failures(failed_before()))
+}
+
+/// Pods of the task that the cluster has ended.
+fn disrupted_before() -> i64 {
+    variables::text(env::DISRUPTED_BEFORE).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// A pod that is evicted for what it does would be started, and evicted, for ever.
+fn check_disruptions(job: &Job, disrupted: i64) -> Result<()> {
+    let limit = job.spec().max_disruptions;
+    if disrupted <= i64::from(limit) {
+        return Ok(());
+    }
+    Err(Error::permanent(format!(
+        "the cluster has ended {disrupted} pods of this task (spec.maxDisruptions: {limit})"
+    ))
+    .because("they were drained, preempted or evicted: `kubectl get events` says why; an evicted pod may need higher limits"))
 }
 
 /// Attempts at the pod's task that have failed before it.

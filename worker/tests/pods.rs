@@ -176,6 +176,22 @@ fn attempts_that_failed_before_are_counted() {
     assert_eq!(success["counters"]["failedTasks"], 4);
 }
 
+#[test]
+fn a_task_whose_pods_the_cluster_has_ended_too_often_fails_the_job() {
+    let place = sums_of_words();
+    edit(&place, "maxDisruptions", json!(2));
+    for phase in ["plan", "map", "reduce"] {
+        let (code, said) = pod(&place, &[phase], &[("MAPREDUCE_DISRUPTED_BEFORE", "3")]);
+        let Termination::Failed(report) = said else { panic!("{phase}: {said:?}") };
+        assert_eq!((code, report.permanent), (3, true), "{phase}");
+        assert!(report.message.contains("ended 3 pods of this task (spec.maxDisruptions: 2)"), "{report:?}");
+        let (code, said) = pod(&place, &[phase], &[("MAPREDUCE_DISRUPTED_BEFORE", "2")]);
+        assert_eq!(code, 0, "{phase}: {said:?}");
+    }
+    // What removes the data is never too much.
+    assert_eq!(pod(&place, &["cleanup"], &[("MAPREDUCE_DISRUPTED_BEFORE", "3")]).0, 0);
+}
+
 /// The place's job, with `small` in its spec.
 fn small(place: &Place, small: &Value) {
     let job = String::from_utf8(place.read("job.json")).unwrap();

@@ -66,7 +66,7 @@ macro_rules! same_phases {
 pub(crate) const RULE: &str = concat!(
     "!has(oldSelf.status) || !has(oldSelf.status.phase) || oldSelf.status.phase == 'Pending' || ",
     "has(oldSelf.status.amendable) || (",
-    same!("input", "output", "storage", "shuffle", "retries", "taskTimeoutSeconds"),
+    same!("input", "output", "storage", "shuffle", "retries", "maxDisruptions", "taskTimeoutSeconds"),
     same_if_any!("self.spec", "oldSelf.spec", "maxFailedTasks"),
     " && ",
     same_if_any!("self.spec", "oldSelf.spec", "skipBadRecords"),

@@ -38,9 +38,7 @@ pub struct Function {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Builtin {
-    /// Its name. Maps: `identity`, `words`, `grep`, `fields`, `csv`, `json`, `extract`, `count`.
-    /// Reduces: `identity`, `sum`, `count`, `min`, `max`, `mean`, `distinct`, `stats`, `histogram`, `first`,
-    /// `last`, `top`, `collect`, `join`, `aggregate`; combines: those that can be applied any number of times.
+    /// Its name, as `words`, `grep`, `sum` or `top`; `docs/functions.md` has all of them.
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 64)))]
     pub name: String,
 

@@ -94,6 +94,11 @@ pub struct MapReduceJobSpec {
     #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 100)))]
     pub retries: i32,
 
+    /// How many pods of a task the cluster may end (drain, preemption, eviction) before the job fails.
+    #[serde(default = "default_max_disruptions")]
+    #[cfg_attr(feature = "crd", schemars(range(min = 0, max = 10_000)))]
+    pub max_disruptions: i32,
+
     /// How many map tasks may fail for good: the job goes on without their data. A number, or a percentage of
     /// the map tasks of a step such as `5%`, rounded down.
     #[serde(default, skip_serializing_if = "MaxFailedTasks::is_none")]
@@ -139,6 +144,10 @@ pub struct MapReduceJobSpec {
 
 fn default_retries() -> i32 {
     3
+}
+
+fn default_max_disruptions() -> i32 {
+    20
 }
 
 fn default_task_timeout_seconds() -> i64 {

@@ -16,7 +16,7 @@ pub struct MapReduceJobStatus {
     /// Why the job is in this phase, in one word; the condition of the same reason says more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `Complete`, `Failed`, `Suspended`, `Planned` and `Progressing`.
+    /// `Planned`, `MapComplete`, `Complete`, `Failed`, `Suspended`, `Progressing` and `Cleaned`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The generation of the spec that this status is about.
@@ -43,6 +43,12 @@ pub struct MapReduceJobStatus {
     /// What the steps that are done have done, without the user's own counters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepCounters>,
+    /// Tasks that are done, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<i32>,
+    /// The last step's largest reduce task, in percent of the median.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_percent: Option<i64>,
     /// Map tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maps: Option<PhaseCounts>,
@@ -102,10 +108,12 @@ pub struct PhaseCounts {
     /// Tasks that are done.
     #[serde(default)]
     pub succeeded: i32,
-    /// Attempts that failed by a fault of their own. Pods that the cluster ended (drained,
-    /// preempted, evicted) are neither counted nor charged to `spec.retries`.
+    /// Attempts that failed by a fault of their own.
     #[serde(default)]
     pub failed: i32,
+    /// Pods that the cluster ended, as far as they were seen; no `retries` are spent on them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disrupted: i32,
     /// `succeeded/total`, for `kubectl get`.
     #[serde(default)]
     pub progress: String,
@@ -115,6 +123,14 @@ pub struct PhaseCounts {
     /// When the last task was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
+    /// From one to the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<i64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it this way")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// What the plan found.
@@ -145,9 +161,7 @@ pub struct JobOutput {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Complete`: the output is committed. `Failed`: there is none, and why. `Suspended`: by
-    /// `spec.suspend`. `Planned`: the input is cut into splits. `Progressing`: `False` while pods
-    /// can't start, and why.
+    /// What it says.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.

@@ -45,6 +45,8 @@ pub mod env {
     pub const ATTEMPT: &str = "MAPREDUCE_ATTEMPT";
     /// Attempts at the pod's task that have failed before, which Kubernetes counts.
     pub const FAILED_BEFORE: &str = "MAPREDUCE_FAILED_BEFORE";
+    /// Pods of the task that the cluster has ended before, which Kubernetes counts.
+    pub const DISRUPTED_BEFORE: &str = "MAPREDUCE_DISRUPTED_BEFORE";
     /// The number of the task, which Kubernetes sets in pods of an Indexed Job.
     pub const INDEX: &str = "JOB_COMPLETION_INDEX";
     /// `limits.memory` of the container in bytes; set only where the container has such a limit.

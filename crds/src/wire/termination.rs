@@ -54,6 +54,9 @@ pub struct JobSummary {
     /// Pairs in them.
     #[serde(default)]
     pub records: u64,
+    /// What the largest reduce task of the last step was given, in percent of the median.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_percent: Option<u64>,
     /// Whether the output is committed.
     pub committed: bool,
     /// The plan, of a job that was run whole in its planner's pod.

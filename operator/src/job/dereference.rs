@@ -105,6 +105,10 @@ pub async fn observe(
         if run.queued && (job.spec.suspend || run.suspended) {
             seen.workload = workloads::state(&context.client, job, &run.uid).await?;
         }
+        seen.disrupted = check.disrupted;
+        if run.has_run_for_long() {
+            seen.disrupted = pod_reports::disruptions(&api, &run).await?;
+        }
         seen.store_away = check.store_away;
         seen.look_again = check.look_again;
         seen.last_failure = check.last_failure;

@@ -227,10 +227,20 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Reconcil
                 continue;
             }
         }
+        let records = matches!(decision.write, ApiWrite::Record(_));
+        if let ApiWrite::Record(new) = &decision.write
+            && status::is_progress(job.status.as_ref(), new)
+            && let Some(wait) = context.status_pace.wait(&uid, (context.clock)())
+        {
+            return Ok(Action::requeue(wait));
+        }
         // apply (client)
         let begun = context.now();
         match apply::apply(context, &job, read, decision.write).await? {
             WriteOutcome::Job(new) => {
+                if records {
+                    context.status_pace.written(&uid, (context.clock)());
+                }
                 let same = children.are_of(&job, &new);
                 (job, read, pods_seen) = (*new, begun, PodsSeen::default());
                 if same {

@@ -1,7 +1,7 @@
 //! What a pass has seen: plain data, so that decisions can be tested without an API server.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mapreduce_api::wire::{JobSummary, PlanSummary};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Observed {
     pub starting: Starting,
     /// Pods that a lost node keeps from ending.
     pub lost_pods: Vec<LostPod>,
+    /// Pods of the phase that the cluster has ended, as far as they were seen.
+    pub disrupted: i32,
     /// Which store its pods wait for, and since when.
     pub store_away: Option<String>,
     /// When to look again at pods that run and don't get on.
@@ -63,6 +65,7 @@ impl Observed {
             words: PodReport::Unread,
             starting: Starting::Unread,
             lost_pods: Vec::new(),
+            disrupted: 0,
             store_away: None,
             look_again: None,
             last_failure: None,
@@ -76,6 +79,9 @@ impl Observed {
     /// Takes over what an earlier look in the same pass has seen of pods, and what isn't looked for twice.
     pub fn take_over(&mut self, earlier: PodsSeen) {
         self.last_failure = self.last_failure.take().or(earlier.last_failure);
+        self.store_away = self.store_away.take().or(earlier.store_away);
+        self.look_again = self.look_again.or(earlier.look_again);
+        self.disrupted = self.disrupted.max(earlier.disrupted);
         if let (Starting::NotDue(_), Some(waiting)) = (&self.starting, earlier.waiting) {
             self.starting = Starting::Waiting(waiting);
         }
@@ -87,7 +93,13 @@ impl Observed {
             Starting::Waiting(waiting) => Some(waiting.clone()),
             _ => None,
         };
-        PodsSeen { last_failure: self.last_failure.clone(), waiting }
+        PodsSeen {
+            last_failure: self.last_failure.clone(),
+            waiting,
+            store_away: self.store_away.clone(),
+            look_again: self.look_again,
+            disrupted: self.disrupted,
+        }
     }
 
     /// What has the name of this child.
@@ -123,6 +135,9 @@ impl Observed {
 pub struct PodsSeen {
     last_failure: Option<String>,
     waiting: Option<Waiting>,
+    store_away: Option<String>,
+    look_again: Option<Duration>,
+    disrupted: i32,
 }
 
 /// What has the name of a child.
@@ -209,10 +224,20 @@ pub enum JobState {
     Failed(String),
 }
 
+/// Time in which it is worth asking how many pods of a phase the cluster has ended.
+const LONG: SignedDuration = SignedDuration::from_secs(10);
+
 impl ChildJob {
     /// Whether it waits for Kueue to admit it.
     pub fn is_in_queue(&self) -> bool {
         self.queued && self.suspended && !self.is_finished()
+    }
+
+    /// Whether it has done its tasks, and was at it for so long that nodes may have been drained meanwhile.
+    pub fn has_run_for_long(&self) -> bool {
+        let times = self.start_time.as_ref().zip(self.completion_time.as_ref());
+        self.state == JobState::Complete
+            && times.is_some_and(|(start, end)| end.0.duration_since(start.0) >= LONG)
     }
 
     /// Whether no pod of it runs or will run.

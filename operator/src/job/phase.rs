@@ -137,7 +137,7 @@ fn active(job: &MapReduceJob, seen: &Observed, limits: &Limits, phase: JobPhase,
 fn ended(job: &MapReduceJob, seen: &Observed, phase: JobPhase, slot: &ChildState) -> Option<Decision> {
     let run = slot.ours()?;
     let url = job.spec.output.url.as_str();
-    let draft = || Draft::of(job, seen.now).suspension(job.spec.suspend).counts(phase, run);
+    let draft = || Draft::of(job, seen.now).suspension(job.spec.suspend).counts(phase, run, seen.disrupted);
     let next = steps::at(job).next();
     let succeed = |summary: Option<&JobSummary>| draft().succeeded(url, summary).done();
     let words = match (&run.state, &seen.words) {
@@ -266,7 +266,7 @@ fn running(job: &MapReduceJob, seen: &Observed, phase: JobPhase, child: Child, r
     // Time in a queue is not active.
     let left = deadline(job, &job.status.clone().unwrap_or_default(), now).filter(|_| !in_queue);
     let mut wake = left.map(until);
-    let mut draft = Draft::of(job, now).counts(phase, run);
+    let mut draft = Draft::of(job, now).counts(phase, run, seen.disrupted);
     draft = if in_queue { draft.queued(&queued(job, child)) } else { draft.suspension(job.spec.suspend) };
     if let Some(error) = &seen.last_failure {
         draft = draft.retrying(error);

@@ -1,6 +1,10 @@
 //! What is written into the status, and when.
 
+use mapreduce_api::v1alpha1::{Condition, JobStep};
+use mapreduce_api::wire::{Counters, StepCounters};
+
 use super::*;
+use crate::job::status::{FAILED, MAP_COMPLETE, PLANNED};
 
 #[test]
 fn a_status_is_written_only_when_it_says_something_new() {
@@ -136,4 +140,94 @@ fn a_job_that_its_planner_ran_whole_has_planned_and_done_its_tasks() {
             .message
             .starts_with("1 map tasks")
     );
+}
+
+#[test]
+fn a_phase_says_how_long_it_took_how_many_pods_the_cluster_ended_and_how_much_of_all_is_done() {
+    let time = |second| Some(Time(at(second)));
+    let counted = ChildJob { succeeded: 3, start_time: time(2), ..run(5) };
+    let seen = Observed { disrupted: 2, ..with(Child::Map, counted) };
+    let status = recorded(&plain("Mapping"), &seen);
+    let maps = status.maps.clone().unwrap();
+    // Three of seven.
+    assert_eq!((maps.disrupted, maps.failed, maps.seconds, status.percent), (2, 0, None, Some(42)));
+    assert!(condition(&status, MAP_COMPLETE).is_none());
+    let mut mapping = plain("Mapping");
+    mapping.status = Some(status);
+    let complete =
+        ChildJob { state: JobState::Complete, start_time: time(2), completion_time: time(9), ..run(5) };
+    let status = recorded(&mapping, &with(Child::Map, complete));
+    let maps = status.maps.clone().unwrap();
+    assert_eq!((maps.disrupted, maps.seconds, status.percent), (2, Some(7), Some(71)));
+    let told = condition(&status, MAP_COMPLETE).unwrap();
+    let told = (told.status.as_str(), told.reason.as_str(), told.message.as_str(), told.observed_generation);
+    assert_eq!(told, ("True", "MapTasksDone", "5 map tasks are done", Some(1)));
+    let mut reducing = plain("Reducing");
+    reducing.status = Some(status);
+    let summary = JobSummary { committed: true, skew_percent: Some(250), ..JobSummary::default() };
+    let end = ended(Child::Reduce, JobState::Complete, PodReport::Finished(Box::new(summary)));
+    let status = recorded(&reducing, &end);
+    assert_eq!((status.percent, status.skew_percent), (Some(100), Some(250)));
+}
+
+/// A job of 32 steps with 10,000 tasks each, at the last one's reduce phase.
+fn long_chain() -> MapReduceJob {
+    let step =
+        |n: usize| json!({"name": format!("{n:040}"), "reduce": {"function": {"builtin": {"name": "sum"}}}});
+    let steps: Vec<_> = (1..=32).map(step).collect();
+    let mut job = job("Reducing", &json!({"steps": steps}));
+    job.spec.reduce = None;
+    let status = job.status.as_mut().unwrap();
+    let name = |n: usize| job.spec.steps[n - 1].name.clone();
+    status.step = Some(JobStep { name: name(32), number: 32, total: 32 });
+    status.steps = (1..=31).map(|n| StepCounters { name: name(n), counters: large_counters() }).collect();
+    for counts in status.maps.iter_mut().chain(&mut status.reduces) {
+        counts.total = 10_000;
+        counts.start_time = Some(Time(at(1)));
+    }
+    for kind in [PLANNED, MAP_COMPLETE, SUSPENDED, PROGRESSING] {
+        status.conditions.push(Condition {
+            kind: kind.into(),
+            status: "True".into(),
+            reason: "Retrying".into(),
+            message: "x".repeat(if kind == PROGRESSING { 4096 } else { 200 }),
+            last_transition_time: Time(at(1)),
+            observed_generation: Some(1),
+        });
+    }
+    job
+}
+
+fn large_counters() -> Counters {
+    let all = serde_json::to_value(Counters::default()).unwrap();
+    let large = all.as_object().unwrap().iter().map(|(name, value)| {
+        (name.clone(), if value.is_object() { value.clone() } else { json!(1_000_000_000_000_000_u64) })
+    });
+    serde_json::from_value(large.collect()).unwrap()
+}
+
+#[test]
+fn a_status_stays_below_8_kib_whatever_the_job_was() {
+    let size = |status: &MapReduceJobStatus| serde_json::to_vec(status).unwrap().len();
+    let job = long_chain();
+    assert!(size(job.status.as_ref().unwrap()) > 8 << 10, "there is something to leave out");
+    let traceback = Failure { reason: Reason::TaskFailed, message: "y".repeat(4096), attempts: 4 };
+    let status =
+        recorded(&job, &ended(Child::Reduce, JobState::Failed("x".into()), PodReport::Failed(traceback)));
+    assert!(size(&status) <= 8 << 10, "{}", size(&status));
+    assert_eq!(condition(&status, FAILED).unwrap().message.len(), 4096);
+
+    let mut job = long_chain();
+    job.status.as_mut().unwrap().conditions.pop();
+    let mut counters = large_counters();
+    for n in 0..90 {
+        counters.count(&format!("group {n:030}"), "n", i64::MAX);
+    }
+    let last_step = Some(large_counters());
+    let summary = JobSummary { committed: true, counters, last_step, ..JobSummary::default() };
+    let end = ended(Child::Reduce, JobState::Complete, PodReport::Finished(Box::new(summary)));
+    let status = recorded(&job, &end);
+    assert!(size(&status) <= 8 << 10, "{}", size(&status));
+    assert_eq!(status.steps.last().unwrap().name, job.spec.steps[31].name, "the last ones stay");
+    assert_eq!(status.counters.unwrap().map_input_records, 1_000_000_000_000_000);
 }

@@ -23,6 +23,7 @@ fn chain(phase: &str, number: i32) -> MapReduceJob {
     if let Some(status) = &mut job.status {
         let name = ["count", "swap", "sort"][number as usize - 1].to_owned();
         status.step = Some(JobStep { name, number, total: 3 });
+        status.percent = Some((number - 1) * 100 / 3).filter(|percent| *percent > 0);
         if number == 2 {
             status.reduces.as_mut().into_iter().for_each(|counts| counts.total = 0);
         }

@@ -31,6 +31,8 @@ pub struct PodCheck {
     pub starting: Starting,
     /// Which of them a lost node keeps from ending.
     pub lost: Vec<LostPod>,
+    /// How many the cluster has ended, as far as those that were looked at say.
+    pub disrupted: i32,
     /// Which store they wait for, and since when.
     pub store_away: Option<String>,
     /// When to look again at those that run and don't get on.
@@ -41,7 +43,14 @@ pub struct PodCheck {
 
 impl PodCheck {
     fn nothing(starting: Starting) -> Self {
-        Self { starting, lost: Vec::new(), store_away: None, look_again: None, last_failure: None }
+        Self {
+            starting,
+            lost: Vec::new(),
+            disrupted: 0,
+            store_away: None,
+            look_again: None,
+            last_failure: None,
+        }
     }
 }
 
@@ -101,7 +110,9 @@ impl Look<'_> {
         let now = self.now;
         let mut pending = pods::Pending::default();
         let mut late = Vec::new();
+        let mut disrupted = pods::Disruptions::default();
         pages(self.api, run, "Pending", |pod| {
+            disrupted.add(&pod.metadata);
             if pods::is_overdue(&pod, now, overdue) {
                 late.push(pod);
             } else {
@@ -115,6 +126,7 @@ impl Look<'_> {
         let mut unready = None;
         if run.terminating > 0 || run.active - run.ready > pending.count() {
             pages(self.api, run, "Running", |pod| {
+                disrupted.add(&pod.metadata);
                 if pods::is_overdue(&pod, now, overdue) {
                     late.push(pod);
                 } else {
@@ -139,7 +151,9 @@ impl Look<'_> {
             Some(pod) => self.store_away(&pod).await?,
             None => None,
         };
-        let found = |starting| PodCheck { starting, lost, store_away, look_again, last_failure: None };
+        let disrupted = disrupted.sum();
+        let found =
+            |starting| PodCheck { starting, lost, disrupted, store_away, look_again, last_failure: None };
         let none_started = sidecar.is_none() && run.active - run.ready <= pending.count();
         let stuck = match pending.stuck() {
             Some(stuck) => Some(stuck),

@@ -7,6 +7,7 @@ use mapreduce_api::wire::Termination;
 
 use super::build::names::Child;
 use super::observed::{ChildJob, Failure, JobState, PodReport};
+use super::pods::Disruptions;
 use super::read_error::{ReadError, reading};
 use super::{pods, steps};
 
@@ -72,6 +73,21 @@ pub async fn failure(
     })
     .await?;
     Ok(pods::failure(child, &path, most.as_ref(), job_says))
+}
+
+/// How many pods of the Job the cluster has ended: each pod says how many there were before it of its task.
+pub async fn disruptions(api: &Api<Pod>, run: &ChildJob) -> Result<i32, ReadError> {
+    let mut page = pods::of(&run.uid).limit(500);
+    let mut found = Disruptions::default();
+    loop {
+        // Their metadata alone: a Job may have 10,000 pods.
+        let pods = api.list_metadata(&page).await.map_err(reading("pods"))?;
+        pods.items.iter().for_each(|pod| found.add(&pod.metadata));
+        match pods.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found.sum()),
+        }
+    }
 }
 
 /// The first answer among the pods that succeeded.

@@ -1,10 +1,11 @@
 //! What pods say: their last words, why one failed, why one can't start. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
@@ -266,6 +267,29 @@ pub fn quota_remedy(refusal: &str, child: Child, path: &str) -> Option<String> {
 /// Whether a Job is the pod's own.
 pub fn is_of(pod: &Pod, job_uid: &str) -> bool {
     controller_of(pod).is_some_and(|owner| owner.uid == job_uid)
+}
+
+/// Pods that the cluster has ended, by the task's number.
+#[derive(Debug, Default)]
+pub struct Disruptions(BTreeMap<String, i32>);
+
+impl Disruptions {
+    /// What a pod says: the Job controller writes on it how many failures of its task it has ignored.
+    pub fn add(&mut self, pod: &ObjectMeta) {
+        let annotation = |name: &str| pod.annotations.as_ref()?.get(&format!("batch.kubernetes.io/{name}"));
+        if let Some(task) = annotation("job-completion-index")
+            && let Some(ignored) =
+                annotation("job-index-ignored-failure-count").and_then(|n| n.parse::<i32>().ok())
+        {
+            let most = self.0.entry(task.clone()).or_default();
+            *most = ignored.max(*most);
+        }
+    }
+
+    /// All of them.
+    pub fn sum(&self) -> i32 {
+        self.0.values().fold(0, |sum, n| sum.saturating_add(*n))
+    }
 }
 
 /// Pods that have not started, a page after the other.

@@ -10,6 +10,7 @@ use mapreduce_api::wire::{Counters, JobSummary, PlanSummary, StepCounters};
 
 use super::observed::{ChildJob, Failure, JobState, STORE_UNAVAILABLE};
 use super::steps::{self, CurrentStep};
+use crate::text::shortened;
 
 /// The output is committed.
 pub const COMPLETE: &str = "Complete";
@@ -25,6 +26,8 @@ pub const PLANNED: &str = "Planned";
 pub const PROGRESSING: &str = "Progressing";
 /// `False` while the intermediate data of a job that has failed can't be removed.
 pub const CLEANED: &str = "Cleaned";
+/// All map tasks of the step are done.
+pub const MAP_COMPLETE: &str = "MapComplete";
 /// `Progressing` while all pods can start.
 const STARTED: &str = "PodsStarted";
 /// `Progressing` after an attempt at a task has failed.
@@ -40,6 +43,14 @@ pub fn is_true(status: &MapReduceJobStatus, kind: &str) -> bool {
     condition(status, kind).is_some_and(|c| c.status == "True")
 }
 
+/// Whether a change says nothing but how far the tasks of a phase are.
+pub fn is_progress(old: Option<&MapReduceJobStatus>, new: &MapReduceJobStatus) -> bool {
+    old.is_some_and(|old| {
+        let MapReduceJobStatus { percent, maps, reduces, .. } = new.clone();
+        MapReduceJobStatus { percent, maps, reduces, ..old.clone() } == *new
+    })
+}
+
 /// How long the job has been active, suspensions left out.
 pub fn active_for(status: &MapReduceJobStatus, now: Timestamp) -> SignedDuration {
     let before = SignedDuration::from_secs(status.active_seconds_before_suspension.unwrap_or(0));
@@ -51,6 +62,12 @@ pub fn active_for(status: &MapReduceJobStatus, now: Timestamp) -> SignedDuration
     };
     before.saturating_add(now.duration_since(since)).max(SignedDuration::ZERO)
 }
+
+/// Bytes of the error of an attempt, where the job's own stands beside it.
+const MAX_LINE: usize = 512;
+
+/// Bytes of a status, as JSON.
+const MAX_STATUS: usize = 8 << 10;
 
 /// A status on its way from what is recorded to what should be.
 #[derive(Debug)]
@@ -72,9 +89,18 @@ impl<'a> Draft<'a> {
         Self { status, step: steps::at(job), now, generation }
     }
 
-    /// What should be.
+    /// What should be. What doesn't fit is left out: the counters of the first steps, then the user's; `_SUCCESS` has
+    /// all of them.
     pub fn done(self) -> MapReduceJobStatus {
-        self.status
+        let mut status = self.status;
+        while serde_json::to_vec(&status).is_ok_and(|json| json.len() > MAX_STATUS) {
+            if status.steps.len() > 1 {
+                status.steps.remove(0);
+            } else if status.counters.as_mut().and_then(|counters| counters.user.pop_last()).is_none() {
+                break;
+            }
+        }
+        status
     }
 
     fn set(&mut self, kind: &str, value: bool, reason: &str, message: &str) {
@@ -178,13 +204,23 @@ impl<'a> Draft<'a> {
     /// The map tasks are about to be run.
     pub fn mapping(mut self) -> Self {
         self.status.phase = Some(JobPhase::Mapping);
+        if is_true(&self.status, MAP_COMPLETE) {
+            self.set(MAP_COMPLETE, false, "MapTasksLeft", "");
+        }
         self.progressing()
     }
 
     /// All map tasks are done.
     pub fn reducing(mut self) -> Self {
         self.status.phase = Some(JobPhase::Reducing);
-        self.progressing()
+        self.map_complete().progressing()
+    }
+
+    fn map_complete(mut self) -> Self {
+        let step = self.step.phases().name.map(|name| format!("step {name}: ")).unwrap_or_default();
+        let tasks = self.status.maps.as_ref().map_or(0, |maps| maps.total);
+        self.set(MAP_COMPLETE, true, "MapTasksDone", &format!("{step}{tasks} map tasks are done"));
+        self
     }
 
     /// The output is committed; the last pod's summary of it, when there was a pod left to ask.
@@ -213,7 +249,10 @@ impl<'a> Draft<'a> {
             None => format!("the output is committed under {url}; its counters are in _SUCCESS alone"),
         };
         self.set(COMPLETE, true, "OutputCommitted", &message);
-        self = self.progressing();
+        self.status.skew_percent =
+            summary.and_then(|summary| summary.skew_percent).and_then(|skew| i64::try_from(skew).ok());
+        self.status.percent = Some(100);
+        self = self.map_complete().progressing();
         self.ended(JobPhase::Succeeded, None)
     }
 
@@ -228,6 +267,13 @@ impl<'a> Draft<'a> {
         // The Job controller counts pods, and a pod may have tried more than once.
         counts.into_iter().for_each(|counts| counts.failed = counts.failed.max(attempts));
         self.set(FAILED, true, failure.reason.as_str(), &failure.message);
+        // The last attempt's error is that of the job, or another of its kind: it needn't be there twice.
+        let retrying =
+            self.status.conditions.iter_mut().find(|c| c.kind == PROGRESSING && c.reason == RETRYING);
+        if let Some(retrying) = retrying {
+            let line = retrying.message.lines().next().unwrap_or_default();
+            retrying.message = shortened(line.to_owned(), MAX_LINE);
+        }
         self.ended(JobPhase::Failed, Some(failure.reason.as_str()))
     }
 
@@ -250,7 +296,7 @@ impl<'a> Draft<'a> {
     }
 
     /// What the phase's Job counts.
-    pub fn counts(mut self, phase: JobPhase, run: &ChildJob) -> Self {
+    pub fn counts(mut self, phase: JobPhase, run: &ChildJob, disrupted: i32) -> Self {
         let counts = match phase {
             JobPhase::Mapping => self.status.maps.as_mut(),
             JobPhase::Reducing => self.status.reduces.as_mut(),
@@ -266,7 +312,24 @@ impl<'a> Draft<'a> {
             // A Job's start is reset at each resume.
             counts.start_time = counts.start_time.clone().or_else(|| run.start_time.clone());
             counts.completion_time.clone_from(&run.completion_time);
+            counts.disrupted = disrupted.max(counts.disrupted);
+            let times = counts.start_time.as_ref().zip(counts.completion_time.as_ref());
+            counts.seconds = times.map(|(start, end)| end.0.duration_since(start.0).as_secs().max(0));
         }
+        self.measured()
+    }
+
+    /// Notes how much of all is done: of each step as much.
+    fn measured(mut self) -> Self {
+        let (number, steps) =
+            self.status.step.as_ref().map_or((1, 1), |step| (step.number, step.total.max(1)));
+        let counts = || self.status.maps.iter().chain(&self.status.reduces);
+        let (done, all) =
+            counts().fold((0, 0), |(done, all), c| (done + i64::from(c.succeeded), all + i64::from(c.total)));
+        let of_step = (done * 100).checked_div(all).unwrap_or(0);
+        let percent = (i64::from(number - 1) * 100 + of_step) / i64::from(steps);
+        // It is all once the output is committed.
+        self.status.percent = i32::try_from(percent.clamp(0, 99)).ok().filter(|percent| *percent > 0);
         self
     }
 

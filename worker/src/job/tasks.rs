@@ -292,9 +292,20 @@ fn publish(
         done.lost.extend(commit.lost.clone());
     }
     done.add(job.step().name(), counters);
+    let is_reduced = !job.spec().is_map_only();
+    done.skew_percent =
+        skew_percent(last.iter().filter(|_| is_reduced).map(|commit| commit.counters.reduce_input_records));
     let mut parts: Vec<_> = last.into_iter().flat_map(|commit| commit.parts).collect();
     parts.sort_by(|a, b| a.name.cmp(&b.name));
     finish::finish(&job.publication(), &done, &parts, attempt)
+}
+
+/// What the largest share is in percent of the median; none where there is nothing to compare.
+fn skew_percent(shares: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut shares: Vec<u64> = shares.collect();
+    shares.sort_unstable();
+    let (largest, median) = (*shares.last()?, shares[shares.len() / 2]);
+    (shares.len() > 1).then(|| largest.saturating_mul(100).checked_div(median)).flatten()
 }
 
 /// Removes what a job left that has failed or was deleted; committed output stays. Gives the result of a job that

@@ -25,6 +25,9 @@ pub struct CompletedSteps {
     /// The tasks that they had.
     #[serde(default)]
     pub tasks: u32,
+    /// What the largest reduce task of the last step was given, in percent of the median.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_percent: Option<u64>,
 }
 
 impl CompletedSteps {

@@ -203,9 +203,9 @@ fn success_of(
         bytes: part.bytes,
         records: part.records,
     };
-    let CompletedSteps { total: counters, steps, .. } = done.clone();
+    let CompletedSteps { total: counters, steps, skew_percent, .. } = done.clone();
     let (name, id) = (run.context.name.clone(), run.context.id.clone());
-    Success { name, id, counters, steps, outputs: parts.iter().map(output).collect(), replaced }
+    Success { name, id, counters, steps, skew_percent, outputs: parts.iter().map(output).collect(), replaced }
 }
 
 /// The runs whose results this one replaces. Where the old `_SUCCESS` has gone already, the mark knows.

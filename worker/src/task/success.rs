@@ -36,6 +36,9 @@ pub struct Success {
     /// The same for each step of a job with `spec.steps`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepCounters>,
+    /// What the largest reduce task of the last step was given, in percent of the median.
+    #[serde(rename = "skewPercent", default, skip_serializing_if = "Option::is_none")]
+    pub skew_percent: Option<u64>,
     /// The parts.
     pub outputs: Vec<OutputObject>,
     /// The runs whose results this one has replaced, the last first: a process of theirs that comes late learns of it.

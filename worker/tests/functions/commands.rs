@@ -232,6 +232,25 @@ fn a_signal_is_named() {
 }
 
 #[test]
+fn an_exit_code_that_says_that_no_attempt_can_do_better_is_final() {
+    for (code, name, kind) in [
+        (65, "EX_DATAERR", ErrorKind::Permanent),
+        (78, "EX_CONFIG", ErrorKind::Permanent),
+        (75, "", ErrorKind::Retry),
+    ] {
+        let place = place("x\n");
+        let tries = place.path("tries").display().to_string();
+        let mut fields = shell(&format!("echo x >> {tries}; exit {code}"));
+        fields["retries"] = json!(2);
+        let error = place.run(fields).unwrap_err();
+        assert_eq!(error.kind(), kind, "{code}: {error}");
+        assert!(error.causes_text().contains(name), "{code}: {:?}", error.causes());
+        let attempts = if kind == ErrorKind::Permanent { 1 } else { 3 };
+        assert_eq!(place.read("tries").len(), 2 * attempts, "{code}");
+    }
+}
+
+#[test]
 fn a_program_that_is_not_there_is_an_error_that_no_attempt_mends() {
     let (message, causes, kind) = failure("x\n", map(json!({"argv": ["no-such-program"]})));
     assert_eq!(kind, ErrorKind::Permanent);

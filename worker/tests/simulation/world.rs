@@ -181,6 +181,7 @@ fn old_result(state: &mut State) {
         id: JobId::new("old"),
         counters: Counters::default(),
         steps: Vec::new(),
+        skew_percent: None,
         outputs: outputs.collect(),
         replaced: Vec::new(),
     };

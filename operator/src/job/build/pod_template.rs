@@ -254,6 +254,11 @@ fn variables(resources: &ResourceRequirements) -> Vec<EnvVar> {
         field(env::ATTEMPT, "metadata.uid"),
         // The Job controller's annotation, on each pod of a Job with a limit per index.
         field(env::FAILED_BEFORE, "metadata.annotations['batch.kubernetes.io/job-index-failure-count']"),
+        // Another one of its, of a failure that the policy for pods ignores.
+        field(
+            env::DISRUPTED_BEFORE,
+            "metadata.annotations['batch.kubernetes.io/job-index-ignored-failure-count']",
+        ),
         variable(env::SCRATCH, SCRATCH_DIR),
     ];
     // Without a limit this would be the node's memory, which isn't ours.

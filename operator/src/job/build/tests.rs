@@ -106,6 +106,8 @@ fn the_map_job_is_this_and_nothing_else() {
                             {"name": "MAPREDUCE_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
                             {"name": "MAPREDUCE_FAILED_BEFORE", "valueFrom": {"fieldRef": {
                                 "fieldPath": "metadata.annotations['batch.kubernetes.io/job-index-failure-count']"}}},
+                            {"name": "MAPREDUCE_DISRUPTED_BEFORE", "valueFrom": {"fieldRef": {
+                                "fieldPath": "metadata.annotations['batch.kubernetes.io/job-index-ignored-failure-count']"}}},
                             {"name": "MAPREDUCE_SCRATCH", "value": "/scratch"},
                             {"name": "MAPREDUCE_MEMORY_LIMIT",
                              "valueFrom": {"resourceFieldRef": {"containerName": "worker", "resource": "limits.memory"}}},

@@ -84,11 +84,20 @@ impl ChildProcess {
             (None, None) => (format!("{name} ended: {status}"), None),
         };
         // What kills a command is outside of it, as a machine that is out of memory.
-        let error = if status.code().is_some() { Error::of_function(message) } else { Error::retry(message) };
+        let error = match status.code() {
+            Some(EX_DATAERR | EX_CONFIG) => Error::of_function(message).permanently(),
+            Some(_) => Error::of_function(message),
+            None => Error::retry(message),
+        };
         let error = self.with_last_words(error);
         Err(hint.into_iter().fold(error, Error::because))
     }
 }
+
+/// What a program says, as in `sysexits.h`, whose data is wrong: it would say so of every attempt.
+const EX_DATAERR: i32 = 65;
+/// What one says that isn't set up as it has to be.
+const EX_CONFIG: i32 = 78;
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {

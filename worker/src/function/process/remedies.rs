@@ -31,6 +31,8 @@ impl Remedies {
     pub(super) fn of_exit_code(self, code: i32) -> Option<String> {
         let is_command = self.kind == ProgramKind::Command;
         match code {
+            65 if is_command => Some("65 is EX_DATAERR: no other attempt is made".to_owned()),
+            78 if is_command => Some("78 is EX_CONFIG: no other attempt is made".to_owned()),
             126 if is_command => {
                 Some("126 is what a shell says of a program that can't be executed".to_owned())
             }
