@@ -205,9 +205,12 @@ pub fn owner<K: kube::Resource>(object: &K, job: &MapReduceJob) -> Option<ChildS
     let label = |name: &str| object.labels().get(name).map(String::as_str);
     let of_this_name = label(labels::MANAGED_BY) == Some(labels::OPERATOR)
         && label(labels::JOB) == Some(job.name_any().as_str());
+    let is_deleted = object.meta().deletion_timestamp.is_some();
     match controller_of(object) {
         Some(owner) if Some(&owner.uid) == job.metadata.uid.as_ref() => None,
         None if of_this_name && label(labels::JOB_UID) == job.metadata.uid.as_deref() => None,
+        // It is deleted already, and waits for its pods: on a lost node for long.
+        None if of_this_name && label(labels::JOB_UID).is_some() && is_deleted => Some(ChildState::Leftover),
         None if of_this_name && label(labels::JOB_UID).is_some() => {
             Some(ChildState::Orphan(object.meta().uid.clone().unwrap_or_default()))
         }
@@ -246,5 +249,34 @@ async fn refuses_as_terminating(api: &Api<ConfigMap>, name: &str) -> Result<bool
         Err(kube::Error::Api(status)) => Ok(kube_ext::is_namespace_terminating(&status)),
         Err(e) => Err(reading("namespace")(e)),
         Ok(_) => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::batch::v1::Job;
+    use mapreduce_api::v1alpha1::MapReduceJob;
+    use serde_json::{Value, json};
+
+    use super::{ChildState, owner};
+
+    #[test]
+    fn an_orphan_is_deleted_once_and_then_waited_for() {
+        let job: MapReduceJob = serde_json::from_value(json!({
+            "apiVersion": "mapreduce.dev/v1alpha1", "kind": "MapReduceJob", "metadata": {"name": "wc", "uid": "new"},
+            "spec": {"input": {"urls": ["s3://b/"]}, "output": {"url": "s3://b/out/"}},
+        }))
+        .unwrap();
+        let of_an_earlier_job = |deleted: Value| -> Job {
+            let labels = json!({
+                "app.kubernetes.io/managed-by": "mapreduce-operator", "mapreduce.dev/job": "wc", "mapreduce.dev/job-uid": "old",
+            });
+            let metadata =
+                json!({"name": "wc-plan", "uid": "u", "labels": labels, "deletionTimestamp": deleted});
+            serde_json::from_value(json!({"metadata": metadata})).unwrap()
+        };
+        let state = |deleted| owner(&of_an_earlier_job(deleted), &job);
+        assert_eq!(state(Value::Null), Some(ChildState::Orphan("u".to_owned())));
+        assert_eq!(state(json!("2026-01-01T00:00:00Z")), Some(ChildState::Leftover));
     }
 }
