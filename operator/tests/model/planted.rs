@@ -190,14 +190,6 @@ pub(crate) static PLANTED: &[Planted] = &[
         let of = crate::objects::find(store, "mapreducejobs", crate::objects::job_of(child)?)?;
         (reads && crate::objects::is_deleting(of)).then(not_found)
     }),
-    request("a Job is deleted whichever it is", |_, route, body| {
-        if route.verb == Verb::Delete
-            && let Some(options) = body.as_object_mut()
-        {
-            options.remove("preconditions");
-        }
-        None
-    }),
     request("finalizers are set on whichever job has the name", |_, route, body| {
         if sets_finalizers(route, body) {
             forget(body, "resourceVersion");
