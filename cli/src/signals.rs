@@ -56,7 +56,7 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
-        let (stop, publication) = (self.clone(), job.publication().uninterrupted());
+        let (stop, publication) = (self.clone(), job.alone().publication().uninterrupted());
         let new = NewFolders::of(&[&publication.output, &publication.folder]);
         runtime.spawn(async move {
             let why = tokio::select! {

@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use buckets::{job_on, patient_bucket};
+use buckets::{bucket_by, job_on, patient_bucket};
 use common::{Place, merge, word_count};
 use mapreduce_api::ids::AttemptId;
 use mapreduce_api::wire::{STORE_AWAY, Termination};
@@ -20,6 +22,8 @@ use mapreduce_worker::error::{Error, ErrorKind};
 use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::job::{Job, pod};
 use mapreduce_worker::storage::Patience;
+use object_store::client::HttpClient;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::{Value, json};
 use server::{Away, Fault, Request, S3};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +54,52 @@ fn fields(shuffle: &Value) -> Value {
     fields
 }
 
+/// A name service that knows `store.test`, but for some lookups in the middle.
+#[derive(Debug)]
+struct NameService {
+    address: SocketAddr,
+    lookups: AtomicUsize,
+    away: std::ops::Range<usize>,
+}
+
+impl Resolve for NameService {
+    fn resolve(&self, _: Name) -> Resolving {
+        let lookup = self.lookups.fetch_add(1, Ordering::Relaxed);
+        let (is_away, address) = (self.away.contains(&lookup), self.address);
+        Box::pin(async move {
+            if is_away {
+                let said = "failed to lookup address information: Temporary failure in name resolution";
+                return Err(std::io::Error::other(said).into());
+            }
+            Ok(Box::new(std::iter::once(address)) as Addrs)
+        })
+    }
+}
+
+#[test]
+fn a_name_service_that_is_away_at_any_moment_costs_a_job_time_and_no_attempt() {
+    let undisturbed = run_both(&Place::new(), &server(), true, &json!({}));
+    // More lookups than a request makes without waiting.
+    for (from, lookups) in [(0, 12), (5, 12), (10, 40), (20, 12)] {
+        let (place, s3) = (Place::new(), server());
+        let endpoint = s3.endpoint();
+        let (_, port) = endpoint.rsplit_once(':').unwrap();
+        let names = Arc::new(NameService {
+            address: format!("127.0.0.1:{port}").parse().unwrap(),
+            lookups: AtomicUsize::new(0),
+            away: from..from + lookups,
+        });
+        let client = reqwest::Client::builder().dns_resolver(Arc::clone(&names)).no_proxy().build().unwrap();
+        let (stop, client) = (CancellationToken::new(), Some(HttpClient::new(client)));
+        let endpoint = format!("http://store.test:{port}");
+        let store = bucket_by(&place, &endpoint, PATIENT, &stop, client);
+        let found = run_as_pods(&job_on(&place, store, fields(&json!({})), stop).unwrap(), &place, &s3);
+        assert!(names.lookups.load(Ordering::Relaxed) > from + lookups, "it was not away, or not to the end");
+        assert_eq!(found["out/part-00000"], undisturbed["out/part-00000"]);
+        assert_eq!(found.keys().collect::<Vec<_>>(), undisturbed.keys().collect::<Vec<_>>());
+    }
+}
+
 fn patient_job(place: &Place, s3: &S3, patience: Patience, fields: Value) -> Job {
     let stop = CancellationToken::new();
     job_on(place, patient_bucket(place, &s3.endpoint(), patience, &stop), fields, stop).unwrap()
@@ -64,16 +114,22 @@ fn content(s3: &S3) -> BTreeMap<String, Vec<u8>> {
 /// Runs a job as this process, then as pods; what is in the bucket then.
 fn run_both(place: &Place, s3: &S3, as_pods: bool, shuffle: &Value) -> BTreeMap<String, Vec<u8>> {
     let job = patient_job(place, s3, PATIENT, fields(shuffle));
-    let success = if as_pods {
-        let (resources, attempt) = (&place.resources, AttemptId::new("only"));
-        let planned = pod::plan(&job, resources).unwrap().summary;
-        (0..planned.map_tasks).for_each(|task| drop(pod::map(&job, task, &attempt, resources).unwrap()));
-        let reduced =
-            (0..planned.reduce_tasks).map(|task| pod::reduce(&job, task, &attempt, resources).unwrap());
-        reduced.flatten().next().unwrap()
-    } else {
-        local::run(&job, &place.resources, &RunProgress::default()).unwrap()
-    };
+    if as_pods {
+        return run_as_pods(&job, place, s3);
+    }
+    let success = local::run(&job, &place.resources, &RunProgress::default()).unwrap();
+    assert_eq!(success.counters.failed_tasks, 0, "an attempt was counted");
+    assert!(s3.uploads().is_empty(), "{:?}", s3.uploads());
+    content(s3)
+}
+
+/// The same as pods alone.
+fn run_as_pods(job: &Job, place: &Place, s3: &S3) -> BTreeMap<String, Vec<u8>> {
+    let (resources, attempt) = (&place.resources, AttemptId::new("only"));
+    let planned = pod::plan(job, resources).unwrap().summary;
+    (0..planned.map_tasks).for_each(|task| drop(pod::map(job, task, &attempt, resources).unwrap()));
+    let reduced = (0..planned.reduce_tasks).map(|task| pod::reduce(job, task, &attempt, resources).unwrap());
+    let success = reduced.flatten().next().unwrap();
     assert_eq!(success.counters.failed_tasks, 0, "an attempt was counted");
     assert!(s3.uploads().is_empty(), "{:?}", s3.uploads());
     content(s3)

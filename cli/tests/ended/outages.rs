@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::server::{Away, Request};
-use super::{Moment, Place, code, said};
+use super::{Moment, Place, code, said, send};
 
 #[test]
 fn a_run_says_once_that_the_store_is_away_and_once_that_it_is_back() {
@@ -35,4 +35,27 @@ fn a_run_whose_store_stays_away_says_for_how_long_it_was_tried_and_what_to_do() 
     let text = said(&output);
     assert!(text.contains("can't read s3://b/in/") && text.contains(": the store was away for "), "{text}");
     assert!(text.contains("spec.storage.timeoutSeconds says for how long"), "{text}");
+}
+
+#[test]
+fn a_run_whose_store_hangs_ends_at_a_signal_and_says_once_what_is_left_and_what_to_type() {
+    for (shuffle, left) in
+        [(json!({}), "s3://b/out/_mapreduce-"), (json!({"url": "s3://b/shuffle/"}), "s3://b/shuffle/")]
+    {
+        let place = Place::new(&json!({"shuffle": shuffle}));
+        place.s3.goes_away(|request| Moment::of(request) == Moment::StagesPart, Away::Hangs, usize::MAX);
+        let child = place.command("job.yaml").spawn().unwrap();
+        while place.s3.turned_away() == 0 {
+            std::thread::yield_now();
+        }
+        send("INT", child.id());
+        let output = child.wait_with_output().unwrap();
+        assert!(!place.s3.is_back(), "it was to hang until the end");
+        assert_eq!(code(&output), Some(130), "{}", said(&output));
+        let text = said(&output);
+        let told = "What the run has written may be left, in s3://b/out/_mapreduce-";
+        assert_eq!(text.matches(told).count(), 1, "{text}");
+        assert!(text.contains("the next `mapreduce run` here with that output removes it"), "{text}");
+        assert!(text.contains(&format!("aws s3 rm --recursive '{left}")), "{text}");
+    }
 }

@@ -105,7 +105,7 @@ fn a_run_that_writes_its_success_when_a_signal_comes_has_succeeded_however_long_
         // ended.
         let refused = AtomicUsize::new(0);
         let refuse = move |request: &Request| {
-            let more = writes_success(request) && refused.fetch_add(1, Ordering::Relaxed) < 8;
+            let more = writes_success(request) && refused.fetch_add(1, Ordering::Relaxed) < 5;
             more.then_some(Fault::Closed)
         };
         let (output, seen) = place.run_until(signal, writes_success, refuse);
@@ -113,7 +113,7 @@ fn a_run_that_writes_its_success_when_a_signal_comes_has_succeeded_however_long_
         let has_succeeded = assert_one_truth(&place, &output, 0, &format!("{fields}, {signal}"));
         assert!(has_succeeded, "{}", said(&output));
         let writes = place.s3.asked().iter().filter(|request| writes_success(request)).count();
-        assert_eq!(writes, 9, "eight were refused");
+        assert_eq!(writes, 6, "five were refused");
     }
 }
 
@@ -129,7 +129,7 @@ fn a_run_that_has_begun_to_replace_an_old_result_ends_with_the_new_one() {
         // Each time the run waits, until it is long past the moment at which it would be ended.
         let refused = AtomicUsize::new(0);
         let refuse = move |request: &Request| {
-            let more = completes(request) && refused.fetch_add(1, Ordering::Relaxed) < 8;
+            let more = completes(request) && refused.fetch_add(1, Ordering::Relaxed) < 5;
             more.then_some(Fault::Closed)
         };
         let (output, seen) = place.run_until(signal, completes, refuse);

@@ -83,11 +83,15 @@ fn run_on<E: Exchange>(
         job.run().skipped.clear();
         match tasks::cleanup(job, exchange) {
             // Its last words were lost, or somebody asked to stop when it had succeeded already.
-            Ok(Some(success)) => Ok(success),
-            // The wish to stop has ended the wait for a store that is away, say.
-            _ if error.is_retryable() => job.run().check_cancelled().and(Err(error)),
-            _ => Err(error),
+            Ok(Some(success)) => return Ok(success),
+            Ok(None) => {}
+            Err(left) => finish::tell_what_is_left(&job.publication(), &left),
         }
+        // The wish to stop has ended the wait for a store that is away, say.
+        if error.is_retryable() {
+            job.run().check_cancelled()?;
+        }
+        Err(error)
     })
 }
 

@@ -53,6 +53,11 @@ pub fn simulate<R>(machine: Arc<dyn Machine>, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Whether this thread is within [`simulate`].
+pub fn is_simulated() -> bool {
+    MACHINE.with_borrow(Option::is_some)
+}
+
 /// The machine of this thread, where it is one that a test has made up.
 fn simulated() -> Option<Arc<dyn Machine>> {
     MACHINE.with_borrow(Clone::clone)

@@ -6,6 +6,7 @@
 //!  stops       they are taken back                 it is too late: the run succeeds
 //! ```
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
@@ -13,7 +14,10 @@ use crate::storage::StagedPart;
 
 /// What is decided of a run's end.
 #[derive(Debug, Default)]
-pub struct Ending(Mutex<EndingState>);
+pub struct Ending {
+    decision: Mutex<EndingState>,
+    is_left: AtomicBool,
+}
 
 #[derive(Debug)]
 enum EndingState {
@@ -70,8 +74,13 @@ impl Ending {
         Some(parts)
     }
 
+    /// Notes that something is left that can't be removed; says whether this is the first to note it.
+    pub fn is_left(&self) -> bool {
+        !self.is_left.swap(true, Ordering::Relaxed)
+    }
+
     fn decided(&self) -> MutexGuard<'_, EndingState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.decision.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
 use tokio::runtime::Handle;
 
-use super::{explain, keys, profile, s3, tls, unreached, url};
+use super::{explain, idle, keys, profile, s3, tls, unreached, url};
 use crate::error::{Error, Result};
 
 /// How long an identity of the machine's own is looked for.
@@ -87,7 +87,8 @@ fn get(uri: &str) -> Result<HttpRequest> {
 /// The text of an answer that says yes.
 async fn answer(client: &HttpClient, request: HttpRequest, verb: &str, server: &str) -> Result<String> {
     let failure = || Error::retry(format!("can't {verb} {server}"));
-    let response = client.execute(request).await.map_err(|e| unreached::explained(failure(), server, &e))?;
+    let response =
+        idle::execute(client, request).await.map_err(|e| unreached::explained(failure(), server, &e))?;
     let status = response.status();
     let body = response.into_body().bytes().await.map_err(|e| failure().because(e))?;
     let text = String::from_utf8_lossy(&body).into_owned();

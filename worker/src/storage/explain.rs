@@ -13,6 +13,10 @@ pub(super) fn explain(verb: &str, base: &str, key: &str, error: &object_store::E
         _ if matches!(code, Some("NoSuchBucket" | "ContainerNotFound")) => {
             Error::permanent(format!("there is no bucket {base}")).because(cause)
         }
+        _ if code == Some("RequestTimeTooSkewed") => {
+            let what = format!("can't {verb} {url}: the clock of this machine differs from the store's");
+            Error::permanent(what).because(cause).because("set the clock, of the machine or of the server")
+        }
         _ if is_refusal(error, &text) => {
             Error::permanent(format!("can't {verb} {url}: the credentials don't allow it")).because(cause)
         }
@@ -72,6 +76,12 @@ pub(super) fn is_missing(error: &object_store::Error) -> bool {
         Some("NoSuchUpload") => true,
         _ => matches!(error, object_store::Error::NotFound { .. }),
     }
+}
+
+/// Whether an object has no byte of the range that was asked for.
+pub(super) fn is_out_of_range(error: &object_store::Error) -> bool {
+    let text = error.to_string();
+    text.contains("status code: 416") || summarise(&text).0 == Some("InvalidRange")
 }
 
 /// Whether a server doesn't know a request or a condition of it, or doesn't allow it to these credentials.

@@ -317,7 +317,7 @@ impl Store for HttpStore {
         }
         let (send, receive) = tokio::sync::mpsc::channel(1);
         let (store, entry) = (self.clone(), entry.clone());
-        let task = self.waiter.runtime.spawn(async move {
+        let task = self.waiter.begin(async move {
             if let Err(error) = store.send(&entry, range, &send).await {
                 // Nobody may read any more.
                 let _ = send.send(Err(error)).await;

@@ -13,7 +13,7 @@ use object_store::{ClientConfigKey, ClientOptions};
 
 use super::outage::Outage;
 use super::uploads::{self, AsksForUploads};
-use super::{keys, s3, tls, unreached};
+use super::{idle, keys, s3, tls, unreached};
 use crate::machine::clock;
 
 /// What a bucket's credentials come from, known once its client is made.
@@ -27,6 +27,8 @@ tokio::task_local! {
 /// Makes clients that put keys in the place of their stand-ins.
 #[derive(Debug)]
 pub(super) struct RawKeysConnector {
+    /// In the place of one that is made.
+    pub(super) client: Option<HttpClient>,
     pub(super) credentials: Credentials,
     pub(super) outage: Arc<Outage>,
 }
@@ -35,7 +37,10 @@ impl HttpConnector for RawKeysConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let is_plain =
             options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|text| text == "true");
-        let client = tls::client(options, s3::limits(is_plain))?;
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => tls::client(options, s3::limits(is_plain))?,
+        };
         let (credentials, outage) = (Arc::clone(&self.credentials), Arc::clone(&self.outage));
         Ok(HttpClient::new(RawKeys { client, credentials, outage }))
     }
@@ -87,7 +92,7 @@ impl RawKeys {
         let is_special = of_uploads || condition.is_some();
         request.headers_mut().extend(condition);
         let asked = clock::now();
-        let mut response = self.client.execute(request).await.map_err(|error| {
+        let mut response = idle::execute(&self.client, request).await.map_err(|error| {
             if unreached::is_final(&error) {
                 // Asking again can't mend it.
                 return HttpError::new(HttpErrorKind::Unknown, error);

@@ -26,8 +26,6 @@ use crate::machine::variables;
 pub(super) struct ClientLimits {
     /// Whether it may speak without TLS.
     pub(super) is_plain: bool,
-    /// Of a whole request.
-    pub(super) request: Option<Duration>,
     /// Between two reads.
     pub(super) read: Option<Duration>,
 }
@@ -38,11 +36,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 impl ClientLimits {
     /// The same for the library's own client.
     pub(super) fn options(self, options: ClientOptions) -> ClientOptions {
-        let options = options.with_allow_http(self.is_plain).with_connect_timeout(CONNECT);
-        let options = match self.request {
-            Some(limit) => options.with_timeout(limit),
-            None => options.with_timeout_disabled(),
-        };
+        // A large object takes as long as it takes.
+        let options =
+            options.with_allow_http(self.is_plain).with_connect_timeout(CONNECT).with_timeout_disabled();
         self.read.into_iter().fold(options, ClientOptions::with_read_timeout)
     }
 }
@@ -84,7 +80,6 @@ fn trusting(file: &PathBuf, limits: ClientLimits) -> Result<HttpClient> {
         .http1_only()
         .https_only(!limits.is_plain)
         .connect_timeout(CONNECT);
-    builder = limits.request.into_iter().fold(builder, reqwest::ClientBuilder::timeout);
     builder = limits.read.into_iter().fold(builder, reqwest::ClientBuilder::read_timeout);
     Ok(HttpClient::new(builder.build().map_err(|e| fail(&e))?))
 }

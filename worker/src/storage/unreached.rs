@@ -30,7 +30,7 @@ impl Obstacle {
             Some(Self::UnknownHost)
         } else if has(&["Connection refused"]) {
             Some(Self::Refused)
-        } else if has(&["operation timed out", "deadline has elapsed"]) {
+        } else if has(&["operation timed out", "deadline has elapsed", "nothing was received"]) {
             Some(Self::Silent)
         } else {
             None

@@ -73,12 +73,17 @@ pub(super) fn as_objects(page: &str) -> Result<String, NoList> {
         let (Some(key), Some(id)) = (text(upload, "Key"), text(upload, "UploadId")) else {
             return Err(NoList::Other);
         };
-        let name = keys::to_path(&format!("{key}{BETWEEN}{id}"));
+        let name = keys::to_path(&name(&key, &id));
         objects += &format!(
             "<Contents><Key>{name}</Key><LastModified>2000-01-01T00:00:00Z</LastModified><Size>0</Size></Contents>"
         );
     }
     Ok(objects + "</ListBucketResult>")
+}
+
+/// The name of an upload in a listing.
+pub(super) fn name(key: &str, id: &str) -> String {
+    format!("{key}{BETWEEN}{id}")
 }
 
 /// The key and the id that a name stands for.

@@ -21,7 +21,7 @@ use super::object::BucketStore;
 use super::outage::{Outage, Patience};
 use super::tls::ClientLimits;
 use super::wait::Waiter;
-use super::{SharedStore, s3, tls};
+use super::{SharedStore, idle, s3, tls};
 use crate::error::{Error, Result};
 
 /// A place in a store: an object, a prefix, or the fixed part of a glob.
@@ -152,9 +152,8 @@ impl Stores {
     fn http(&self, base: &str) -> Result<SharedStore> {
         let is_plain = base.starts_with("http://");
         let fail = |e| Error::permanent(format!("can't reach {base}")).because(e);
-        // From http:// one may be sent on to https://, but not the other way round. An object that is read in one
-        // piece takes as long as it takes.
-        let limits = ClientLimits { is_plain, request: None, read: Some(Duration::from_mins(1)) };
+        // From http:// one may be sent on to https://, but not the other way round.
+        let limits = ClientLimits { is_plain, read: Some(idle::LIMIT) };
         let options = limits.options(options()?);
         let client = match tls::client(&options, limits) {
             // Here are no certificate authorities. Without TLS there is no need of them.
@@ -174,7 +173,7 @@ impl Stores {
         let builder = s3::builder(base, storage, options()?, false)?;
         let (runtime, cancel) = (self.runtime.clone(), self.cancel.clone());
         let away = Arc::clone(&self.away);
-        let store = BucketStore::s3(base.to_owned(), builder, runtime, cancel, self.patience(), away)?;
+        let store = BucketStore::s3(base.to_owned(), builder, runtime, cancel, self.patience(), away, None)?;
         Ok(Arc::new(store))
     }
 

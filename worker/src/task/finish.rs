@@ -11,7 +11,7 @@ use mapreduce_api::v1alpha1::{Cleanup, IfExists};
 pub use super::output_check::check_output;
 use super::output_check::{nothing_may_be_there, old_contents, replaceable_keys};
 use super::run_end::leave;
-pub use super::run_end::{abandon, committed_parts, stop, tidy_up};
+pub use super::run_end::{abandon, committed_parts, stop, tell_what_is_left, tidy_up};
 pub use super::success::{Fate, OutputObject, Success, fate, succeeded};
 use super::success::{StagedSuccess, read_success};
 use crate::commit::lock::{self, OutputLock, WhenHeld};
@@ -182,8 +182,7 @@ fn publish_locked(
         run.check_cancelled()?;
     }
     run.context.ending.succeed()?;
-    staged.complete(&success, replaces)?;
-    Ok(success)
+    staged.complete(success, replaces)
 }
 
 /// Notes what is to appear, as long as nobody has taken the lock away.

@@ -41,8 +41,10 @@ pub(crate) fn patiently<T>(work: impl Fn() -> Result<T>) -> Result<T> {
     let mut pause = Duration::from_millis(20);
     for _ in 1..CLEANUPS {
         match work() {
-            // It has been waited for already.
-            Err(error) if error.kind() == ErrorKind::StoreUnavailable => return Err(error),
+            // It has been waited for already, or nobody waits any more.
+            Err(error) if matches!(error.kind(), ErrorKind::StoreUnavailable | ErrorKind::Cancelled) => {
+                return Err(error);
+            }
             Err(_) => {}
             done => return done,
         }

@@ -8,11 +8,11 @@ use super::success::{Success, succeeded};
 use super::{patiently, turn};
 use crate::commit::record::Commit;
 use crate::commit::{lock, sign};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::output::StagedPart;
 use crate::output::replaceable::SUCCESS;
 use crate::plan;
-use crate::storage::Staged;
+use crate::storage::{Location, Staged};
 
 /// Removes the intermediate data of a run that has succeeded, then its lock.
 pub fn tidy_up(run: &Publication) -> Result<()> {
@@ -57,9 +57,45 @@ pub fn stop(run: &Publication) -> bool {
     let Some(mut parts) = run.context.ending.stop() else { return false };
     parts.extend(committed_parts(run).unwrap_or_default());
     if let Err(error) = abandon(run, || Ok(parts.clone())) {
-        tracing::warn!(%error, causes = error.causes_text(), "What the run has written is left.");
+        tell_what_is_left(run, &error);
     }
     true
+}
+
+/// Says where a run without result has left something that it couldn't remove, and what removes it.
+pub fn tell_what_is_left(run: &Publication, error: &Error) {
+    // Of the threads that end a run each may find out.
+    if !run.context.ending.is_left() {
+        return;
+    }
+    let mut places = vec![&run.staging];
+    if !run.folder.key.starts_with(&run.staging.key) || run.folder.base != run.staging.base {
+        places.push(&run.folder);
+    }
+    let typed: Vec<String> = places.iter().map(|place| removal_of(place)).collect();
+    let (output, typed) = (run.output.url(&run.output.key), typed.join("; "));
+    let who = match run.owner.process {
+        Some(_) => "the next `mapreduce run` here with that output removes it, or by hand",
+        None => "the job's cleanup removes it; by hand",
+    };
+    let error = match error.kind() {
+        ErrorKind::Cancelled => "the store doesn't answer, and nobody waits for it any more".to_owned(),
+        _ => format!("{error} {}", error.causes_text()),
+    };
+    tracing::warn!(
+        error,
+        "What the run has written may be left, in {} and as unfinished uploads below {output}: {who}: {typed}",
+        places.iter().map(|place| place.url(&place.key)).collect::<Vec<_>>().join(" and "),
+    );
+}
+
+/// What to type to remove what is below a prefix.
+fn removal_of(place: &Location) -> String {
+    if place.is_local() {
+        format!("rm -r '{}'", place.key)
+    } else {
+        format!("aws s3 rm --recursive '{}'", place.url(&place.key))
+    }
 }
 
 fn try_abandon(run: &Publication, parts: &[StagedPart]) -> Result<Option<Success>> {

@@ -106,7 +106,8 @@ impl StagedSuccess {
         Ok(Self { output, staging, staged, completed: false })
     }
 
-    pub(super) fn complete(mut self, success: &Success, replaces: bool) -> Result<()> {
+    /// Gives the result that stands: another attempt of the run may have been quicker, and have counted other requests.
+    pub(super) fn complete(mut self, success: Success, replaces: bool) -> Result<Success> {
         let place = self.output.join(SUCCESS);
         let mut pause = PAUSE;
         for last in (0..COMPLETIONS).rev() {
@@ -118,24 +119,26 @@ impl StagedSuccess {
             match done {
                 Ok(Created::New) => {
                     self.completed = true;
-                    return Ok(());
+                    return Ok(success);
                 }
                 Ok(Created::Exists) => break,
                 Err(error) if !error.is_retryable() || last == 0 => {
                     // What was asked for may be done, but no longer when this is.
                     mark::abort_success(&self.output, &self.staging, &self.staged)?;
-                    return if is_there(&place, success)? { Ok(()) } else { Err(error) };
+                    return there(&place, &success)?.ok_or(error);
                 }
-                Err(_) if is_there(&place, success)? => return Ok(()),
-                Err(_) => {}
+                Err(_) => {
+                    if let Some(success) = there(&place, &success)? {
+                        return Ok(success);
+                    }
+                }
             }
             clock::sleep(pause);
             pause *= 2;
         }
-        if is_there(&place, success)? {
-            return Ok(());
-        }
-        Err(Error::permanent(format!("{} is there: another run was first", place.url(&place.key))))
+        there(&place, &success)?.ok_or_else(|| {
+            Error::permanent(format!("{} is there: another run was first", place.url(&place.key)))
+        })
     }
 }
 
@@ -149,10 +152,9 @@ impl Drop for StagedSuccess {
     }
 }
 
-/// Whether this run's `_SUCCESS` is there.
-fn is_there(place: &Location, success: &Success) -> Result<bool> {
+/// This run's `_SUCCESS`, where it is there.
+fn there(place: &Location, success: &Success) -> Result<Option<Success>> {
     let there = place.store.start(&place.key, MAX_SUCCESS)?;
-    Ok(there
-        .and_then(|there| serde_json::from_slice::<Success>(&there).ok())
-        .is_some_and(|there| there.id == success.id))
+    let there = there.and_then(|there| serde_json::from_slice::<Success>(&there).ok());
+    Ok(there.filter(|there| there.id == success.id))
 }

@@ -13,6 +13,7 @@ use mapreduce_worker::job::local::{self, RunProgress};
 use mapreduce_worker::storage::{BucketStore, Patience, SharedStore, Stores};
 use mapreduce_worker::task::finish::Success;
 use object_store::aws::AmazonS3Builder;
+use object_store::client::HttpClient;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -29,12 +30,22 @@ pub fn bucket_at(place: &Place, endpoint: &str) -> SharedStore {
     patient_bucket(place, endpoint, Patience::NONE, &CancellationToken::new())
 }
 
-/// A bucket whose requests are repeated twice at once, and then wait for so long.
 pub fn patient_bucket(
     place: &Place,
     endpoint: &str,
     patience: Patience,
     cancel: &CancellationToken,
+) -> SharedStore {
+    bucket_by(place, endpoint, patience, cancel, None)
+}
+
+/// A bucket whose requests are repeated twice at once, and then wait for so long.
+pub fn bucket_by(
+    place: &Place,
+    endpoint: &str,
+    patience: Patience,
+    cancel: &CancellationToken,
+    client: Option<HttpClient>,
 ) -> SharedStore {
     let retries = RetryConfig {
         backoff: BackoffConfig { init_backoff: Duration::from_millis(1), ..BackoffConfig::default() },
@@ -51,7 +62,7 @@ pub fn patient_bucket(
         .with_retry(retries);
     let runtime = place.runtime.handle().clone();
     let (base, away) = ("s3://b/".to_owned(), Arc::default());
-    Arc::new(BucketStore::s3(base, builder, runtime, cancel.clone(), patience, away).unwrap())
+    Arc::new(BucketStore::s3(base, builder, runtime, cancel.clone(), patience, away, client).unwrap())
 }
 
 pub fn run(place: &Place, s3: &S3, fields: Value) -> Result<Success> {

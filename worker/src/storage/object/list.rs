@@ -7,6 +7,7 @@ use object_store::list::PaginatedListOptions;
 use super::{BucketStore, S3, UnmetRequest};
 use crate::error::Result;
 use crate::storage::explain::is_unknown_request;
+use crate::storage::outage::Unmet;
 use crate::storage::uploads::{self, AsksForUploads};
 use crate::storage::{ListedObject, PendingUpload, keys};
 
@@ -27,6 +28,8 @@ impl BucketStore {
             .filter(|entry| entry.key.starts_with(prefix) && !(entry.size == 0 && entry.key.ends_with('/')))
             .collect();
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        // What changes while it is listed may be on two pages.
+        found.dedup_by(|a, b| a.key == b.key);
         Ok(found)
     }
 
@@ -58,6 +61,10 @@ impl BucketStore {
             let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
             let page = self.outlast(|| s3.pages.list_paginated(prefix, options.clone())).await?;
             found.extend(page.result.objects);
+            if page.page_token.is_some() && page.page_token == options.page_token {
+                let source = "the server says that its listing goes on where it was".into();
+                return Err(Unmet::Failed(object_store::Error::Generic { store: "S3", source }));
+            }
             options.page_token = page.page_token;
             if options.page_token.is_none() {
                 return Ok(found);

@@ -15,6 +15,7 @@ use futures::StreamExt as _;
 use http::HeaderValue;
 use http::header::IF_MATCH;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::HttpClient;
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -45,6 +46,19 @@ pub struct BucketStore {
     waiter: Waiter,
     outage: Arc<Outage>,
     requests: Arc<RequestCounter>,
+    /// None: as memory allows.
+    sizes: Option<RequestSizes>,
+}
+
+/// Bytes of requests, where a store of a test's takes others than S3.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestSizes {
+    /// Bytes that are read at once.
+    pub read: u64,
+    /// Bytes of an upload's first part.
+    pub first_part: usize,
+    /// Parts of one size, before they double.
+    pub parts_of_a_size: usize,
 }
 
 /// Why a request of the library's has no result.
@@ -77,10 +91,33 @@ impl BucketStore {
         let uploads: Arc<dyn MultipartStore> = Arc::<S>::clone(&store);
         let waiter = Waiter::new(runtime, cancel);
         let outage = Arc::new(Outage::new(&base, Patience::NONE, Arc::default()));
-        Self { base, objects: store, uploads, s3: None, waiter, outage, requests: Arc::default() }
+        Self {
+            base,
+            objects: store,
+            uploads,
+            s3: None,
+            waiter,
+            outage,
+            requests: Arc::default(),
+            sizes: None,
+        }
     }
 
-    /// A bucket of S3, whose keys may be any text. Requests wait for it when it is away, which `away` hears of.
+    /// A bucket of a server that a test makes up, which knows what S3 does beside the library's traits: see
+    /// [`dialect`](crate::storage::dialect).
+    pub fn of_dialect<S: ObjectStore + MultipartStore + PaginatedListStore>(
+        base: String,
+        store: Arc<S>,
+        sizes: RequestSizes,
+        runtime: Handle,
+        cancel: CancellationToken,
+    ) -> Self {
+        let s3 = S3 { pages: Arc::<S>::clone(&store), singly: Arc::<S>::clone(&store) };
+        Self { s3: Some(s3), sizes: Some(sizes), ..Self::new(base, store, runtime, cancel) }
+    }
+
+    /// A bucket of S3, whose keys may be any text. Requests wait for it when it is away, which `away` hears of. Requests
+    /// go by `client`, where there is one, in the place of the usual one.
     pub fn s3(
         base: String,
         builder: AmazonS3Builder,
@@ -88,13 +125,14 @@ impl BucketStore {
         cancel: CancellationToken,
         patience: Patience,
         away: Arc<AwayStores>,
+        client: Option<HttpClient>,
     ) -> Result<Self> {
         let credentials = Credentials::default();
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
         let name = endpoint.map_or_else(|| base.clone(), |endpoint| format!("{base} at {endpoint}"));
         let outage = Arc::new(Outage::new(&name, patience, away));
         let connector =
-            RawKeysConnector { credentials: Arc::clone(&credentials), outage: Arc::clone(&outage) };
+            RawKeysConnector { client, credentials: Arc::clone(&credentials), outage: Arc::clone(&outage) };
         let builder = builder.with_http_connector(connector);
         let fail = |e| Error::permanent(format!("can't reach {base}")).because(e);
         let singly = Arc::new(builder.clone().with_disable_bulk_delete(true).build().map_err(fail)?);
@@ -122,7 +160,7 @@ impl BucketStore {
         &self,
         ask: impl Fn() -> Asked,
     ) -> Result<T, UnmetRequest> {
-        self.waiter.runtime.block_on(self.outlast(ask))
+        self.waiter.finish(self.outlast(ask)).unwrap_or(Err(Unmet::Cancelled))
     }
 
     fn path(&self, key: &str) -> Result<Path> {

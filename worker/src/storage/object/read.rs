@@ -9,10 +9,11 @@ use futures::stream::FuturesOrdered;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStoreExt as _};
 
-use super::{BucketStore, is_missing};
+use super::{BucketStore, UnmetRequest, is_missing};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::storage::ListedObject;
+use crate::storage::explain::is_out_of_range;
 use crate::storage::wait::{Piece, PieceReader, READ_BYTES, STREAMS};
 
 /// GETs of one stream under way at once, where there is memory for them.
@@ -39,11 +40,11 @@ impl BucketStore {
         let path = self.path(key)?;
         self.wait(async {
             self.requests.read();
-            let options = GetOptions { range, ..GetOptions::default() };
-            let get = || async { self.objects.get_opts(&path, options.clone()).await?.bytes().await };
-            match self.outlast(get).await {
+            match self.got(&path, GetOptions { range, ..GetOptions::default() }).await {
                 Ok(bytes) => Ok(Some(bytes.into())),
                 Err(e) if is_missing(&e) => Ok(None),
+                // Not even the first byte is there.
+                Err(e) if e.failure().is_some_and(is_out_of_range) => Ok(Some(Vec::new())),
                 Err(e) => Err(self.error("read", key, &e)),
             }
         })
@@ -54,9 +55,35 @@ impl BucketStore {
         let path = self.path(key)?;
         self.requests.read();
         self.wait(async {
-            let bytes = self.outlast(|| self.objects.get_range(&path, range.clone())).await;
-            Ok(bytes.map_err(|e| self.error("read", key, &e))?.into())
+            let length = range.end - range.start;
+            let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+            match self.got(&path, options).await {
+                Ok(bytes) if bytes.len() as u64 == length => Ok(bytes.into()),
+                Ok(_) => Err(self.shorter(key)),
+                Err(e) => Err(self.error("read", key, &e)),
+            }
         })
+    }
+
+    /// What a server gives, where it is as much as the server says that it is.
+    async fn got(&self, path: &Path, options: GetOptions) -> Result<Bytes, UnmetRequest> {
+        let get = || async {
+            let answer = self.objects.get_opts(path, options.clone()).await?;
+            let said = answer.range.end - answer.range.start;
+            match answer.bytes().await? {
+                bytes if bytes.len() as u64 == said => Ok(bytes),
+                bytes => Err(object_store::Error::Generic {
+                    store: "S3",
+                    source: format!("the server says that it gives {said} bytes, and gives {}", bytes.len())
+                        .into(),
+                }),
+            }
+        };
+        self.outlast(get).await
+    }
+
+    fn shorter(&self, key: &str) -> Error {
+        Error::permanent(format!("{}{key} became shorter while it was read", self.base))
     }
 
     /// A range of an object of this version.
@@ -67,13 +94,9 @@ impl BucketStore {
             ..GetOptions::default()
         };
         self.requests.read();
-        let get = || async { self.objects.get_opts(path, options.clone()).await?.bytes().await };
-        match self.outlast(get).await {
+        match self.got(path, options).await {
             Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
-            Ok(_) => {
-                let (base, key) = (&self.base, &entry.key);
-                Err(Error::permanent(format!("{base}{key} became shorter while it was read")))
-            }
+            Ok(_) => Err(self.shorter(&entry.key)),
             Err(e) => Err(self.error("read", &entry.key, &e)),
         }
     }
@@ -84,8 +107,8 @@ impl BucketStore {
         let (send, receive) = tokio::sync::mpsc::channel(1);
         let (store, entry) = (self.clone(), entry.clone());
         let bytes = range.end - range.start;
-        let task = self.waiter.runtime.spawn(async move {
-            let step = memory::piece(STREAMS, READ_BYTES);
+        let task = self.waiter.begin(async move {
+            let step = store.sizes.map_or_else(|| memory::piece(STREAMS, READ_BYTES), |sizes| sizes.read);
             let mut starts = (range.start..range.end).step_by(step as usize).peekable();
             let mut under_way = FuturesOrdered::new();
             loop {

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use object_store::PutPayload;
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use tokio::task::JoinHandle;
 
 use super::{BucketStore, UnmetRequest};
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::storage::wait::Task;
 use crate::storage::{Staged, StagedWriter, Store as _};
 
 /// Bytes of the first parts of an upload. S3 takes at most 10,000 parts, the last may be smaller than 5 MiB.
@@ -26,8 +26,8 @@ const PARTS_AHEAD: usize = 3;
 const UPLOADS: u64 = 4;
 
 /// Bytes of an upload's part, by its number from 0, where the first has so many.
-fn part_bytes(first: usize, number: usize) -> usize {
-    first << (number / PARTS_OF_A_SIZE).min(DOUBLINGS)
+fn part_bytes(first: usize, of_a_size: usize, number: usize) -> usize {
+    first << (number / of_a_size).min(DOUBLINGS)
 }
 
 /// A multipart upload that is begun with its first part.
@@ -37,21 +37,24 @@ pub(super) struct Upload {
     path: Path,
     id: Option<String>,
     buffer: Vec<u8>,
-    part_bytes: usize,
-    under_way: VecDeque<JoinHandle<Result<PartId, UnmetRequest>>>,
+    first_part: usize,
+    of_a_size: usize,
+    under_way: VecDeque<Task<Result<PartId, UnmetRequest>>>,
     parts: Vec<String>,
     sent: usize,
 }
 
 impl Upload {
     pub(super) fn new(store: &BucketStore, key: &str) -> Result<Self> {
+        let first_part = || memory::piece(UPLOADS, PART_BYTES as u64).max(MIN_PART_BYTES) as usize;
         Ok(Self {
             store: store.clone(),
             key: key.to_owned(),
             path: store.path(key)?,
             id: None,
             buffer: Vec::new(),
-            part_bytes: memory::piece(UPLOADS, PART_BYTES as u64).max(MIN_PART_BYTES) as usize,
+            first_part: store.sizes.map_or_else(first_part, |sizes| sizes.first_part),
+            of_a_size: store.sizes.map_or(PARTS_OF_A_SIZE, |sizes| sizes.parts_of_a_size),
             under_way: VecDeque::new(),
             parts: Vec::new(),
             sent: 0,
@@ -83,7 +86,7 @@ impl Upload {
             let _reservation = reservation;
             store.outlast(|| store.uploads.put_part(&path, &id, number, payload.clone())).await
         };
-        self.under_way.push_back(self.store.waiter.runtime.spawn(part));
+        self.under_way.push_back(self.store.waiter.begin(part));
         // Without memory for another part the next one is begun when this one is written.
         while waits && !self.under_way.is_empty() {
             self.receive()?;
@@ -110,7 +113,7 @@ impl Upload {
 impl StagedWriter for Upload {
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            let part_bytes = part_bytes(self.part_bytes, self.sent);
+            let part_bytes = part_bytes(self.first_part, self.of_a_size, self.sent);
             if self.buffer.capacity() == 0 {
                 self.buffer.reserve_exact(part_bytes.min(bytes.len().max(64 << 10)));
             }
@@ -148,7 +151,7 @@ impl StagedWriter for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.under_way.iter().for_each(JoinHandle::abort);
+        self.under_way.iter().for_each(Task::abort);
         if let Some(id) = self.id.take() {
             let _ = self.store.abort(&self.key, &Staged::Upload { id, parts: Vec::new() });
         }
@@ -157,18 +160,16 @@ impl Drop for Upload {
 
 #[cfg(test)]
 mod tests {
-    use super::{MIN_PART_BYTES, PART_BYTES, part_bytes};
+    use super::{MIN_PART_BYTES, PART_BYTES, PARTS_OF_A_SIZE, part_bytes};
 
     #[test]
     fn ten_thousand_parts_are_the_largest_object_that_there_may_be() {
         for first in [MIN_PART_BYTES as usize, PART_BYTES] {
-            let all: u128 = (0..10_000).map(|number| part_bytes(first, number) as u128).sum();
+            let part_bytes = |number| part_bytes(first, PARTS_OF_A_SIZE, number);
+            let all: u128 = (0..10_000).map(|number| part_bytes(number) as u128).sum();
             assert!(all >= 5 << 40, "{all}");
-            assert_eq!([0, 799, 800].map(|number| part_bytes(first, number)), [first, first, 2 * first]);
-            assert!(
-                (0..10_000).all(|number| part_bytes(first, number) <= 5 << 30),
-                "a part has at most 5 GiB"
-            );
+            assert_eq!([0, 799, 800].map(part_bytes), [first, first, 2 * first]);
+            assert!((0..10_000).all(|number| part_bytes(number) <= 5 << 30), "a part has at most 5 GiB");
         }
     }
 }
