@@ -40,7 +40,7 @@ impl Variable {
 /// # Errors
 ///
 /// What is wrong with them, in one line: the schema takes both forms and so checks neither.
-pub fn variables(env: Option<&Value>) -> Result<Vec<Variable>, String> {
+pub(super) fn variables(env: Option<&Value>) -> Result<Vec<Variable>, String> {
     let variables = match env {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Object(map)) => map
