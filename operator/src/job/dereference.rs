@@ -99,6 +99,12 @@ pub async fn observe(
         if run.state == JobState::Complete && matches!(seen.words, PodReport::Lost | PodReport::Unclear(_)) {
             observe_report(context, job, &api, &mut seen).await?;
         }
+        if let Some(report) = seen.report.ours().filter(|report| !report.is_finished()) {
+            // The phase's own pods have ended: the one that is waited for may be on a lost node too.
+            let check = pod_checks::check(context, job, Child::Report, report, seen.now).await?;
+            seen.lost_pods = check.lost;
+            return Ok(seen);
+        }
         let check = pod_checks::check(context, job, child, &run, seen.now).await?;
         seen.starting = check.starting;
         seen.lost_pods = check.lost;
