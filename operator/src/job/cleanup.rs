@@ -42,7 +42,7 @@ pub fn deleted(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision
         );
         return Decision::write(ApiWrite::RemoveFinalizer(Some(note)));
     }
-    let wake = look_again(seen, Some(until(left)));
+    let wake = look_again(seen, look_at_cleanup(seen, Some(until(left)), limits));
     // Pods first: what they write after the cleanup would stay.
     match stop(seen, end) {
         Pods::End(step) => Decision::write(step),
@@ -104,7 +104,8 @@ pub fn failed(job: &MapReduceJob, seen: &Observed, limits: &Limits) -> Decision 
                 // Without a plan there is hardly anything to remove, and what kept it from being made keeps that too.
                 let planned = job.status.as_ref().is_some_and(|status| is_true(status, PLANNED));
                 let unless = if planned { If::TriesAgain } else { If::GivesUp };
-                remove_data(job, seen, expiry.wake, unless(signed(limits.cleanup_timeout)))
+                let wake = look_at_cleanup(seen, expiry.wake, limits);
+                remove_data(job, seen, wake, unless(signed(limits.cleanup_timeout)))
             }
             // Kept for a look, until the job is deleted.
             Cleanup::OnSuccess => expiry,
@@ -149,6 +150,13 @@ fn stop(seen: &Observed, end: impl Fn(Child, &ChildJob) -> ApiWrite) -> Pods {
     }
     let mut steps = unfinished.iter().filter(|(_, run)| !run.deleting).map(|(child, run)| end(*child, run));
     steps.find(|step| *step != ApiWrite::Rest).map_or(Pods::Ending, Pods::End)
+}
+
+/// The sooner of a wake and the next look at a cleanup whose pod isn't ready: its worker may have ended while a container that
+/// was injected goes on, and the Job's counts don't change then.
+fn look_at_cleanup(seen: &Observed, wake: Option<Duration>, limits: &Limits) -> Option<Duration> {
+    let unready = |run: &ChildJob| run.state == JobState::Running && run.active > run.ready;
+    if seen.cleanup.ours().is_some_and(unready) { sooner(wake, Some(limits.start_grace)) } else { wake }
 }
 
 /// The sooner of a wake and the next look at pods that may be lost.

@@ -150,3 +150,13 @@ fn a_plan_whose_worker_has_run_is_held_for_as_long_as_any_other_job() {
     let ending = || with(Child::Plan, ChildJob { deadline: Some(1), ..run(1) });
     check(vec![("its pods are waited for", deleted(job, -5), ending(), "rest 105 s")]);
 }
+
+#[test]
+fn a_cleanup_whose_pod_is_not_ready_is_looked_at_again_soon() {
+    // The worker may have ended, and a container that was injected goes on: nothing of the Job changes then.
+    let unready = || with(Child::Cleanup, ChildJob { active: 1, ready: 0, ..run(1) });
+    check(vec![
+        ("of a deleted job", deleted(plain("Mapping"), 5), unready(), "rest 15 s"),
+        ("of one that has failed", plain("Failed"), unready(), "rest 15 s"),
+    ]);
+}
