@@ -65,12 +65,8 @@ async fn list_s3(builder: AmazonS3Builder) -> Result<Vec<String>> {
             return Err(Error::permanent(format!("{server} doesn't answer with a list of buckets"))
                 .because("name the address of an S3 server, without a bucket"));
         }
-        let text = |part: &str, name: &str| {
-            let (_, rest) = part.split_once(&format!("<{name}>"))?;
-            Some(keys::unescaped(rest.split("</").next().unwrap_or_default()))
-        };
-        buckets.extend(page.split("<Bucket>").skip(1).filter_map(|bucket| text(bucket, "Name")));
-        token = text(&page, "ContinuationToken").filter(|token| !token.is_empty());
+        buckets.extend(page.split("<Bucket>").skip(1).filter_map(|bucket| keys::element(bucket, "Name")));
+        token = keys::element(&page, "ContinuationToken").filter(|token| !token.is_empty());
         if token.is_none() {
             return Ok(buckets);
         }

@@ -96,6 +96,12 @@ pub(super) fn with_stand_ins(page: &str) -> Result<String, CutListing> {
     Ok(rewritten)
 }
 
+/// The text of the first element of this name in a page of XML.
+pub(super) fn element(page: &str, name: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("<{name}>"))?;
+    Some(unescaped(rest.split("</").next().unwrap_or_default()))
+}
+
 /// The text of an XML element.
 pub(super) fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());

@@ -55,22 +55,18 @@ pub(super) fn request(uri: &Uri) -> Option<Uri> {
 /// A page of uploads as one of objects: the name of each is its key and its id.
 pub(super) fn as_objects(page: &str) -> Result<String, NoList> {
     let (_, page) = page.split_once("<ListMultipartUploadsResult").ok_or(NoList::Other)?;
-    let text = |within: &str, name: &str| {
-        let (_, rest) = within.split_once(&format!("<{name}>"))?;
-        Some(keys::unescaped(rest.split("</").next().unwrap_or_default()))
-    };
     let hex = |key: &str, id: &str| {
         format!("{key}{BETWEEN}{id}").bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
     };
     let is_truncated = page.contains("<IsTruncated>true</IsTruncated>");
     let mut objects = format!("<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>");
     if is_truncated {
-        let key = text(page, "NextKeyMarker").filter(|key| !key.is_empty()).ok_or(NoList::Cut)?;
-        let id = text(page, "NextUploadIdMarker").unwrap_or_default();
+        let key = keys::element(page, "NextKeyMarker").filter(|key| !key.is_empty()).ok_or(NoList::Cut)?;
+        let id = keys::element(page, "NextUploadIdMarker").unwrap_or_default();
         objects += &format!("<NextContinuationToken>{}</NextContinuationToken>", hex(&key, &id));
     }
     for upload in page.split("<Upload>").skip(1) {
-        let (Some(key), Some(id)) = (text(upload, "Key"), text(upload, "UploadId")) else {
+        let (Some(key), Some(id)) = (keys::element(upload, "Key"), keys::element(upload, "UploadId")) else {
             return Err(NoList::Other);
         };
         let name = keys::to_path(&name(&key, &id));
