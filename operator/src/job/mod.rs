@@ -213,6 +213,12 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Reconcil
         if decision.write == ApiWrite::Rest {
             return Ok(wake_or_resync(&job, decision.wake));
         }
+        if let ApiWrite::Record(new) = &decision.write
+            && status::is_progress(job.status.as_ref(), new)
+            && let Some(wait) = context.status_pace.wait(&uid, (context.clock)())
+        {
+            return Ok(Action::requeue(wait));
+        }
         // The watches may be behind what this very operator has written: nothing is written because of what they show.
         if source == Source::Watches {
             (source, read) = (Source::Server, context.now());
@@ -228,12 +234,6 @@ async fn pass(seen: &MapReduceJob, context: &Context) -> Result<Action, Reconcil
             }
         }
         let records = matches!(decision.write, ApiWrite::Record(_));
-        if let ApiWrite::Record(new) = &decision.write
-            && status::is_progress(job.status.as_ref(), new)
-            && let Some(wait) = context.status_pace.wait(&uid, (context.clock)())
-        {
-            return Ok(Action::requeue(wait));
-        }
         // apply (client)
         let begun = context.now();
         match apply::apply(context, &job, read, decision.write).await? {
